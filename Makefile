@@ -1,0 +1,34 @@
+# Baton: `make demo` runs a whole upgrade, `make test` passes the tests, `make check` is what CI runs.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: demo test check setup docs clean bench
+demo: setup
+	$(BIN)/baton demo $(DEMO_ARGS)
+
+test: setup
+	$(BIN)/pytest -n 2 --dist loadgroup $(TEST_ARGS)
+
+check: setup
+	$(BIN)/ruff format --check src tests benchmarks scripts
+	$(BIN)/ruff check src tests benchmarks scripts
+	$(BIN)/mypy
+	PYTHONPATH=src $(BIN)/lint-imports
+	$(BIN)/python scripts/generate.py --check
+
+docs: setup
+	$(BIN)/python scripts/generate.py
+
+bench: setup
+	$(BIN)/python benchmarks/run.py
+
+setup: $(STAMP)
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,fast]'
+	touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) baton-demo .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,1 @@
+"""Baton: rehearse, then conduct, Amazon EKS upgrades."""

@@ -1,0 +1,1 @@
+"""Arguments and wiring only; no decisions."""

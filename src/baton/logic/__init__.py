@@ -1,0 +1,4 @@
+"""The physics, pure: rolling, eviction, scheduling.
+
+Decides from values; must not act, read a clock or draw random numbers unseeded.
+"""

@@ -1,0 +1,79 @@
+"""A plan: ordered stages, each with its changes, its Terraform edits and its reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+PLAN_SCHEMA = 1
+
+
+class StageKind(StrEnum):
+    UPDATE_CONFIG = "update-config"  # update_config before the roll it must govern
+    CONTROL_PLANE = "control-plane"
+    ADDONS = "addon"
+    NODE_GROUP = "node-group"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that moves: kind `cluster`, `addon`, `node-group`; `from_`/`to` are versions or AMI ids.
+
+    `attributes` carries what engines need: for a node group `image_id`, `image_name`, `kubelet_from`, `kubelet_to`,
+    `launch_template_id`; for an add-on `resolve_conflicts`.
+    """
+
+    kind: str
+    name: str
+    from_: str
+    to: str
+    reason: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Replace bytes [start, end) of `file` (relative to the Terraform root), which now read `old`, by `new`.
+
+    `line` is 1-based. An insertion has start == end and old == "".
+    """
+
+    file: str
+    start: int
+    end: int
+    old: str
+    new: str
+    line: int
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One step that is applied, watched to its end and recorded before the next begins.
+
+    `addresses` are Terraform resource addresses expected to change in place; `targets` (normally empty) are `-target`s.
+    """
+
+    ordinal: int
+    kind: StageKind
+    name: str
+    changes: tuple[Change, ...]
+    reason: str
+    edits: tuple[Edit, ...] = ()
+    diff: str = ""
+    addresses: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    cluster: str
+    from_version: str
+    to_version: str
+    stages: tuple[Stage, ...]
+    notes: tuple[str, ...] = ()
+    alternatives: tuple[str, ...] = ()
+    facts_digest: str = ""
+    made_at: float = 0.0
+    schema: int = PLAN_SCHEMA

@@ -1,0 +1,1 @@
+"""One tree to terminal, Markdown, HTML, JSON, JUnit. Must not decide anything."""

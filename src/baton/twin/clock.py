@@ -1,0 +1,110 @@
+"""The twin's time: a heap of (time, priority, serial, callback), and a subclass that keeps pace with a wall clock.
+
+The shape is SimPy's event heap and its small real-time subclass. Nothing here reads a clock: the paced one is handed
+a function that does.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+
+
+class Handle:
+    """A scheduled call; `cancelled` ones are skipped when their time comes."""
+
+    __slots__ = ("cancelled", "fn", "time")
+
+    def __init__(self, time: float, fn: Callable[[], object]) -> None:
+        self.time = time
+        self.fn = fn
+        self.cancelled = False
+
+
+class VirtualClock:
+    """Cluster time that moves only when something is due. Implements the Clock port.
+
+    Calls due at the same time run by priority (low first), then in the order they were made: the same program gives
+    the same order, always.
+    """
+
+    def __init__(self, start: float = 0.0) -> None:
+        self._now = start
+        self._serial = 0
+        self._heap: list[tuple[float, int, int, Handle]] = []
+        self.processed = 0
+
+    def now(self) -> float:
+        return self._now
+
+    def call_at(self, time: float, fn: Callable[[], object], priority: int = 0) -> Handle:
+        """Run `fn()` at `time`, or as soon as possible when that is past."""
+        handle = Handle(max(time, self._now), fn)
+        self._serial += 1
+        heapq.heappush(self._heap, (handle.time, priority, self._serial, handle))
+        return handle
+
+    def call_later(self, delay: float, fn: Callable[[], object], priority: int = 0) -> Handle:
+        return self.call_at(self._now + delay, fn, priority)
+
+    @staticmethod
+    def cancel(handle: Handle) -> None:
+        handle.cancelled = True
+
+    def next_time(self) -> float | None:
+        """When the next call is due, None when there is none."""
+        while self._heap and self._heap[0][3].cancelled:
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def run_next(self) -> bool:
+        """Run the next due call, moving time to it. False when nothing is left."""
+        while self._heap:
+            time, _, _, handle = heapq.heappop(self._heap)
+            if handle.cancelled:
+                continue
+            self._now = time
+            self.processed += 1
+            handle.fn()
+            return True
+        return False
+
+    def run_until(self, time: float) -> None:
+        """Run everything due up to and including `time`, then stand at `time`."""
+        while (due := self.next_time()) is not None and due <= time:
+            self.run_next()
+        self._now = max(self._now, time)
+
+    def sleep(self, seconds: float) -> None:
+        """Let cluster time pass; what is due meanwhile happens."""
+        self.run_until(self._now + max(0.0, seconds))
+
+
+class PacedClock(VirtualClock):
+    """A virtual clock that follows `wall()` (seconds, monotonic) `speed` times faster. For the emulator.
+
+    The event loop calls `catch_up()` whenever it wakes and may sleep `wall_delay()` seconds till the next call is due.
+    """
+
+    def __init__(self, start: float, speed: float, wall: Callable[[], float]) -> None:
+        super().__init__(start)
+        self.speed = speed
+        self._wall = wall
+        self._wall_start = wall()
+        self._start = start
+
+    def target(self) -> float:
+        """Where cluster time should stand by the wall clock."""
+        return self._start + (self._wall() - self._wall_start) * self.speed
+
+    def now(self) -> float:
+        return self._now
+
+    def catch_up(self) -> None:
+        """Run everything that is due by now."""
+        self.run_until(self.target())
+
+    def wall_delay(self) -> float | None:
+        """Seconds of wall time till the next call is due; None when nothing is scheduled."""
+        due = self.next_time()
+        return None if due is None else max(0.0, (due - self.target()) / self.speed)
