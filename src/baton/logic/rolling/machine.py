@@ -1,0 +1,468 @@
+"""The rolling machine: `begin(...)`, then `step(state, event) -> (state, commands)` until `state.done`.
+
+TRANSITIONS lists, for every phase, the events it takes and the phases each may lead to; STEPS does the same for one
+old node within the upgrade phase. What is not listed raises UnlistedEventError and changes nothing.
+The promise kept throughout: a further old node is taken only while, counting it as away, at least
+`base - parallelism` nodes still carry load, `base` being the size of the group when the update began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from baton.logic.rolling.values import (
+    JOIN,
+    NODE_CREATION_FAILURE,
+    POD_EVICTION_FAILURE,
+    CancelTimer,
+    Command,
+    Cordon,
+    Cordoned,
+    DesiredChanged,
+    Drained,
+    Event,
+    Failure,
+    FailureMode,
+    Finish,
+    ForceDrain,
+    LowerSizes,
+    NewNode,
+    NodeLost,
+    NodeReady,
+    OldNode,
+    Phase,
+    RaiseSizes,
+    RemoveSurge,
+    RestoreTemplate,
+    ScaledDown,
+    Settings,
+    SetupFailed,
+    StartDrain,
+    StartTimer,
+    State,
+    Step,
+    StopDrain,
+    SurgeRemoved,
+    TemplateReady,
+    Terminate,
+    Terminated,
+    Timeout,
+    Timer,
+    Uncordon,
+    UnlistedEventError,
+    Withdraw,
+)
+
+Result = tuple[State, tuple[Command, ...]]
+
+STEPS: Mapping[Step, Mapping[str, tuple[Step, ...]]] = {
+    Step.WAITING: {"taken": (Step.DRAINING,)},
+    Step.DRAINING: {"Drained": (Step.SETTLING,), "Timeout(drain)": (Step.FORCING, Step.DRAINING)},
+    Step.FORCING: {"Drained": (Step.SETTLING,)},
+    Step.SETTLING: {"Timeout(settle)": (Step.TERMINATING,)},
+    Step.TERMINATING: {"Terminated": ()},
+}
+
+
+def begin(settings: Settings, desired: int, old: Iterable[tuple[str, str]]) -> State:
+    """The state before anything was done. `old` are (name, zone) of the nodes on the old template."""
+    nodes = tuple(OldNode(name, zone) for name, zone in old)
+    return State(settings, target=desired, base=min(desired, len(nodes)), old=nodes)
+
+
+def step(state: State, event: Event) -> Result:
+    """What follows from `event`. Raises UnlistedEventError, leaving everything as it was, when it is not expected."""
+    listed = TRANSITIONS[state.phase].get(type(event))
+    if listed is None:
+        raise _unlisted(state, event)
+    handler, targets = listed
+    after, commands = handler(state, event)
+    if after.phase not in targets:  # the table is the truth; a handler that strays is a defect
+        raise _unlisted(state, event)
+    return after, commands
+
+
+def _unlisted(state: State, event: Event) -> UnlistedEventError:
+    return UnlistedEventError(
+        f"{event} is not expected in phase {state.phase}",
+        where=f"node group {state.settings.name}",
+        hint="see the transition table in baton.logic.rolling.machine",
+    )
+
+
+# --- small helpers on the state --------------------------------------------------------------------------------
+
+
+def _find(state: State, name: str) -> OldNode | None:
+    return next((n for n in state.old if n.name == name), None)
+
+
+def _with(state: State, node: OldNode) -> State:
+    return replace(state, old=tuple(node if n.name == node.name else n for n in state.old))
+
+
+def _without(state: State, name: str) -> State:
+    return replace(
+        state,
+        old=tuple(n for n in state.old if n.name != name),
+        new=tuple(n for n in state.new if n.name != name),
+    )
+
+
+def _start(state: State, timer: Timer, seconds: float) -> Result:
+    again: tuple[Command, ...] = (CancelTimer(timer),) if timer in state.timers else ()
+    return replace(state, timers=state.timers | {timer}), (*again, StartTimer(timer, seconds))
+
+
+def _cancel(state: State, timers: Iterable[Timer]) -> Result:
+    running = tuple(sorted(t for t in timers if t in state.timers))
+    return replace(state, timers=state.timers - set(running)), tuple(CancelTimer(t) for t in running)
+
+
+def _chain(result: Result, then: Callable[[State], Result]) -> Result:
+    state, commands = result
+    state, more = then(state)
+    return state, commands + more
+
+
+def _known(state: State, event: Event, name: str) -> None:
+    if _find(state, name) is None and all(n.name != name for n in state.new):
+        raise _unlisted(state, event)
+
+
+# --- setup, scale up, cordon -----------------------------------------------------------------------------------
+
+
+def _template_ready(state: State, event: Event) -> Result:
+    if not state.old:
+        return replace(state, phase=Phase.SUCCEEDED), (Finish(),)
+    if state.settings.surge == 0:
+        return _cordon(state)
+    surge = state.settings.surge
+    state = replace(state, phase=Phase.SCALE_UP, raised=surge)
+    return _chain((state, (RaiseSizes(surge),)), lambda s: _start(s, JOIN, s.settings.join_seconds))
+
+
+def _setup_failed(state: State, event: Event) -> Result:
+    assert isinstance(event, SetupFailed)
+    failure = Failure(event.code, event.message, event.resource_ids)
+    return replace(state, phase=Phase.FAILED, failure=failure), (Finish(failure),)
+
+
+def _cordon(state: State) -> Result:
+    return replace(state, phase=Phase.CORDON), (Cordon(tuple(n.name for n in state.old)),)
+
+
+def _zones_covered(state: State) -> bool:
+    return {n.zone for n in state.old} <= {n.zone for n in state.new}
+
+
+def _ready(state: State, event: Event) -> Result:
+    """A new node counts; what it makes possible depends on the phase."""
+    assert isinstance(event, NodeReady)
+    if _find(state, event.node) or any(n.name == event.node for n in state.new):
+        raise _unlisted(state, event)
+    return _progress(replace(state, new=(*state.new, NewNode(event.node, event.zone))), restart=True)
+
+
+def _lost(state: State, event: Event) -> Result:
+    assert isinstance(event, NodeLost)
+    _known(state, event, event.node)
+    result = _cancel(state, (Timer("drain", event.node), Timer("settle", event.node)))
+    return _chain(result, lambda s: _progress(_without(s, event.node)))
+
+
+def _progress(state: State, restart: bool = False) -> Result:
+    """Go on as far as the nodes allow. `restart`: a node came, so a wait for nodes begins anew."""
+    if state.phase is Phase.SCALE_UP:
+        return _chain(_cancel(state, (JOIN,)), _cordon) if _zones_covered(state) else (state, ())
+    if state.phase is Phase.UPGRADE:
+        return _take(state, restart)
+    if state.phase is Phase.SCALE_DOWN:
+        return _lower(state, restart)
+    return state, ()
+
+
+def _join_timeout(state: State, event: Event) -> Result:
+    assert isinstance(event, Timeout)
+    if event.timer not in state.timers:
+        raise _unlisted(state, event)
+    state = replace(state, timers=state.timers - {event.timer})
+    return _fail(state, NODE_CREATION_FAILURE, ())
+
+
+def _cordoned(state: State, event: Event) -> Result:
+    assert isinstance(event, Cordoned)
+    if not {n.name for n in state.old} <= set(event.order) or len(set(event.order)) != len(event.order):
+        raise _unlisted(state, event)
+    return _take(replace(state, phase=Phase.UPGRADE, order=event.order))
+
+
+def _desired_changed(state: State, event: Event) -> Result:
+    assert isinstance(event, DesiredChanged)
+    target = max(0, state.target + event.by)
+    state = replace(state, target=target, base=min(state.base, target))
+    if state.phase is Phase.SCALE_DOWN and event.by > 0:
+        # An autoscaler is adding nodes: the guide says to leave at once and keep the larger size.
+        return _succeed(state)
+    return _progress(state)
+
+
+# --- upgrade ---------------------------------------------------------------------------------------------------
+
+
+def _take(state: State, restart: bool = False) -> Result:
+    """Begin to drain as many further old nodes as may be away."""
+    settings = state.settings
+    result: Result = (state, ())
+    names = {n.name: n for n in state.old if n.step is Step.WAITING}
+    queue = iter([n for n in state.order if n in names])
+    room = min(
+        settings.parallelism - len(state.in_flight),
+        state.available - (state.base - settings.parallelism),
+        len(names),
+    )
+    for _ in range(max(0, room)):
+        node = replace(names[next(queue)], step=Step.DRAINING)
+        timer = Timer("drain", node.name)
+        result = _chain(result, lambda s, n=node: (_with(s, n), (StartDrain(n.name),)))  # type: ignore[misc]
+        result = _chain(result, lambda s, t=timer: _start(s, t, settings.drain_seconds))  # type: ignore[misc]
+    return _chain(result, lambda s: _settle_wait(s, restart))
+
+
+def _settle_wait(state: State, restart: bool) -> Result:
+    """After taking what could be taken: done, working, or waiting for nodes to join."""
+    if not state.old:
+        if state.raised:
+            return _chain(_cancel(state, (JOIN,)), lambda s: _lower(replace(s, phase=Phase.SCALE_DOWN)))
+        if len(state.new) >= state.base:
+            return _succeed(state)
+    elif state.in_flight:
+        return _cancel(state, (JOIN,))
+    if restart or JOIN not in state.timers:
+        return _start(state, JOIN, state.settings.join_seconds)
+    return state, ()
+
+
+def _drained(state: State, event: Event) -> Result:
+    assert isinstance(event, Drained)
+    node = _find(state, event.node)
+    if node is None or node.step not in (Step.DRAINING, Step.FORCING):
+        raise _unlisted(state, event)
+    result = _cancel(_with(state, replace(node, step=Step.SETTLING)), (Timer("drain", node.name),))
+    return _chain(result, lambda s: _start(s, Timer("settle", event.node), s.settings.settle_seconds))
+
+
+def _terminated(state: State, event: Event) -> Result:
+    assert isinstance(event, Terminated)
+    node = _find(state, event.node)
+    if node is None or node.step is not Step.TERMINATING:
+        raise _unlisted(state, event)
+    return _progress(_without(state, event.node))
+
+
+def _timeout(state: State, event: Event) -> Result:
+    assert isinstance(event, Timeout)
+    timer = event.timer
+    if timer not in state.timers:
+        raise _unlisted(state, event)
+    if timer == JOIN:
+        return _join_timeout(state, event)
+    node = _find(state, timer.node)
+    if node is None:
+        raise _unlisted(state, event)
+    state = replace(state, timers=state.timers - {timer})
+    if timer.kind == "settle":
+        return _with(state, replace(node, step=Step.TERMINATING)), (Terminate(node.name),)
+    if state.settings.force and node.step is Step.DRAINING:
+        # Deletion has a last window too: a finalizer or an endless grace period must not hold the update for ever.
+        result: Result = (_with(state, replace(node, step=Step.FORCING)), (ForceDrain(node.name),))
+        return _chain(result, lambda s: _start(s, timer, s.settings.drain_seconds))
+    if node.step is Step.DRAINING and node.windows + 1 < state.settings.drain_windows:
+        result = (_with(state, replace(node, windows=node.windows + 1)), (StartDrain(node.name),))
+        return _chain(result, lambda s: _start(s, timer, s.settings.drain_seconds))
+    return _fail(state, POD_EVICTION_FAILURE, (node.name,))
+
+
+# --- scale down ------------------------------------------------------------------------------------------------
+
+
+def _succeed(state: State) -> Result:
+    result = _cancel(replace(state, phase=Phase.SUCCEEDED), state.timers)
+    return _chain(result, lambda s: (s, (Finish(),)))
+
+
+def _lower(state: State, restart: bool = False, force: bool = False) -> Result:
+    """Give back one node of the surge, once that leaves the group as large as it was."""
+    if state.lowering:
+        return state, ()
+    if force or len(state.new) >= state.base + (1 if state.raised else 0):
+        if not state.raised:
+            return _succeed(state)
+        result = _cancel(replace(state, raised=state.raised - 1, lowering=True), (JOIN,))
+        return _chain(result, lambda s: (s, (LowerSizes(),)))
+    if restart or JOIN not in state.timers:
+        return _start(state, JOIN, state.settings.join_seconds)
+    return state, ()
+
+
+def _scaled_down(state: State, event: Event) -> Result:
+    assert isinstance(event, ScaledDown)
+    if not state.lowering:
+        raise _unlisted(state, event)
+    return _lower(replace(_without(state, event.node), lowering=False))
+
+
+def _scale_down_timeout(state: State, event: Event) -> Result:
+    """Replacements that never came do not fail an update whose old nodes are all gone: the group shrinks anyway."""
+    assert isinstance(event, Timeout)
+    if event.timer != JOIN or JOIN not in state.timers:
+        raise _unlisted(state, event)
+    return _lower(replace(state, timers=state.timers - {JOIN}), force=True)
+
+
+# --- rollback --------------------------------------------------------------------------------------------------
+
+
+def _fail(state: State, code: str, resource_ids: tuple[str, ...]) -> Result:
+    """Stop taking nodes, give the surge back and, in mode rollback, put the old template back everywhere."""
+    texts = {
+        POD_EVICTION_FAILURE: "Reached max retries while trying to evict pods from nodes in node group ",
+        NODE_CREATION_FAILURE: "Couldn't proceed with upgrade process as new nodes are not joining node group ",
+    }
+    failure = Failure(code, texts[code] + state.settings.name, resource_ids)
+    busy = [n for n in state.old if n.step in (Step.DRAINING, Step.FORCING)]
+    kept = tuple(n.name for n in state.old if n.step is not Step.TERMINATING)
+    commands: list[Command] = [StopDrain(n.name) for n in busy]
+    if state.order and kept:  # the cordon has been done
+        commands.append(Uncordon(kept))
+    if _restores(state.settings, code):
+        commands.append(RestoreTemplate())
+    back = tuple(n if n.step is Step.TERMINATING else replace(n, step=Step.WAITING) for n in state.old)
+    state, cancelled = _cancel(replace(state, phase=Phase.ROLLBACK, old=back, failure=failure), state.timers)
+    commands = [*cancelled, *commands]
+    if state.raised:
+        commands.append(RemoveSurge(state.raised))
+        return replace(state, raised=0), tuple(commands)
+    return _chain((replace(state, surge_removed=True), tuple(commands)), _withdraw)
+
+
+def _restores(settings: Settings, code: str) -> bool:
+    return code == NODE_CREATION_FAILURE or settings.failure_mode is FailureMode.ROLLBACK
+
+
+def _withdraw(state: State) -> Result:
+    """Replace the remaining new nodes one at a time, then end as Failed."""
+    if not state.surge_removed or state.withdrawing or JOIN in state.timers:
+        return state, ()
+    assert state.failure is not None
+    if state.new and _restores(state.settings, state.failure.code):
+        node = state.new[0].name
+        return replace(state, withdrawing=node), (Withdraw(node),)
+    if any(n.step is Step.TERMINATING for n in state.old):
+        return state, ()
+    return replace(state, phase=Phase.FAILED), (Finish(state.failure),)
+
+
+def _surge_removed(state: State, event: Event) -> Result:
+    assert isinstance(event, SurgeRemoved)
+    if state.surge_removed:
+        raise _unlisted(state, event)
+    for name in event.gone:
+        state = _without(state, name)
+    return _withdraw(replace(state, surge_removed=True))
+
+
+def _rollback_ready(state: State, event: Event) -> Result:
+    """A node came while rolling back: on the old template when that was restored, else one more new node."""
+    assert isinstance(event, NodeReady)
+    assert state.failure is not None
+    if not _restores(state.settings, state.failure.code):
+        return replace(state, new=(*state.new, NewNode(event.node, event.zone))), ()
+    if JOIN in state.timers:
+        return _chain(_cancel(state, (JOIN,)), _withdraw)
+    return replace(state, spare=state.spare + 1), ()
+
+
+def _rollback_gone(state: State, event: Event) -> Result:
+    """An old node that was terminating, the new node being withdrawn, or one that was lost."""
+    assert isinstance(event, Terminated | NodeLost)
+    node = _find(state, event.node)
+    asked = event.node == state.withdrawing or (node is not None and node.step is Step.TERMINATING)
+    if isinstance(event, Terminated) and not asked:
+        raise _unlisted(state, event)
+    _known(state, event, event.node)
+    withdrawn = event.node == state.withdrawing
+    state = _without(state, event.node)
+    if not withdrawn:
+        return _withdraw(state)
+    state = replace(state, withdrawing="")
+    if state.spare:
+        return _withdraw(replace(state, spare=state.spare - 1))
+    return _start(state, JOIN, state.settings.join_seconds)
+
+
+def _rollback_timeout(state: State, event: Event) -> Result:
+    """The replacement of a withdrawn node never came: stop here, the update has failed already."""
+    assert isinstance(event, Timeout)
+    if event.timer != JOIN or JOIN not in state.timers:
+        raise _unlisted(state, event)
+    state = replace(state, timers=frozenset(), phase=Phase.FAILED)
+    return state, (Finish(state.failure),)
+
+
+def _rollback_desired(state: State, event: Event) -> Result:
+    assert isinstance(event, DesiredChanged)
+    return replace(state, target=max(0, state.target + event.by)), ()
+
+
+Handler = Callable[[State, Event], Result]
+_P = Phase
+_GO_ON = (_P.UPGRADE, _P.SCALE_DOWN, _P.SUCCEEDED)
+
+TRANSITIONS: Mapping[Phase, Mapping[type, tuple[Handler, tuple[Phase, ...]]]] = {
+    _P.SETUP: {
+        TemplateReady: (_template_ready, (_P.SCALE_UP, _P.CORDON, _P.SUCCEEDED)),
+        SetupFailed: (_setup_failed, (_P.FAILED,)),
+        NodeLost: (_lost, (_P.SETUP,)),
+        DesiredChanged: (_desired_changed, (_P.SETUP,)),
+    },
+    _P.SCALE_UP: {
+        NodeReady: (_ready, (_P.SCALE_UP, _P.CORDON)),
+        NodeLost: (_lost, (_P.SCALE_UP, _P.CORDON)),
+        DesiredChanged: (_desired_changed, (_P.SCALE_UP, _P.CORDON)),
+        Timeout: (_join_timeout, (_P.ROLLBACK,)),
+    },
+    _P.CORDON: {
+        NodeReady: (_ready, (_P.CORDON,)),
+        NodeLost: (_lost, (_P.CORDON,)),
+        DesiredChanged: (_desired_changed, (_P.CORDON,)),
+        Cordoned: (_cordoned, _GO_ON),
+    },
+    _P.UPGRADE: {
+        Drained: (_drained, (_P.UPGRADE,)),
+        Timeout: (_timeout, (_P.UPGRADE, _P.ROLLBACK, _P.FAILED)),
+        Terminated: (_terminated, _GO_ON),
+        NodeReady: (_ready, _GO_ON),
+        NodeLost: (_lost, _GO_ON),
+        DesiredChanged: (_desired_changed, _GO_ON),
+    },
+    _P.SCALE_DOWN: {
+        ScaledDown: (_scaled_down, (_P.SCALE_DOWN, _P.SUCCEEDED)),
+        NodeReady: (_ready, (_P.SCALE_DOWN, _P.SUCCEEDED)),
+        NodeLost: (_lost, (_P.SCALE_DOWN, _P.SUCCEEDED)),
+        DesiredChanged: (_desired_changed, (_P.SCALE_DOWN, _P.SUCCEEDED)),
+        Timeout: (_scale_down_timeout, (_P.SCALE_DOWN, _P.SUCCEEDED)),
+    },
+    _P.ROLLBACK: {
+        SurgeRemoved: (_surge_removed, (_P.ROLLBACK, _P.FAILED)),
+        NodeReady: (_rollback_ready, (_P.ROLLBACK, _P.FAILED)),
+        NodeLost: (_rollback_gone, (_P.ROLLBACK, _P.FAILED)),
+        Terminated: (_rollback_gone, (_P.ROLLBACK, _P.FAILED)),
+        Timeout: (_rollback_timeout, (_P.FAILED,)),
+        DesiredChanged: (_rollback_desired, (_P.ROLLBACK,)),
+    },
+    _P.SUCCEEDED: {},
+    _P.FAILED: {},
+}
