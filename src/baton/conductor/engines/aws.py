@@ -20,15 +20,16 @@ class AwsEngine:
     """Carries out stages with UpdateClusterVersion, UpdateAddon, UpdateNodegroupVersion and UpdateNodegroupConfig.
 
     `token` draws client request tokens: random in production, seeded in a rehearsal. The token is journalled before
-    the call, so a resumed run sends the same one and is given the same update.
+    the call, so a resumed run sends the same one and is given the same update. `force_drain` lets EKS delete pods
+    that a budget still protects after its drain limit; readiness findings of the control plane are never overridden.
     """
 
     name = "aws"
 
-    def __init__(self, aws: Aws, token: Callable[[], str], *, force: bool = False) -> None:
+    def __init__(self, aws: Aws, token: Callable[[], str], *, force_drain: bool = False) -> None:
         self._aws = aws
         self._token = token
-        self._force = force
+        self._force_drain = force_drain
 
     def intent(self, plan: Plan, stage: Stage) -> Mapping[str, Any]:
         return {"tokens": {f"{c.kind}/{c.name}": self._token() for c in stage.changes}}
@@ -45,7 +46,7 @@ class AwsEngine:
         if change.kind == "cluster":
             if aws.cluster(cluster).version == change.to:
                 return None
-            return aws.update_cluster_version(cluster, change.to, token=token, force=self._force)
+            return aws.update_cluster_version(cluster, change.to, token=token)
         if change.kind == "addon":
             if aws.addon(cluster, change.name).version == change.to:
                 return None
@@ -88,7 +89,7 @@ class AwsEngine:
             return None
         number = aws.new_launch_template_version(template.id, template.version, image, token=token)
         return aws.update_node_group_version(
-            cluster, change.name, token=token, launch_template=(template.id, number), force=self._force
+            cluster, change.name, token=token, launch_template=(template.id, number), force=self._force_drain
         )
 
 
