@@ -1,0 +1,301 @@
+"""The objects of one cluster: a copy-on-write store of Kubernetes JSON with resource versions, indices and watchers.
+
+Objects handed out are the stored ones: never change one in place. A write takes a new dictionary that shares the
+unchanged parts. Watchers are called synchronously and in order, so one seed gives one history.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from baton.ports import Clock
+from baton.twin.timefmt import rfc3339
+
+Json = dict[str, Any]
+Watcher = Callable[[str, str, Json, Json | None], object]
+
+
+class ApiError(Exception):
+    """An answer that is not success, in the API server's terms; `to_status` is its wire form."""
+
+    def __init__(
+        self,
+        status: int,
+        reason: str,
+        message: str,
+        *,
+        details: Json | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.message = message
+        self.details = details
+        self.retry_after = retry_after
+
+    def to_status(self) -> Json:
+        """A metav1.Status."""
+        body: Json = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": self.message,
+            "reason": self.reason,
+            "code": self.status,
+        }
+        details = dict(self.details or {})
+        if self.retry_after is not None:
+            details["retryAfterSeconds"] = self.retry_after
+        if details:
+            body["details"] = details
+        return body
+
+
+def not_found(resource: str, name: str) -> ApiError:
+    """`pods "x" not found`, as upstream words it (group-qualified resource)."""
+    plural, _, group = resource.partition(".")
+    details = {"name": name, "kind": plural, **({"group": group} if group else {})}
+    return ApiError(404, "NotFound", f'{resource} "{name}" not found', details=details)
+
+
+class Change(NamedTuple):
+    """One entry of the history."""
+
+    rv: int
+    type: str
+    resource: str
+    object: Json
+    old: Json | None
+
+
+class World:
+    """One cluster's objects. `history` bounds the changes kept for watches that start in the past (0: none)."""
+
+    def __init__(self, clock: Clock, rng: random.Random, *, history: int = 100_000) -> None:
+        self.clock = clock
+        self._rng = rng
+        self.rv = 1
+        self._objects: dict[str, dict[tuple[str, str], Json]] = {}
+        self._by_namespace: dict[str, dict[str, dict[str, Json]]] = {}
+        self._pods_on: dict[str, dict[tuple[str, str], Json]] = {}
+        self._owned: dict[str, dict[tuple[str, str, str], Json]] = {}
+        self._all: list[Watcher] = []
+        self._some: dict[str, list[Watcher]] = {}
+        self._keep = history
+        self.history: deque[Change] = deque(maxlen=history or 1)
+
+    # reading
+
+    def get(self, resource: str, namespace: str | None, name: str) -> Json | None:
+        found = self._objects.get(resource)
+        return None if found is None else found.get((namespace or "", name))
+
+    def items(self, resource: str, namespace: str | None = None) -> Iterable[Json]:
+        """The stored objects, in order of creation."""
+        if namespace:
+            return self._by_namespace.get(resource, {}).get(namespace, {}).values()
+        return self._objects.get(resource, {}).values()
+
+    def count(self, resource: str) -> int:
+        return len(self._objects.get(resource, ()))
+
+    def resources(self) -> Iterator[str]:
+        """The resources of which at least one object was stored."""
+        return iter(self._objects)
+
+    def pods_on(self, node: str) -> Iterable[Json]:
+        """Pods whose spec.nodeName is `node`, in order of binding."""
+        return self._pods_on.get(node, {}).values()
+
+    def owned_by(self, uid: str) -> Iterable[Json]:
+        """Objects whose controller ownerReference is `uid`, in order of creation."""
+        return self._owned.get(uid, {}).values()
+
+    @property
+    def oldest_rv(self) -> int:
+        """Watches may start from this resourceVersion on; older ones get 410 Gone."""
+        if not self._keep:
+            return self.rv
+        return self.history[0].rv - 1 if len(self.history) == self._keep else 0
+
+    # writing
+
+    def create(self, resource: str, obj: Mapping[str, Any], *, actor: str = "") -> Json:
+        """Store a new object, filling in what an API server does. Raises ApiError AlreadyExists or NotFound (namespace)."""
+        given = obj.get("metadata") or {}
+        name = given.get("name") or ""
+        if not name and given.get("generateName"):
+            name = given["generateName"] + self.suffix()
+        namespace = given.get("namespace") or ""
+        if self.get(resource, namespace, name) is not None:
+            plural, _, group = resource.partition(".")
+            details = {"name": name, "kind": plural, **({"group": group} if group else {})}
+            raise ApiError(409, "AlreadyExists", f'{resource} "{name}" already exists', details=details)
+        self.rv += 1
+        metadata = {
+            **given,
+            "name": name,
+            "uid": given.get("uid") or self.uid(),
+            "resourceVersion": str(self.rv),
+            "creationTimestamp": given.get("creationTimestamp") or rfc3339(self.clock.now()),
+        }
+        if "spec" in obj:
+            metadata["generation"] = given.get("generation") or 1
+        stored: Json = {**obj, "metadata": metadata}
+        self._put(resource, (namespace, name), stored, None)
+        self._tell("ADDED", resource, stored, None)
+        return stored
+
+    def update(self, resource: str, obj: Mapping[str, Any], *, check_rv: bool = False) -> Json:
+        """Replace an object. Raises ApiError NotFound, or Conflict when `check_rv` and its resourceVersion is stale."""
+        given = obj["metadata"]
+        key = (given.get("namespace") or "", given["name"])
+        old = self.get(resource, *key)
+        if old is None:
+            raise not_found(resource, key[1])
+        before = old["metadata"]
+        if check_rv and given.get("resourceVersion") not in (None, "", before["resourceVersion"]):
+            raise ApiError(
+                409,
+                "Conflict",
+                f'Operation cannot be fulfilled on {resource} "{key[1]}": the object has been modified; '
+                "please apply your changes to the latest version and try again",
+                details={"name": key[1], "kind": resource.partition(".")[0]},
+            )
+        self.rv += 1
+        metadata = {
+            **given,
+            "uid": before["uid"],
+            "creationTimestamp": before["creationTimestamp"],
+            "resourceVersion": str(self.rv),
+        }
+        if "generation" in before:
+            changed = obj.get("spec") is not old.get("spec") and obj.get("spec") != old.get("spec")
+            metadata["generation"] = before["generation"] + (1 if changed else 0)
+        stored: Json = {**obj, "metadata": metadata}
+        self._put(resource, key, stored, old)
+        self._tell("MODIFIED", resource, stored, old)
+        return stored
+
+    def mark_deleted(self, resource: str, namespace: str | None, name: str, grace_seconds: int) -> Json:
+        """Set deletionTimestamp (now + grace). A second call may only shorten the grace. Raises ApiError NotFound."""
+        old = self.get(resource, namespace, name)
+        if old is None:
+            raise not_found(resource, name)
+        metadata = old["metadata"]
+        if metadata.get("deletionTimestamp") and grace_seconds >= metadata.get("deletionGracePeriodSeconds", 0):
+            return old
+        marked = {
+            **metadata,
+            "deletionTimestamp": rfc3339(self.clock.now() + grace_seconds),
+            "deletionGracePeriodSeconds": grace_seconds,
+        }
+        return self.update(resource, {**old, "metadata": marked})
+
+    def remove(self, resource: str, namespace: str | None, name: str) -> Json:
+        """Take an object out. Raises ApiError NotFound."""
+        key = (namespace or "", name)
+        old = self.get(resource, *key)
+        if old is None:
+            raise not_found(resource, name)
+        self.rv += 1
+        gone: Json = {**old, "metadata": {**old["metadata"], "resourceVersion": str(self.rv)}}
+        del self._objects[resource][key]
+        if key[0]:
+            del self._by_namespace[resource][key[0]][key[1]]
+        self._unindex(resource, key, old)
+        self._tell("DELETED", resource, gone, old)
+        return gone
+
+    # watching
+
+    def subscribe(self, fn: Watcher, resources: Iterable[str] | None = None) -> Callable[[], None]:
+        """Call `fn(type, resource, object, old)` on every change from now on; returns how to stop that."""
+        if resources is None:
+            self._all.append(fn)
+            return lambda: self._all.remove(fn)
+        lists = [self._some.setdefault(r, []) for r in resources]
+        for watchers in lists:
+            watchers.append(fn)
+
+        def stop() -> None:
+            for watchers in lists:
+                watchers.remove(fn)
+
+        return stop
+
+    # names
+
+    def uid(self) -> str:
+        """A UUID4 drawn from the seed."""
+        n = self._rng.getrandbits(128)
+        text = f"{(n & ~(0xF << 76) & ~(0x3 << 62)) | (0x4 << 76) | (0x2 << 62):032x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+    def suffix(self, length: int = 5) -> str:
+        """A name suffix from the alphabet the API server uses (no vowels, no look-alikes)."""
+        n = self._rng.getrandbits(5 * length)
+        letters = "bcdfghjklmnpqrstvwxz2456789"
+        out = []
+        for _ in range(length):
+            n, digit = divmod(n, 27)
+            out.append(letters[digit])
+        return "".join(out)
+
+    # inside
+
+    def _put(self, resource: str, key: tuple[str, str], new: Json, old: Json | None) -> None:
+        self._objects.setdefault(resource, {})[key] = new
+        if key[0]:
+            self._by_namespace.setdefault(resource, {}).setdefault(key[0], {})[key[1]] = new
+        self._index(resource, key, new, old)
+
+    def _index(self, resource: str, key: tuple[str, str], new: Json, old: Json | None) -> None:
+        if resource == "pods":
+            node = new.get("spec", {}).get("nodeName")
+            before = old.get("spec", {}).get("nodeName") if old is not None else None
+            if before and before != node:
+                self._pods_on[before].pop(key, None)
+            if node:
+                self._pods_on.setdefault(node, {})[key] = new
+        owner = controller_uid(new)
+        previous = controller_uid(old) if old is not None else None
+        if previous and previous != owner:
+            self._owned[previous].pop((resource, *key), None)
+        if owner:
+            self._owned.setdefault(owner, {})[(resource, *key)] = new
+
+    def _unindex(self, resource: str, key: tuple[str, str], old: Json) -> None:
+        if resource == "pods":
+            node = old.get("spec", {}).get("nodeName")
+            if node and node in self._pods_on:
+                self._pods_on[node].pop(key, None)
+                if not self._pods_on[node]:
+                    del self._pods_on[node]
+        owner = controller_uid(old)
+        if owner and owner in self._owned:
+            self._owned[owner].pop((resource, *key), None)
+            if not self._owned[owner]:
+                del self._owned[owner]
+
+    def _tell(self, kind: str, resource: str, obj: Json, old: Json | None) -> None:
+        if self._keep:
+            self.history.append(Change(self.rv, kind, resource, obj, old))
+        for fn in tuple(self._some.get(resource, ())):
+            fn(kind, resource, obj, old)
+        for fn in tuple(self._all):
+            fn(kind, resource, obj, old)
+
+
+def controller_uid(obj: Json) -> str | None:
+    """The uid of the controller that owns `obj`, None for an object without one."""
+    for ref in obj["metadata"].get("ownerReferences") or ():
+        if ref.get("controller"):
+            uid: str = ref["uid"]
+            return uid
+    return None
