@@ -126,7 +126,7 @@ class World:
     # writing
 
     def create(self, resource: str, obj: Mapping[str, Any], *, actor: str = "") -> Json:
-        """Store a new object, filling in what an API server does. Raises ApiError AlreadyExists or NotFound (namespace)."""
+        """Store a new object, filling in what an API server does. Raises ApiError AlreadyExists."""
         given = obj.get("metadata") or {}
         name = given.get("name") or ""
         if not name and given.get("generateName"):
