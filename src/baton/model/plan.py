@@ -68,6 +68,9 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
+    """`facts` are what the plan stands on, flat and readable (`cluster.version` -> `1.34`); `facts_digest` is their
+    digest, so that a changed world is noticed and can be told."""
+
     cluster: str
     from_version: str
     to_version: str
@@ -77,3 +80,4 @@ class Plan:
     facts_digest: str = ""
     made_at: float = 0.0
     schema: int = PLAN_SCHEMA
+    facts: Mapping[str, str] = field(default_factory=dict)

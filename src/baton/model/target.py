@@ -1,0 +1,45 @@
+"""Where an upgrade should go, and by which policies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from baton.model.cluster import UpdateConfig
+
+ADDON_POLICIES = ("default", "newest", "pinned")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFilter:
+    """How a node group's Terraform finds its image: the name filter of `data "aws_ami"`, or an exact name or id.
+
+    `most_recent` False means that several matches are an error, as they are for Terraform.
+    """
+
+    name: str
+    owners: tuple[str, ...] = ()
+    most_recent: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """`version` is a Kubernetes minor (`1.35`).
+
+    `addon_policy`: `default` (EKS's default of the version), `newest`, or `pinned` (as `addon_pins` says, else as
+    installed while that fits); none goes below what is installed. `images` maps a node group, or `*`, to the image id
+    or name to move to. `update_configs` maps a node group, or `*`, to the pacing that must be in force before it rolls.
+    """
+
+    version: str
+    nodes_every_hop: bool = False
+    addon_policy: str = "default"
+    addon_pins: Mapping[str, str] = field(default_factory=dict)
+    images: Mapping[str, str] = field(default_factory=dict)
+    update_configs: Mapping[str, UpdateConfig] = field(default_factory=dict)
+
+    def update_config(self, group: str) -> UpdateConfig | None:
+        return self.update_configs.get(group, self.update_configs.get("*"))
+
+    def image(self, group: str) -> str:
+        return self.images.get(group, self.images.get("*", ""))

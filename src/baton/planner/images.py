@@ -1,0 +1,225 @@
+"""Which image a node group of a custom AMI moves to. An image that does not say its version is never taken."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from baton.errors import ReadError, RefusedError
+from baton.knowledge.ami import ImageFacts, parse_image, retarget_pattern
+from baton.model.cluster import Image, NodeGroup, Snapshot
+from baton.model.nodes import IMAGE_LABEL, labels, of_group
+from baton.model.target import ImageFilter, Target
+from baton.model.versions import Minor
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """`pattern` is the name filter that finds the image (as Terraform's would), "" when it was given by id."""
+
+    image: Image
+    pattern: str
+    reason: str
+
+
+def facts_of(image: Image) -> ImageFacts:
+    return parse_image(image.name, image.description, image.tags)
+
+
+def current_image_id(snapshot: Snapshot, group: NodeGroup) -> str:
+    """What the group boots now: as read from its launch template, else as EKS or its nodes tell. "" when unknown."""
+    if group.image_id:
+        return group.image_id
+    if group.release_version.startswith("ami-"):
+        return group.release_version
+    found = {labels(n).get(IMAGE_LABEL, "") for n in of_group(snapshot, group.name)} - {""}
+    return found.pop() if len(found) == 1 else ""
+
+
+class ImageFinder:
+    """Finds images for node groups among those of the snapshot. `filters` maps groups to how Terraform finds theirs."""
+
+    def __init__(self, snapshot: Snapshot, target: Target, filters: Mapping[str, ImageFilter]) -> None:
+        self._snapshot = snapshot
+        self._target = target
+        self._filters = filters
+
+    def available(self, group: NodeGroup, kubelet: Minor, version: Minor) -> bool:
+        """Whether `find` would give an image."""
+        try:
+            self.find(group, kubelet, version)
+        except (RefusedError, ReadError):
+            return False
+        return True
+
+    def find(self, group: NodeGroup, kubelet: Minor, version: Minor) -> Chosen:
+        """The image that brings nodes of `group`, now at `kubelet`, to `version`.
+
+        Raises RefusedError when none, several, or only a wrong one matches, ReadError when images could not be read.
+        """
+        unknown = self._snapshot.unknown("images")
+        if unknown is not None:
+            raise ReadError(f"the images could not be read: {unknown.reason}", where=f"node group {group.name}")
+        asked = self._target.image(group.name)
+        if asked and str(version) == self._target.version:
+            return self._asked(group, asked, version)
+        current = self._snapshot.image(current_image_id(self._snapshot, group))
+        if group.name in self._filters:
+            return self._by_filter(group, self._filters[group.name], kubelet, version, current)
+        if current is None:
+            raise RefusedError(
+                f"what node group {group.name} boots now is not known, so no image of its kind can be looked for",
+                where=f"node group {group.name}",
+                hint=f"name one: --ami {group.name}=ami-… (or its name)",
+            )
+        return self._by_kind(group, current, version)
+
+    def _asked(self, group: NodeGroup, asked: str, version: Minor) -> Chosen:
+        matching = [i for i in self._snapshot.images if asked == i.id or fnmatchcase(i.name, asked)]
+        if not matching:
+            raise RefusedError(
+                f"no image matches {asked}",
+                where=f"node group {group.name}",
+                hint="check the id or name, the region, and who owns or shares the image",
+            )
+        if len(matching) > 1:
+            raise _several(group, asked, matching)
+        image = matching[0]
+        self._vet(group, image, version, asked)
+        return Chosen(image, "" if asked == image.id else asked, f"asked for: {asked}")
+
+    def _by_filter(
+        self, group: NodeGroup, filter_: ImageFilter, kubelet: Minor, version: Minor, current: Image | None
+    ) -> Chosen:
+        pattern = _retarget(filter_.name, kubelet, version, current)
+        if pattern.startswith("ami-"):
+            if current is None:
+                raise RefusedError(
+                    f"node group {group.name} names its image by id, {pattern}, which could not be read",
+                    where=f"node group {group.name}",
+                    hint=f"name the next one: --ami {group.name}=ami-…",
+                )
+            return self._by_kind(group, current, version)
+        matching = [
+            i
+            for i in self._snapshot.images
+            if fnmatchcase(i.name, pattern) and _owned(i, filter_.owners) and i.state == "available"
+        ]
+        if not matching:
+            if "*" not in filter_.name and "?" not in filter_.name and current is not None:
+                return self._by_kind(group, current, version)  # an exact name: its date moves too
+            raise RefusedError(
+                f"no image matches {pattern}, the name filter of node group {group.name} for Kubernetes {version}",
+                where=f"node group {group.name}",
+                hint=f"build the image first, or name another with --ami {group.name}=NAME; "
+                f"near it are: {self._near(filter_.name)}",
+            )
+        said = [i for i in matching if facts_of(i).kubernetes == version]
+        if len(matching) > 1 and not filter_.most_recent:
+            raise _several(group, pattern, matching)
+        image = newest(matching)
+        if said and image not in said and pattern == filter_.name:
+            # The filter does not tell versions apart: Terraform would take the newest, whatever it is.
+            raise RefusedError(
+                f"the filter {pattern} of node group {group.name} takes the newest image, {image.name}, "
+                f"which is for Kubernetes {facts_of(image).kubernetes or 'an unknown version'}, not {version}",
+                where=f"node group {group.name}",
+                hint=f"put the version in the filter, or name the image: --ami {group.name}={newest(said).name}",
+            )
+        self._vet(group, image, version, pattern)
+        more = f", the newest of {len(matching)}" if len(matching) > 1 else ""
+        return Chosen(image, pattern, f"matches {pattern}{more}")
+
+    def _by_kind(self, group: NodeGroup, current: Image, version: Minor) -> Chosen:
+        """An image of the same owner whose name differs in version, date and build only."""
+        stem = name_stem(current.name)
+        matching = [
+            i
+            for i in self._snapshot.images
+            if name_stem(i.name) == stem
+            and i.owner == current.owner
+            and i.architecture == current.architecture
+            and i.state == "available"
+            and facts_of(i).kubernetes == version
+        ]
+        if not matching:
+            raise RefusedError(
+                f"no image like {current.name} for Kubernetes {version} was found",
+                where=f"node group {group.name}",
+                hint=f"build it, tag it KubernetesVersion={version}, or name one: --ami {group.name}=NAME",
+            )
+        image = newest(matching)
+        self._vet(group, image, version, image.name)
+        more = f", the newest of {len(matching)}" if len(matching) > 1 else ""
+        return Chosen(image, image.name, f"of the same kind as {current.name}{more}")
+
+    def _vet(self, group: NodeGroup, image: Image, version: Minor, asked: str) -> None:
+        facts = facts_of(image)
+        where = f"node group {group.name}"
+        if facts.kubernetes is None:
+            raise RefusedError(
+                f"image {image.name or image.id} does not say which Kubernetes version its kubelet has"
+                + (f" ({facts.disagreement})" if facts.disagreement else ""),
+                where=where,
+                hint=f"tag it KubernetesVersion={version} if that is so",
+            )
+        if facts.kubernetes != version:
+            raise RefusedError(
+                f"image {image.name or image.id} is for Kubernetes {facts.kubernetes} (told by its {facts.told_by}), "
+                f"but nodes should move to {version}",
+                where=where,
+                hint=f"choose an image for {version}" + (f" instead of {asked}" if asked else ""),
+            )
+        if image.state != "available":
+            raise RefusedError(f"image {image.name or image.id} is {image.state}, not available", where=where)
+        current = self._snapshot.image(current_image_id(self._snapshot, group))
+        if current is not None and current.architecture != image.architecture:
+            raise RefusedError(
+                f"image {image.name or image.id} is built for {image.architecture}, the group runs "
+                f"{current.architecture}",
+                where=where,
+                hint=f"choose an image for {current.architecture}; another architecture needs a new node group",
+            )
+
+    def _near(self, pattern: str) -> str:
+        start = re.split(r"[*?\d]", pattern, maxsplit=1)[0]
+        near = sorted(i.name for i in self._snapshot.images if start and i.name.startswith(start))
+        return ", ".join(near[-5:]) or "none"
+
+
+def _retarget(pattern: str, kubelet: Minor, version: Minor, current: Image | None) -> str:
+    """The filter for the new version: where it names the old one (of the nodes, or of the image in use)."""
+    found = retarget_pattern(pattern, kubelet, version)
+    if found == pattern and current is not None and (told := facts_of(current).kubernetes) is not None:
+        found = retarget_pattern(pattern, told, version)
+    if found == pattern and (named := parse_image(pattern).kubernetes) is not None:
+        found = retarget_pattern(pattern, named, version)
+    return found
+
+
+def _owned(image: Image, owners: Sequence[str]) -> bool:
+    """Whether a filter's owners cover the image; `self` and aliases cannot be told apart here and cover it."""
+    ids = [o for o in owners if o.isdigit()]
+    return not owners or len(ids) < len(owners) or not image.owner or image.owner in ids
+
+
+def newest(images: Sequence[Image]) -> Image:
+    """As `most_recent = true` takes it: by creation date."""
+    return max(images, key=lambda i: (i.created_at, i.name))
+
+
+def name_stem(name: str) -> str:
+    """An image's name without versions, dates and builds: golden-eks-1.34-v20261015 -> golden-eks."""
+    return re.sub(r"[-_./ ]*v?\d[\d.:_-]*(?=$|[-_./ ])", "", name).lower()
+
+
+def _several(group: NodeGroup, asked: str, images: Sequence[Image]) -> RefusedError:
+    names = ", ".join(f"{i.name} ({i.id})" for i in sorted(images, key=lambda i: i.name)[:5])
+    more = f" and {len(images) - 5} more" if len(images) > 5 else ""
+    return RefusedError(
+        f"{len(images)} images match {asked}: {names}{more}",
+        where=f"node group {group.name}",
+        hint="name one of them, or set most_recent = true in the data source",
+    )

@@ -1,0 +1,422 @@
+"""The plan: control plane, then add-ons, then node groups, at every minor version on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from baton.errors import ReadError, RefusedError, UsageError
+from baton.knowledge.skew import hops, kubelet_allowed, newest_control_plane, oldest_kubelet
+from baton.knowledge.tables import Knowledge, day
+from baton.model import nodes
+from baton.model.cluster import NodeGroup, Snapshot, UpdateConfig
+from baton.model.plan import Change, Plan, Stage, StageKind
+from baton.model.target import ImageFilter, Target
+from baton.model.versions import Minor
+from baton.planner.addons import AddonPlanner, check_policy
+from baton.planner.images import ImageFinder, current_image_id, facts_of
+from baton.planner.notes import notes_of
+from baton.planner.path import Roll, every_hop, fewest_rolls
+from baton.planner.store import digest, facts_of_snapshot
+from baton.planner.support import check_target, versions
+
+
+def make_plan(
+    snapshot: Snapshot,
+    target: Target,
+    knowledge: Knowledge,
+    *,
+    images: Mapping[str, ImageFilter] | None = None,
+    together: Sequence[Sequence[str]] = (),
+) -> Plan:
+    """The shortest safe path from the snapshot to the target, with the reason of every stage.
+
+    `images` maps node groups to how their Terraform finds its AMI. `together` lists node groups that can only be moved
+    at once (they share one literal). Edits, diffs and addresses of the stages are left empty. Today is
+    `snapshot.taken_at`.
+
+    Raises UsageError (a target that cannot be meant), RefusedError (no safe path) or ReadError (a needed fact missing).
+    """
+    _need(snapshot, "cluster", "node_groups", "addons")
+    today = day(snapshot.taken_at)
+    offered = versions(snapshot, knowledge, today)
+    start, end = Minor.parse(snapshot.cluster.version), Minor.parse(target.version)
+    check_target(end, start, offered, today)
+    check_policy(target, snapshot.addons)
+    _check_pacing(snapshot, target)
+    target = _normalised(target, end)
+    maker = _Maker(
+        snapshot, target, knowledge, ImageFinder(snapshot, target, images or {}), tuple(map(tuple, together))
+    )
+    stages, rolls = maker.stages(start, end)
+    if not stages:
+        raise UsageError(
+            f"cluster {snapshot.cluster.name} is at {end} already, and so are its add-ons and nodes",
+            hint="name a newer version with --to",
+        )
+    facts = facts_of_snapshot(snapshot)
+    return Plan(
+        cluster=snapshot.cluster.name,
+        from_version=str(start),
+        to_version=str(end),
+        stages=tuple(stages),
+        notes=tuple(notes_of(snapshot, target, knowledge, offered, maker.addons)),
+        alternatives=tuple(maker.alternatives(start, end, rolls)),
+        facts_digest=digest(facts),
+        made_at=snapshot.taken_at,
+        facts=facts,
+    )
+
+
+def _need(snapshot: Snapshot, *what: str) -> None:
+    for name in what:
+        unknown = snapshot.unknown(name)
+        if unknown is not None:
+            raise ReadError(
+                f"no plan can be made without the {name.replace('_', ' ')}: {unknown.reason}",
+                where=f"cluster {snapshot.cluster.name}",
+                hint="give Baton read access to them and run again",
+            )
+
+
+def _normalised(target: Target, end: Minor) -> Target:
+    """`v1.35` and `1.35.2` mean 1.35."""
+    return replace(target, version=str(end))
+
+
+def _check_pacing(snapshot: Snapshot, target: Target) -> None:
+    known = {g.name for g in snapshot.node_groups}
+    for name, config in target.update_configs.items():
+        if name != "*" and name not in known:
+            raise UsageError(
+                f"there is no node group {name}", hint=f"node groups: {', '.join(sorted(known)) or 'none'}"
+            )
+        check_update_config(config, f"node group {name}")
+    for name in target.images:
+        if name != "*" and name not in known:
+            raise UsageError(
+                f"there is no node group {name}", hint=f"node groups: {', '.join(sorted(known)) or 'none'}"
+            )
+    for group in snapshot.node_groups:
+        check_update_config(group.update_config, f"node group {group.name}")
+
+
+def check_update_config(config: UpdateConfig, where: str) -> None:
+    """Raises UsageError for what EKS refuses: numbers outside 1..100, both at once, an unknown strategy."""
+    both = config.max_unavailable is not None and config.max_unavailable_percentage is not None
+    if both:
+        raise UsageError(
+            "max_unavailable and max_unavailable_percentage are both set", where=where, hint="keep one of the two"
+        )
+    for name, value in (
+        ("max_unavailable", config.max_unavailable),
+        ("max_unavailable_percentage", config.max_unavailable_percentage),
+    ):
+        if value is not None and not 1 <= value <= 100:
+            raise UsageError(
+                f"{name} is {value}, but EKS takes 1 to 100",
+                where=where,
+                hint="1 replaces one node at a time; EKS never replaces more than 100 at once",
+            )
+    if config.strategy not in ("DEFAULT", "MINIMAL"):
+        raise UsageError(f"unknown update strategy {config.strategy!r}", where=where, hint="DEFAULT or MINIMAL")
+
+
+@dataclass
+class _Maker:
+    """Assembles the stages."""
+
+    snapshot: Snapshot
+    target: Target
+    knowledge: Knowledge
+    finder: ImageFinder
+    together: tuple[tuple[str, ...], ...]
+    addons: AddonPlanner = field(init=False)
+    _stages: list[Stage] = field(default_factory=list)
+    _images: dict[str, str] = field(default_factory=dict)  # what each group boots at the point reached
+
+    def __post_init__(self) -> None:
+        self.addons = AddonPlanner(self.snapshot, self.target, self.knowledge)
+
+    def stages(self, start: Minor, end: Minor) -> tuple[list[Stage], dict[str, tuple[Roll, ...]]]:
+        """All stages, numbered from 1, and the rolls of each node group."""
+        points = (start, *hops(start, end))
+        self._check_unmanaged(points)
+        rolls = {g.name: self._rolls(g, points, self.target.nodes_every_hop) for g in self.snapshot.node_groups}
+        self._update_configs(rolls)
+        installed = {a.name: a.version for a in self.snapshot.addons}
+        kubelets = {g.name: kubelet_of(self.snapshot, g)[0] for g in self.snapshot.node_groups}
+        for number, version in enumerate(points):
+            if number:
+                self._control_plane(version, points[number - 1], end)
+            if number or start == end:
+                for row, changes in enumerate(rows := self.addons.stages(installed, version)):
+                    self._addon_stage(version, changes, row, len(rows))
+            self._node_groups(version, rolls, kubelets, points)
+            if version != end:
+                for changes in self.addons.before(installed, version, points[number + 1]):
+                    self._bridge_stage(version, points[number + 1], changes)
+        return self._stages, rolls
+
+    def _add(self, kind: StageKind, name: str, changes: Sequence[Change], reason: str) -> None:
+        self._stages.append(Stage(len(self._stages) + 1, kind, name, tuple(changes), reason))
+
+    def _update_configs(self, rolls: Mapping[str, tuple[Roll, ...]]) -> None:
+        changes = []
+        for group in self.snapshot.node_groups:
+            wanted = self.target.update_config(group.name)
+            if wanted is None or wanted == group.update_config or not rolls[group.name]:
+                continue
+            attributes = {
+                "max_unavailable": _text(wanted.max_unavailable),
+                "max_unavailable_percentage": _text(wanted.max_unavailable_percentage),
+                "strategy": wanted.strategy,
+            }
+            changes.append(
+                Change(
+                    "node-group",
+                    group.name,
+                    pacing(group.update_config),
+                    pacing(wanted),
+                    "",
+                    {k: v for k, v in attributes.items() if v},
+                )
+            )
+        if changes:
+            self._add(
+                StageKind.UPDATE_CONFIG,
+                "pacing of " + ", ".join(c.name for c in changes),
+                changes,
+                "EKS changes the nodes of a group before its update_config when both come at once, so the new pacing "
+                "must be in force before the roll that it should govern; no node is replaced here",
+            )
+
+    def _control_plane(self, version: Minor, previous: Minor, end: Minor) -> None:
+        reason = "the control plane goes first: kubelets and kube-proxy may be older than it, never newer"
+        if version != end:
+            reason += f"; EKS moves one minor at a time, so {end} is reached by way of {version}"
+        change = Change("cluster", self.snapshot.cluster.name, str(previous), str(version), "one minor")
+        self._add(StageKind.CONTROL_PLANE, f"control plane to {version}", [change], reason)
+
+    def _addon_stage(self, version: Minor, changes: Sequence[Change], row: int, rows: int) -> None:
+        part = f" (step {row + 1} of {rows})" if rows > 1 else ""
+        self._add(
+            StageKind.ADDONS,
+            f"add-ons for {version}{part}",
+            changes,
+            f"add-ons follow the control plane and come before the nodes, so that new nodes join with network and DNS "
+            f"that are made for {version}",
+        )
+
+    def _bridge_stage(self, version: Minor, following: Minor, changes: Sequence[Change]) -> None:
+        names = ", ".join(c.name for c in changes)
+        self._add(
+            StageKind.ADDONS,
+            f"add-ons that fit {version} and {following}",
+            changes,
+            f"the installed {names} would not fit Kubernetes {following}; these versions fit both, so the control "
+            "plane can move under them",
+        )
+
+    # node groups
+
+    def _rolls(self, group: NodeGroup, points: tuple[Minor, ...], all_hops: bool) -> tuple[Roll, ...]:
+        oldest, _ = kubelet_of(self.snapshot, group)
+        self._check_newest(group, points[0])
+
+        def available(version: Minor) -> bool:
+            return not self._why_not(group, oldest, version)
+
+        found = (every_hop if all_hops else fewest_rolls)(oldest, points, available)
+        if found is None:
+            raise self._no_way(group, oldest, points)
+        return found
+
+    def _check_newest(self, group: NodeGroup, control_plane: Minor) -> None:
+        for node in nodes.of_group(self.snapshot, group.name):
+            minor = nodes.kubelet(node)
+            if minor is not None and minor > control_plane:
+                raise RefusedError(
+                    f"node {nodes.name(node)} of node group {group.name} runs kubelet {minor}, newer than the control "
+                    f"plane's {control_plane}",
+                    where=f"node group {group.name}",
+                    hint="put it back on an image for the control plane's version first",
+                )
+
+    def _why_not(self, group: NodeGroup, kubelet: Minor, version: Minor) -> RefusedError | ReadError | None:
+        """Why nodes of the group cannot be brought to a version; None when they can."""
+        if not group.custom_ami:
+            kind = self.knowledge.ami_type(group.ami_type)
+            if kind is not None and not self.knowledge.family_fits(kind.family, version):
+                family = self.knowledge.families[kind.family]
+                return RefusedError(
+                    f"AWS makes no {family.title} image for Kubernetes {version}: {family.last} was the last",
+                    where=f"node group {group.name} ({group.ami_type})",
+                    hint="move its workloads to a new node group on AL2023 or Bottlerocket first; the AMI type of a "
+                    "group cannot be changed in place",
+                )
+            return None
+        try:
+            self.finder.find(group, kubelet, version)
+        except (RefusedError, ReadError) as error:
+            return error
+        return None
+
+    def _no_way(self, group: NodeGroup, kubelet: Minor, points: tuple[Minor, ...]) -> RefusedError | ReadError:
+        end = points[-1]
+        why = self._why_not(group, kubelet, end)
+        if why is not None:
+            return why
+        needed = [p for p in points[1:] if not kubelet_allowed(kubelet, p)]
+        if not needed:
+            return RefusedError(
+                f"node group {group.name} cannot be rolled at every hop: an image is missing on the way"
+            )
+        between = [kubelet.plus(n) for n in range(1, needed[0].minor - kubelet.minor)]
+        return RefusedError(
+            f"nodes of group {group.name} run kubelet {kubelet}, which may not run under a control plane newer than "
+            f"{newest_control_plane(kubelet)}, and no image brings them further on the way to {end}",
+            where=f"node group {group.name}",
+            hint=f"build an image for one of {', '.join(map(str, between))} (from {oldest_kubelet(needed[0])} on it "
+            f"lasts to {needed[0]})",
+        )
+
+    def _node_groups(
+        self,
+        version: Minor,
+        rolls: Mapping[str, tuple[Roll, ...]],
+        kubelets: dict[str, Minor],
+        points: tuple[Minor, ...],
+    ) -> None:
+        due = {g.name: g for g in self.snapshot.node_groups if any(r.control_plane == version for r in rolls[g.name])}
+        for names in self._batches(due):
+            changes = []
+            for name in names:
+                roll = next(r for r in rolls[name] if r.control_plane == version)
+                changes.append(self._group_change(due[name], kubelets[name], roll.to))
+                kubelets[name] = roll.to
+            groups = f"node group{'s' if len(names) > 1 else ''} {', '.join(names)}"
+            title = f"{groups} to {changes[0].attributes['kubelet_to']}"
+            self._add(StageKind.NODE_GROUP, title, changes, self._roll_reason(names, version, points, len(due)))
+
+    def _batches(self, due: Mapping[str, NodeGroup]) -> list[list[str]]:
+        """Groups that must move together, else one by one; the smallest first, so trouble shows where it is cheap."""
+        left = sorted(due, key=lambda n: (due[n].desired_size, n))
+        batches = []
+        while left:
+            first = left[0]
+            bound = next((set(t) for t in self.together if first in t), {first})
+            batches.append([n for n in left if n in bound])
+            left = [n for n in left if n not in bound]
+        return batches
+
+    def _roll_reason(self, names: Sequence[str], version: Minor, points: tuple[Minor, ...], due: int) -> str:
+        if self.target.nodes_every_hop and len(points) > 2:
+            reason = "nodes roll at every hop, as asked"
+        elif version == points[-1]:
+            reason = "nodes last, once the control plane and the add-ons are there"
+            if len(points) > 2:
+                reason += f"; kubelets may lag, so one roll does for {len(points) - 1} versions"
+        else:
+            reason = f"their kubelets may not lag further than {version}: they roll before the control plane moves on"
+        pace = "; ".join(self._pace(name) for name in names)
+        if due > 1:
+            reason += "; the smallest group goes first" if len(names) == 1 else "; these groups share one literal"
+        return f"{reason}; {pace}"
+
+    def _pace(self, name: str) -> str:
+        group = self.snapshot.node_group(name)
+        assert group is not None  # names come from the snapshot
+        config = self.target.update_config(name) or group.update_config
+        at_once = config.parallelism(group.desired_size)
+        return f"{name}: {group.desired_size} nodes, at most {at_once} away at a time"
+
+    def _group_change(self, group: NodeGroup, kubelet: Minor, to: Minor) -> Change:
+        attributes = {"kubelet_from": str(kubelet), "kubelet_to": str(to)}
+        if not group.custom_ami:
+            attributes["version"] = str(to)
+            attributes["ami_type"] = group.ami_type
+            return Change("node-group", group.name, str(kubelet), str(to), f"EKS-optimised image for {to}", attributes)
+        chosen = self.finder.find(group, kubelet, to)
+        before = self._images.get(group.name) or current_image_id(self.snapshot, group)
+        self._images[group.name] = chosen.image.id
+        attributes |= {"image_id": chosen.image.id, "image_name": chosen.image.name, "image_pattern": chosen.pattern}
+        if group.launch_template is not None:
+            attributes["launch_template_id"] = group.launch_template.id
+        return Change("node-group", group.name, before, chosen.image.id, chosen.reason, attributes)
+
+    # nodes that Baton does not roll
+
+    def _check_unmanaged(self, points: tuple[Minor, ...]) -> None:
+        """Self-managed nodes, Fargate pods and the like must outlast the path as they are."""
+        for node in self.snapshot.objects.get("nodes", ()):
+            who = nodes.owner(node)
+            minor = nodes.kubelet(node)
+            if who.startswith("node group ") or minor is None or who == "auto":
+                continue
+            for version in points:
+                if not kubelet_allowed(minor, version):
+                    raise RefusedError(
+                        f"node {nodes.name(node)} ({who}) runs kubelet {minor}, which may not run under a control "
+                        f"plane at {version}",
+                        where=f"cluster {self.snapshot.cluster.name}",
+                        hint=f"Baton rolls managed node groups only: bring it to {oldest_kubelet(version)} or newer"
+                        if minor < version
+                        else "a kubelet is never newer than the control plane: replace the node first",
+                    )
+
+    # alternatives
+
+    def alternatives(self, start: Minor, end: Minor, rolls: Mapping[str, tuple[Roll, ...]]) -> list[str]:
+        """Other paths that would be safe too, with what they cost."""
+        points = (start, *hops(start, end))
+        total = sum(map(len, rolls.values()))
+        found = []
+        if len(points) > 2:
+            other = not self.target.nodes_every_hop
+            try:
+                count = sum(len(self._rolls(g, points, other)) for g in self.snapshot.node_groups)
+            except (RefusedError, ReadError) as error:
+                found.append(f"nodes at every hop: not possible, {error.message}")
+            else:
+                what = "nodes at every hop (--nodes-every-hop)" if other else "nodes as late as skew allows"
+                found.append(f"{what}: {count} node group rolls instead of {total}")
+        if self.target.addon_policy != "newest":
+            found.append("newest add-ons instead of EKS's defaults: --addon-policy newest")
+        return found
+
+
+def kubelet_of(snapshot: Snapshot, group: NodeGroup) -> tuple[Minor, str]:
+    """The oldest kubelet of a group and how it was told: from its nodes, else its image, else EKS.
+
+    Raises ReadError when nothing tells it.
+    """
+    found = [k for n in nodes.of_group(snapshot, group.name) if (k := nodes.kubelet(n)) is not None]
+    if found:
+        return min(found), "its nodes"
+    if not group.custom_ami:
+        return Minor.parse(group.version), "EKS"
+    image = snapshot.image(current_image_id(snapshot, group))
+    told = None if image is None else facts_of(image).kubernetes
+    if told is not None:
+        return told, "its image"
+    unknown = snapshot.unknown("objects.nodes")
+    raise ReadError(
+        f"the kubelet version of node group {group.name} is not known"
+        + (f": {unknown.reason}" if unknown is not None else ": it has no nodes, and its image does not tell"),
+        where=f"node group {group.name}",
+        hint="let Baton read the nodes, or tag the image KubernetesVersion=…",
+    )
+
+
+def pacing(config: UpdateConfig) -> str:
+    """`max_unavailable 1`, `max_unavailable_percentage 33`, with the strategy when it is not the default."""
+    if config.max_unavailable_percentage is not None:
+        text = f"max_unavailable_percentage {config.max_unavailable_percentage}"
+    else:
+        text = f"max_unavailable {config.max_unavailable or 1}"
+    return text if config.strategy == "DEFAULT" else f"{text}, {config.strategy}"
+
+
+def _text(number: int | None) -> str:
+    return "" if number is None else str(number)
