@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from baton.errors import ReadError
 
@@ -214,39 +214,88 @@ class Verdict:
 _DELETE = Verdict(Action.DELETE)
 
 
-def judge(phase: str, ready: bool, terminating: bool, budgets: Sequence[KubeObject]) -> Verdict:
-    """The eviction verdict for a pod; `budgets` are the PodDisruptionBudgets that match it, statuses as stored.
+class BudgetState(Protocol):
+    """What the verdict needs to know of a budget: its name, its unhealthyPodEvictionPolicy and its stored status.
+
+    `denied` is (reason, message) of a DisruptionAllowed condition that is False, else ("", "").
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def always_allow(self) -> bool: ...
+    @property
+    def stale(self) -> bool: ...
+    @property
+    def allowed(self) -> int: ...
+    @property
+    def healthy(self) -> int: ...
+    @property
+    def desired(self) -> int: ...
+    @property
+    def in_flight(self) -> int: ...
+    @property
+    def denied(self) -> tuple[str, str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetView:
+    """A BudgetState read from an API object."""
+
+    name: str
+    always_allow: bool
+    stale: bool
+    allowed: int
+    healthy: int
+    desired: int
+    in_flight: int
+    denied: tuple[str, str]
+
+
+def budget_view(budget: KubeObject) -> BudgetView:
+    """The state of a PodDisruptionBudget as stored."""
+    meta, spec, status = budget["metadata"], budget.get("spec") or {}, budget.get("status") or {}
+    condition: Mapping[str, Any] = next(
+        (c for c in status.get("conditions") or () if c.get("type") == "DisruptionAllowed"), {}
+    )
+    denied = condition.get("status") == "False"
+    return BudgetView(
+        name=str(meta["name"]),
+        always_allow=spec.get("unhealthyPodEvictionPolicy") == "AlwaysAllow",
+        stale=status.get("observedGeneration", 0) < meta.get("generation", 0),
+        allowed=status.get("disruptionsAllowed", 0),
+        healthy=status.get("currentHealthy", 0),
+        desired=status.get("desiredHealthy", 0),
+        in_flight=len(status.get("disruptedPods") or ()),
+        denied=(condition.get("reason", ""), condition.get("message", "")) if denied else ("", ""),
+    )
+
+
+def judge(phase: str, ready: bool, terminating: bool, budgets: Sequence[BudgetState]) -> Verdict:
+    """The eviction verdict for a pod; `budgets` are those that match it.
 
     Order of the rules as upstream: a pod that runs nothing (or is leaving) goes; several budgets are an error; none
     lets it go; an unready pod may go without cost; then the budget is asked.
     """
-    if terminating or phase in ("Succeeded", "Failed", "Pending"):
+    if terminating or phase in ("Succeeded", "Failed", "Pending") or not budgets:
         return _DELETE
-    if not budgets:
-        return _DELETE
-    if len(budgets) > 1:
-        return Verdict(Action.REFUSE, str(budgets[0]["metadata"]["name"]), 500, "", SEVERAL_BUDGETS)
     budget = budgets[0]
-    name = str(budget["metadata"]["name"])
-    status: Mapping[str, Any] = budget.get("status") or {}
-    if not ready:
-        if budget["spec"].get("unhealthyPodEvictionPolicy") == "AlwaysAllow":
-            return Verdict(Action.DELETE, name)
-        desired = status.get("desiredHealthy", 0)
-        if desired > 0 and status.get("currentHealthy", 0) >= desired:
-            return Verdict(Action.DELETE, name)
-    if status.get("observedGeneration", 0) < budget["metadata"].get("generation", 0):
+    name = budget.name
+    if len(budgets) > 1:
+        return Verdict(Action.REFUSE, name, 500, "", SEVERAL_BUDGETS)
+    if not ready and (budget.always_allow or budget.healthy >= budget.desired > 0):
+        return Verdict(Action.DELETE, name)
+    if budget.stale:
         return too_many_requests(
             name, f"The disruption budget {name} is still being processed by the server.", PROCESSING_RETRY_AFTER
         )
-    allowed = status.get("disruptionsAllowed", 0)
-    if allowed > 0 and len(status.get("disruptedPods") or ()) <= MAX_DISRUPTED_PODS:
-        return Verdict(Action.DECREMENT, name)
-    if allowed < 0:
+    if budget.allowed < 0:
         return _forbidden(name, "pdb disruptions allowed is negative")
-    if len(status.get("disruptedPods") or ()) > MAX_DISRUPTED_PODS:
+    if budget.in_flight > MAX_DISRUPTED_PODS:
         return _forbidden(name, "DisruptedPods map too big - too many evictions not confirmed by PDB controller")
-    return too_many_requests(name, _why_none(name, status), 0)
+    if budget.allowed == 0:
+        return too_many_requests(name, _why_none(budget), 0)
+    return Verdict(Action.DECREMENT, name)
 
 
 def too_many_requests(budget: str, cause: str, retry_after: int) -> Verdict:
@@ -256,22 +305,17 @@ def too_many_requests(budget: str, cause: str, retry_after: int) -> Verdict:
     )
 
 
-def _why_none(name: str, status: Mapping[str, Any]) -> str:
+def _why_none(budget: BudgetState) -> str:
     """The cause text when disruptionsAllowed is 0: a failed sync comes first, its counts cannot be trusted."""
-    condition: Mapping[str, Any] = next(
-        (c for c in status.get("conditions") or () if c.get("type") == "DisruptionAllowed"), {}
-    )
-    told = condition.get("message") or "" if condition.get("status") == "False" else ""
-    if told and condition.get("reason") == "SyncFailed":
-        return f"The disruption budget {name} does not allow evicting pods currently because it failed sync: {told}"
-    desired, healthy = status.get("desiredHealthy", 0), status.get("currentHealthy", 0)
-    if healthy <= desired:
-        return f"The disruption budget {name} needs {desired} healthy pods and has {healthy} currently"
+    reason, told = budget.denied
+    subject = f"The disruption budget {budget.name}"
+    if told and reason == "SyncFailed":
+        return f"{subject} does not allow evicting pods currently because it failed sync: {told}"
+    if budget.healthy <= budget.desired:
+        return f"{subject} needs {budget.desired} healthy pods and has {budget.healthy} currently"
     if told:
-        return (
-            f"The disruption budget {name} does not allow evicting pods currently ({condition.get('reason')}): {told}"
-        )
-    return f"The disruption budget {name} does not allow evicting pods currently"
+        return f"{subject} does not allow evicting pods currently ({reason}): {told}"
+    return f"{subject} does not allow evicting pods currently"
 
 
 def _forbidden(name: str, why: str) -> Verdict:

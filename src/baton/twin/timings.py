@@ -88,6 +88,8 @@ class Timings:
     pod_start: Spread = Spread(1.0, 3.0, 12.0, "assumed: image pull and container start")
     readiness_phase: Spread = Spread(0.0, 0.5, 1.0, "share of a readiness period until the first passing probe")
     pod_stop: Spread = Spread(0.3, 1.5, 8.0, "assumed: SIGTERM to exit; never past the pod's grace period")
+    init_container: Spread = Spread(0.5, 1.5, 6.0)
+    volume_attach: Spread = Spread(3.0, 8.0, 25.0, "assumed: EBS detach, attach and mount")
     job_run: Spread = Spread(20, 60, 300)
 
     def lines(self) -> list[str]:
@@ -129,10 +131,10 @@ class TwinSettings:
     events: bool = True  # write core/v1 Events
     detail: bool = True  # conditions and container statuses as a person would read them
     endpoints: bool = True  # keep EndpointSlices
-    workload_status: bool = True  # keep .status of workload controllers after every step
+    live_status: bool = True  # write the status of workloads and budgets at every step, not only when asked
     event_ttl: float = 3600.0  # seconds an Event stays, the API server's default
     tolerate_unreachable: float = 300.0  # DefaultTolerationSeconds
 
     def for_rehearsal(self) -> TwinSettings:
         """The same timings and behaviour, without the objects that only people read."""
-        return replace(self, events=False, detail=False, endpoints=False, workload_status=False)
+        return replace(self, events=False, detail=False, endpoints=False, live_status=False)

@@ -1,0 +1,331 @@
+"""What all controllers share: the work queue, the informer cache of pods, and the cluster they work on.
+
+The cache keeps one small record per pod and counters per controller, so that a pod's whole life costs a few dictionary
+look-ups; no controller scans the pods of the cluster.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from random import Random
+from typing import TYPE_CHECKING, Any, Protocol
+
+from baton.logic.eviction import controller_of
+from baton.twin.timings import TwinSettings
+
+if TYPE_CHECKING:
+    from baton.twin.clock import VirtualClock
+    from baton.twin.controllers.disruption import Budget
+    from baton.twin.world import World
+
+Obj = dict[str, Any]
+Key = tuple[str, str]  # (namespace, name)
+
+# what changed about a pod
+ADDED, REMOVED, READY, TERMINATING, BOUND, PHASE, LABELS = 1, 2, 4, 8, 16, 32, 64
+
+# priorities of same-time work on the clock: timers first (0), then controllers, then the scheduler
+CONTROLLERS, SCHEDULER = 2, 4
+
+_SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
+
+
+class Recorder(Protocol):
+    """Writes core/v1 Events (or nothing, in rehearsals)."""
+
+    def __call__(self, obj: Obj, type_: str, reason: str, message: str, source: str) -> None: ...
+
+
+class Group:
+    """The pods of one controller and the counts its sync needs. `active` and `ready` leave out terminating and finished
+    pods, as FilterActivePods does."""
+
+    __slots__ = ("active", "desired", "kind", "name", "namespace", "pods", "ready", "rolling", "uid")
+
+    def __init__(self, uid: str, kind: str, namespace: str, name: str) -> None:
+        self.uid = uid
+        self.kind = kind
+        self.namespace = namespace
+        self.name = name
+        self.pods: dict[str, Pod] = {}
+        self.active = 0
+        self.ready = 0
+        self.desired = -1  # what the controller wants; -1 till it has synced
+        self.rolling = False  # a roll-out is under way: every change matters
+
+
+class Pod:
+    """The informer's record of one pod. `obj` is the object as last stored; `key` stays valid after it is gone."""
+
+    __slots__ = (
+        "budgets",
+        "gone",
+        "key",
+        "labels",
+        "name",
+        "namespace",
+        "node",
+        "obj",
+        "owner",
+        "phase",
+        "ready",
+        "scheduling",
+        "terminating",
+        "uid",
+    )
+
+    def __init__(self, obj: Obj) -> None:
+        meta = obj["metadata"]
+        self.namespace: str = meta["namespace"]
+        self.name: str = meta["name"]
+        self.key: Key = (self.namespace, self.name)
+        self.uid: str = meta["uid"]
+        self.obj = obj
+        self.labels: Mapping[str, str] = meta.get("labels") or {}
+        self.node: str = obj["spec"].get("nodeName") or ""
+        self.phase = "Pending"
+        self.ready = False
+        self.terminating = False
+        self.gone = False
+        self.owner: Group | None = None
+        self.budgets: tuple[Budget, ...] = ()
+        self.scheduling: Any = None  # the scheduling loop's own record while the pod waits
+
+    @property
+    def finished(self) -> bool:
+        return self.phase in ("Succeeded", "Failed")
+
+
+def status_of(obj: Obj) -> tuple[str, bool]:
+    """(phase, ready) of a pod object."""
+    status = obj.get("status")
+    if not status:
+        return "Pending", False
+    ready = False
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "Ready":
+            ready = condition.get("status") == "True"
+            break
+    return status.get("phase") or "Pending", ready
+
+
+class WorkQueue:
+    """Keys to sync, first in first out, each at most once, all at the virtual time at which they were added."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self._clock = clock
+        self._work: deque[tuple[Controller, Any]] = deque()
+        self._armed = False
+
+    def add(self, controller: Controller, key: Any) -> None:
+        self._work.append((controller, key))
+        if not self._armed:
+            self._armed = True
+            self._clock.call_later(0.0, self._run, CONTROLLERS)
+
+    def _run(self) -> None:
+        work = self._work
+        while work:
+            controller, key = work.popleft()
+            controller.pending.discard(key)
+            controller.sync(key)
+        self._armed = False
+
+
+class Controller:
+    """Has keys to sync. Subclasses subscribe in `start` and put the world right in `sync`."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.world = cluster.world
+        self.clock = cluster.clock
+        self.settings = cluster.settings
+        self.pending: set[Any] = set()
+
+    def enqueue(self, key: Any) -> None:
+        if key not in self.pending:
+            self.pending.add(key)
+            self.cluster.queue.add(self, key)
+
+    def sync(self, key: Any) -> None:
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Read what exists and subscribe to what changes."""
+
+
+PodListener = Callable[[Pod, int], None]
+
+
+class PodCache:
+    """Every pod of the world by key, by node and by controller; tells listeners what changed, in their order.
+
+    A listener may count and queue but not write to the world: others have yet to hear of the change.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.by_key: dict[Key, Pod] = {}
+        self.by_node: dict[str, dict[Key, Pod]] = {}
+        self.by_namespace: dict[str, dict[str, Pod]] = {}
+        self.groups: dict[str, Group] = {}
+        self.budgets_for: Callable[[Pod], tuple[Budget, ...]] = lambda pod: ()
+        self._listeners: list[PodListener] = []
+
+    def listen(self, fn: PodListener) -> None:
+        self._listeners.append(fn)
+
+    def start(self) -> None:
+        for obj in list(self._world.items("pods")):
+            self.on_pod("ADDED", "pods", obj, None)
+        self._world.subscribe(self.on_pod, resources=["pods"])
+
+    def on_node(self, node: str) -> Iterable[Pod]:
+        found = self.by_node.get(node)
+        return list(found.values()) if found else ()
+
+    def group(self, uid: str, kind: str, namespace: str, name: str) -> Group:
+        found = self.groups.get(uid)
+        if found is None:
+            found = self.groups[uid] = Group(uid, kind, namespace, name)
+        return found
+
+    def forget_group(self, uid: str) -> None:
+        found = self.groups.get(uid)
+        if found is not None and not found.pods:
+            del self.groups[uid]
+
+    def on_pod(self, type_: str, resource: str, obj: Obj, old: Obj | None) -> None:
+        if type_ == "MODIFIED":
+            self._modified(obj, old)
+        elif type_ == "ADDED":
+            self._added(obj)
+        else:
+            self._deleted(obj)
+
+    def _added(self, obj: Obj) -> None:
+        pod = Pod(obj)
+        meta = obj["metadata"]
+        pod.phase, pod.ready = status_of(obj)
+        pod.terminating = meta.get("deletionTimestamp") is not None
+        self.by_key[pod.key] = pod
+        self.by_namespace.setdefault(pod.namespace, {})[pod.name] = pod
+        if pod.node:
+            self.by_node.setdefault(pod.node, {})[pod.key] = pod
+        if meta.get("ownerReferences"):
+            self._join(pod, obj)
+        pod.budgets = self.budgets_for(pod)
+        self._count(pod, 1)
+        for fn in self._listeners:
+            fn(pod, ADDED)
+
+    def _join(self, pod: Pod, obj: Obj) -> None:
+        reference = controller_of(obj)
+        if reference is not None:
+            group = self.group(reference["uid"], reference["kind"], pod.namespace, reference["name"])
+            group.pods[pod.name] = pod
+            pod.owner = group
+
+    def _modified(self, obj: Obj, old: Obj | None) -> None:
+        meta = obj["metadata"]
+        pod = self.by_key.get((meta["namespace"], meta["name"]))
+        if pod is None or pod.uid != meta["uid"]:
+            return
+        before = pod.obj
+        pod.obj = obj
+        bits = 0
+        if obj.get("status") is not before.get("status"):
+            phase, ready = status_of(obj)
+            if phase != pod.phase:
+                bits |= PHASE
+            if ready != pod.ready:
+                bits |= READY
+        else:
+            phase, ready = pod.phase, pod.ready
+        terminating = meta.get("deletionTimestamp") is not None
+        if terminating and not pod.terminating:
+            bits |= TERMINATING
+        if bits:
+            self._count(pod, -1)
+            pod.phase, pod.ready, pod.terminating = phase, ready, terminating
+            self._count(pod, 1)
+        if obj["spec"] is not before["spec"]:
+            node = obj["spec"].get("nodeName") or ""
+            if node != pod.node:
+                pod.node = node
+                self.by_node.setdefault(node, {})[pod.key] = pod
+                bits |= BOUND
+        if meta is not before["metadata"]:
+            bits |= self._meta_changed(pod, meta, before["metadata"], obj)
+        if bits:
+            for fn in self._listeners:
+                fn(pod, bits)
+
+    def _meta_changed(self, pod: Pod, meta: Obj, before: Obj, obj: Obj) -> int:
+        """Labels or owners changed (adoption, orphaning): match budgets and groups anew."""
+        labels = meta.get("labels") or {}
+        owners = meta.get("ownerReferences")
+        if owners is not before.get("ownerReferences") and owners != before.get("ownerReferences"):
+            self._count(pod, -1)
+            if pod.owner is not None:
+                pod.owner.pods.pop(pod.name, None)
+                pod.owner = None
+            if owners:
+                self._join(pod, obj)
+            self._count(pod, 1)
+            if labels == pod.labels:
+                return LABELS
+        if labels is pod.labels or labels == pod.labels:
+            return 0
+        pod.labels = labels
+        return LABELS
+
+    def _deleted(self, obj: Obj) -> None:
+        meta = obj["metadata"]
+        pod = self.by_key.get((meta["namespace"], meta["name"]))
+        if pod is None or pod.uid != meta["uid"]:
+            return
+        pod.gone = True
+        del self.by_key[pod.key]
+        del self.by_namespace[pod.namespace][pod.name]
+        if pod.node:
+            self.by_node[pod.node].pop(pod.key, None)
+        self._count(pod, -1)
+        if pod.owner is not None:
+            pod.owner.pods.pop(pod.name, None)
+        for fn in self._listeners:
+            fn(pod, REMOVED)
+
+    @staticmethod
+    def _count(pod: Pod, by: int) -> None:
+        group = pod.owner
+        if group is not None and not pod.terminating and pod.phase != "Failed" and pod.phase != "Succeeded":
+            group.active += by
+            if pod.ready:
+                group.ready += by
+
+
+class Cluster:
+    """What controllers work on: the world, the clock, the cache of pods, one queue, one seeded generator per part."""
+
+    def __init__(self, clock: VirtualClock, world: World, settings: TwinSettings, rng: Random) -> None:
+        self.clock = clock
+        self.world = world
+        self.settings = settings
+        self.queue = WorkQueue(clock)
+        self.pods = PodCache(world)
+        self.record: Recorder = lambda obj, type_, reason, message, source: None
+        self._seed = rng.getrandbits(64)
+        self.names = self.rng("names")
+
+    def rng(self, part: str) -> Random:
+        """A generator of its own for each part, so that one part's draws never shift another's."""
+        return Random(f"{self._seed}/{part}")
+
+    def name_for(self, resource: str, namespace: str, prefix: str) -> str:
+        """`prefix` and five random characters, as generateName does."""
+        while True:
+            name = prefix + "".join(self.names.choices(_SUFFIX, k=5))
+            if self.world.get(resource, namespace, name) is None:
+                return name

@@ -1,0 +1,381 @@
+"""Nodes: registering, Ready, taints, unreachable ones, and what becomes of their pods (pod garbage collection)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from baton.twin.controllers.base import ADDED, BOUND, Cluster, Controller, Obj, Pod
+from baton.twin.controllers.pods import PodMaker
+from baton.twin.controllers.templates import NOT_READY, UNREACHABLE, conditions_with
+from baton.twin.kubelet import Kubelets
+from baton.twin.timefmt import rfc3339
+
+NODES = "nodes"
+UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
+_HEALTHY = (
+    ("MemoryPressure", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+    ("DiskPressure", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    ("PIDPressure", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+)
+_NO_NETWORK = (
+    "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady "
+    "message:Network plugin returns error: cni plugin not initialized"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSpec:
+    """What an instance brings when its kubelet registers. Quantities are Kubernetes strings ("3920m", "15Gi").
+
+    `joins` False is an instance whose user data is broken: no Node ever appears. `volume_limit` is the number of EBS
+    volumes its CSINode reports.
+    """
+
+    name: str
+    instance_id: str
+    zone: str
+    region: str
+    instance_type: str
+    image_id: str
+    kubelet_version: str  # "v1.35.2-eks-1a2b3c4"
+    labels: Mapping[str, str] = field(default_factory=dict)
+    taints: Sequence[Mapping[str, str]] = ()
+    allocatable: Mapping[str, str] = field(default_factory=dict)
+    capacity: Mapping[str, str] = field(default_factory=dict)
+    os_image: str = "Amazon Linux 2023"
+    provider_id: str = ""
+    internal_ip: str = ""
+    joins: bool = True
+    architecture: str = "amd64"
+    volume_limit: int = 25
+
+
+class NodeController(Controller):
+    """Keys are node names. Keeps taints true to spec and conditions; deletes the pods of nodes that are gone."""
+
+    def __init__(self, cluster: Cluster, maker: PodMaker, kubelets: Kubelets) -> None:
+        super().__init__(cluster)
+        self.maker = maker
+        self.kubelets = kubelets
+        self._rng = cluster.rng("nodes")
+
+    def start(self) -> None:
+        for obj in list(self.world.items(NODES)):
+            self.enqueue(obj["metadata"]["name"])
+        self.world.subscribe(self._on_node, resources=[NODES])
+        for pod in list(self.cluster.pods.by_key.values()):
+            self.on_pod(pod, ADDED)
+
+    def _on_node(self, type_: str, resource: str, obj: Obj, old: Obj | None) -> None:
+        if type_ != "MODIFIED" or old is None or obj.get("spec") is not old.get("spec"):
+            self.enqueue(obj["metadata"]["name"])
+
+    def on_pod(self, pod: Pod, bits: int) -> None:
+        if bits & (ADDED | BOUND) and pod.node:
+            node = self.world.get(NODES, None, pod.node)
+            if node is None or any(t.get("effect") == "NoExecute" for t in node["spec"].get("taints") or ()):
+                self.enqueue(pod.node)
+
+    def sync(self, key: str) -> None:
+        node = self.world.get(NODES, None, key)
+        if node is None:
+            self._collect(key)
+            return
+        node = self._taint_cordon(node)
+        self._execute(node)
+
+    def _collect(self, name: str) -> None:
+        """Pods of a node that is gone are removed at once; nothing runs them any more."""
+        self.kubelets.dead.discard(name)
+        for pod in self.cluster.pods.on_node(name):
+            if not pod.gone:
+                self.world.remove("pods", pod.namespace, pod.name)
+
+    def _taint_cordon(self, node: Obj) -> Obj:
+        spec = node["spec"]
+        taints = list(spec.get("taints") or ())
+        marked = any(t.get("key") == UNSCHEDULABLE for t in taints)
+        if bool(spec.get("unschedulable")) == marked:
+            return node
+        if marked:
+            taints = [t for t in taints if t.get("key") != UNSCHEDULABLE]
+            said = "NodeSchedulable"
+        else:
+            taints.append({"key": UNSCHEDULABLE, "effect": "NoSchedule", "timeAdded": rfc3339(self.clock.now())})
+            said = "NodeNotSchedulable"
+        name = node["metadata"]["name"]
+        self.cluster.record(node, "Normal", said, f"Node {name} status is now: {said}", f"kubelet, {name}")
+        return self._with_taints(node, taints)
+
+    def _with_taints(self, node: Obj, taints: list[Obj]) -> Obj:
+        spec = {k: v for k, v in node["spec"].items() if k != "taints"}
+        if taints:
+            spec["taints"] = taints
+        made: Obj = self.world.update(NODES, {**node, "spec": spec})
+        return made
+
+    # --- NoExecute
+
+    def _execute(self, node: Obj) -> None:
+        taints = [t for t in node["spec"].get("taints") or () if t.get("effect") == "NoExecute"]
+        if not taints:
+            return
+        for pod in self.cluster.pods.on_node(node["metadata"]["name"]):
+            stay = tolerated_for(pod.obj["spec"].get("tolerations") or (), taints)
+            if stay is None or pod.terminating or pod.finished:
+                continue
+            if stay <= 0:
+                self._evict(pod, node["metadata"]["name"])
+            else:
+                self.clock.call_later(stay, partial(self._evict, pod, node["metadata"]["name"]))
+
+    def _evict(self, pod: Pod, name: str) -> None:
+        node = self.world.get(NODES, None, name)
+        if node is None or pod.gone or pod.terminating:
+            return
+        taints = [t for t in node["spec"].get("taints") or () if t.get("effect") == "NoExecute"]
+        if not taints or tolerated_for(pod.obj["spec"].get("tolerations") or (), taints) is None:
+            return
+        message = f"Marking for deletion Pod {pod.namespace}/{pod.name}"
+        self.cluster.record(pod.obj, "Normal", "TaintManagerEviction", message, "taint-eviction-controller")
+        self.maker.delete(pod)
+
+    # --- a node's life
+
+    def register(self, spec: NodeSpec, on_ready: Callable[[], Any] | None) -> None:
+        """The kubelet registers the node; it turns Ready after a drawn gap. One that never joins does nothing."""
+        if not spec.joins or self.world.get(NODES, None, spec.name) is not None:
+            return
+        now = rfc3339(self.clock.now())
+        node: Obj = self.world.create(NODES, node_object(spec, now))
+        self.world.create("csinodes.storage.k8s.io", _csi_node(spec, node))
+        name = spec.name
+        self.cluster.record(node, "Normal", "Starting", "Starting kubelet.", f"kubelet, {name}")
+        self.cluster.record(
+            node,
+            "Normal",
+            "RegisteredNode",
+            f"Node {name} event: Registered Node {name} in Controller",
+            "node-controller",
+        )
+        gap = self.settings.timings.node_ready_gap.draw(self._rng)
+        uid = node["metadata"]["uid"]
+        self.clock.call_later(gap, lambda: self._ready(name, uid, on_ready))
+
+    def _ready(self, name: str, uid: str, on_ready: Callable[[], Any] | None) -> None:
+        node = self.world.get(NODES, None, name)
+        if node is None or node["metadata"]["uid"] != uid or name in self.kubelets.dead:
+            return
+        self._set_ready(node, "True", "KubeletReady", "kubelet is posting ready status")
+        said = f"Node {name} status is now: NodeReady"
+        self.cluster.record(node, "Normal", "NodeReady", said, f"kubelet, {name}")
+        if on_ready is not None:
+            on_ready()
+
+    def _set_ready(self, node: Obj, status: str, reason: str, message: str) -> None:
+        """Set the Ready condition and the taints that go with it, in one write."""
+        now = rfc3339(self.clock.now())
+        condition = {
+            "type": "Ready",
+            "status": status,
+            "reason": reason,
+            "message": message,
+            "lastHeartbeatTime": now,
+        }
+        conditions = conditions_with(node["status"].get("conditions"), condition, now)
+        taints = [t for t in node["spec"].get("taints") or () if t.get("key") not in (NOT_READY, UNREACHABLE)]
+        if status != "True":
+            key = UNREACHABLE if status == "Unknown" else NOT_READY
+            taints += [{"key": key, "effect": e, "timeAdded": now} for e in ("NoSchedule", "NoExecute")]
+        spec = {k: v for k, v in node["spec"].items() if k != "taints"}
+        if taints:
+            spec["taints"] = taints
+        self.world.update(NODES, {**node, "spec": spec, "status": {**node["status"], "conditions": conditions}})
+
+    def unreachable(self, name: str) -> None:
+        """The kubelet stops reporting; after the monitor's grace period the node is Unknown and tainted."""
+        self.kubelets.dead.add(name)
+        grace = self.settings.timings.node_monitor_grace.draw(self._rng)
+        self.clock.call_later(grace, lambda: self._lost(name))
+
+    def _lost(self, name: str) -> None:
+        node = self.world.get(NODES, None, name)
+        if node is None or name not in self.kubelets.dead:
+            return
+        self._set_ready(node, "Unknown", "NodeStatusUnknown", "Kubelet stopped posting node status.")
+        said = f"Node {name} status is now: NodeNotReady"
+        self.cluster.record(node, "Normal", "NodeNotReady", said, "node-controller")
+        now = rfc3339(self.clock.now())
+        for pod in self.cluster.pods.on_node(name):
+            if pod.ready:
+                conditions = conditions_with(
+                    pod.obj["status"].get("conditions"), {"type": "Ready", "status": "False"}, now
+                )
+                self.world.update("pods", {**pod.obj, "status": {**pod.obj["status"], "conditions": conditions}})
+                self.cluster.record(pod.obj, "Warning", "NodeNotReady", "Node is not ready", "node-controller")
+
+    def reachable(self, name: str) -> None:
+        """The kubelet reports again."""
+        node = self.world.get(NODES, None, name)
+        self.kubelets.node_back(name)
+        if node is None:
+            return
+        self._set_ready(node, "True", "KubeletReady", "kubelet is posting ready status")
+        now = rfc3339(self.clock.now())
+        for pod in self.cluster.pods.on_node(name):
+            if pod.phase == "Running" and not pod.ready and not pod.terminating:
+                conditions = conditions_with(
+                    pod.obj["status"].get("conditions"), {"type": "Ready", "status": "True"}, now
+                )
+                self.world.update("pods", {**pod.obj, "status": {**pod.obj["status"], "conditions": conditions}})
+
+    def remove(self, name: str) -> None:
+        """The instance is gone: the cloud's node lifecycle controller deletes the Node."""
+        node = self.world.get(NODES, None, name)
+        if node is None:
+            return
+        self.cluster.record(
+            node,
+            "Normal",
+            "DeletingNode",
+            f"Deleting node {name} because it does not exist in the cloud provider",
+            "cloud-node-lifecycle-controller",
+        )
+        self.world.remove(NODES, None, name)
+        if self.world.get("csinodes.storage.k8s.io", None, name) is not None:
+            self.world.remove("csinodes.storage.k8s.io", None, name)
+        message = f"Node {name} event: Removing Node {name} from Controller"
+        self.cluster.record(node, "Normal", "RemovingNode", message, "node-controller")
+
+
+def tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
+    """Whether one toleration covers one taint (v1helper.TolerationsTolerateTaint)."""
+    if toleration.get("effect") and toleration["effect"] != taint.get("effect"):
+        return False
+    if toleration.get("key") and toleration["key"] != taint.get("key"):
+        return False
+    operator = toleration.get("operator") or "Equal"
+    if operator == "Exists":
+        return True
+    return bool(toleration.get("key")) and (toleration.get("value") or "") == (taint.get("value") or "")
+
+
+def tolerated_for(tolerations: Sequence[Mapping[str, Any]], taints: Sequence[Mapping[str, Any]]) -> float | None:
+    """Seconds a pod may stay on a node with these NoExecute taints; None for ever, 0 not at all."""
+    least: float | None = None
+    for taint in taints:
+        matching = [t for t in tolerations if tolerates(t, taint)]
+        if not matching:
+            return 0.0
+        for toleration in matching:
+            seconds = toleration.get("tolerationSeconds")
+            if seconds is not None:
+                least = float(seconds) if least is None else min(least, float(seconds))
+    return least
+
+
+def node_object(spec: NodeSpec, now: str) -> Obj:
+    """The Node as a kubelet registers it: NotReady, tainted not-ready, with the well-known labels."""
+    labels = {
+        "beta.kubernetes.io/arch": spec.architecture,
+        "beta.kubernetes.io/instance-type": spec.instance_type,
+        "beta.kubernetes.io/os": "linux",
+        "failure-domain.beta.kubernetes.io/region": spec.region,
+        "failure-domain.beta.kubernetes.io/zone": spec.zone,
+        "k8s.io/cloud-provider-aws": "f438635fb2d4b5d9d4c4d6a4f9d2e8c1",
+        "kubernetes.io/arch": spec.architecture,
+        "kubernetes.io/hostname": spec.name,
+        "kubernetes.io/os": "linux",
+        "node.kubernetes.io/instance-type": spec.instance_type,
+        "topology.ebs.csi.aws.com/zone": spec.zone,
+        "topology.kubernetes.io/region": spec.region,
+        "topology.kubernetes.io/zone": spec.zone,
+        **spec.labels,
+    }
+    conditions: list[Obj] = [
+        {
+            "type": kind,
+            "status": "False",
+            "reason": reason,
+            "message": message,
+            "lastHeartbeatTime": now,
+            "lastTransitionTime": now,
+        }
+        for kind, reason, message in _HEALTHY
+    ]
+    conditions.append(
+        {
+            "type": "Ready",
+            "status": "False",
+            "reason": "KubeletNotReady",
+            "message": _NO_NETWORK,
+            "lastHeartbeatTime": now,
+            "lastTransitionTime": now,
+        }
+    )
+    addresses = [{"type": "InternalIP", "address": spec.internal_ip}] if spec.internal_ip else []
+    addresses += [{"type": "InternalDNS", "address": spec.name}, {"type": "Hostname", "address": spec.name}]
+    not_ready = [{"key": NOT_READY, "effect": e, "timeAdded": now} for e in ("NoSchedule", "NoExecute")]
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": spec.name,
+            "labels": labels,
+            "annotations": {
+                "alpha.kubernetes.io/provided-node-ip": spec.internal_ip,
+                "node.alpha.kubernetes.io/ttl": "0",
+                "volumes.kubernetes.io/controller-managed-attach-detach": "true",
+            },
+        },
+        "spec": {
+            "providerID": spec.provider_id or f"aws:///{spec.zone}/{spec.instance_id}",
+            "taints": [*({k: v for k, v in t.items()} for t in spec.taints), *not_ready],
+        },
+        "status": {
+            "addresses": addresses,
+            "allocatable": dict(spec.allocatable),
+            "capacity": dict(spec.capacity or spec.allocatable),
+            "conditions": conditions,
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
+            "images": [],
+            "nodeInfo": {
+                "architecture": spec.architecture,
+                "bootID": "",
+                "containerRuntimeVersion": "containerd://2.1.5",
+                "kernelVersion": "6.12.55-74.119.amzn2023.x86_64",
+                "kubeProxyVersion": "",
+                "kubeletVersion": spec.kubelet_version,
+                "machineID": spec.instance_id.replace("-", ""),
+                "operatingSystem": "linux",
+                "osImage": spec.os_image,
+                "systemUUID": spec.instance_id.replace("-", ""),
+            },
+        },
+    }
+
+
+def _csi_node(spec: NodeSpec, node: Obj) -> Obj:
+    return {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "CSINode",
+        "metadata": {
+            "name": spec.name,
+            "ownerReferences": [
+                {"apiVersion": "v1", "kind": "Node", "name": spec.name, "uid": node["metadata"]["uid"]}
+            ],
+        },
+        "spec": {
+            "drivers": [
+                {
+                    "name": "ebs.csi.aws.com",
+                    "nodeID": spec.instance_id,
+                    "topologyKeys": ["topology.kubernetes.io/zone"],
+                    "allocatable": {"count": spec.volume_limit},
+                }
+            ]
+        },
+    }

@@ -1,0 +1,86 @@
+"""Making and deleting pods on behalf of controllers, and telling which of a controller's pods are available."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from baton.twin.controllers.base import Cluster, Group, Obj, Pod
+from baton.twin.controllers.templates import owner_reference, pod_spec, qos_class
+from baton.twin.timefmt import parse
+
+
+class PodMaker:
+    """Creates pods from templates (their defaulted spec is made once per template and shared) and deletes them with
+    grace, as the API server does."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.world = cluster.world
+        self._specs: dict[str, tuple[Obj, Obj, Obj]] = {}  # owner uid -> (template, spec, status)
+        self._references: dict[str, Obj] = {}
+        self._status_of: dict[int, Obj] = {}
+        self._timers: set[tuple[str, float]] = set()
+
+    def spec_for(self, uid: str, template: Obj) -> Obj:
+        """The full pod spec for the owner's current template."""
+        known = self._specs.get(uid)
+        if known is not None and known[0] is template:
+            return known[1]
+        classes = {c["metadata"]["name"]: c for c in self.world.items("priorityclasses.scheduling.k8s.io")}
+        spec = pod_spec(template.get("spec") or {}, classes, int(self.cluster.settings.tolerate_unreachable))
+        self._specs[uid] = (template, spec, {"phase": "Pending", "qosClass": qos_class(spec)})
+        return spec
+
+    def reference(self, obj: Obj, api_version: str, kind: str) -> Obj:
+        uid = obj["metadata"]["uid"]
+        found = self._references.get(uid)
+        if found is None:
+            found = self._references[uid] = owner_reference(obj, api_version, kind)
+        return found
+
+    def create(self, pod: Obj) -> Obj:
+        reference: Obj = pod["metadata"]["ownerReferences"][0]
+        known = self._specs.get(reference["uid"])
+        if known is not None:
+            pod["status"] = known[2]
+        made: Obj = self.world.create("pods", pod)
+        return made
+
+    def delete(self, pod: Pod, grace: int | None = None) -> None:
+        """Ask a pod to go: at once when nothing runs it, else within its grace period (seconds)."""
+        if pod.gone:
+            return
+        if grace is None:
+            own = pod.obj["spec"].get("terminationGracePeriodSeconds")
+            grace = 30 if own is None else int(own)
+        if not pod.node or pod.finished:
+            grace = 0
+        if grace <= 0:
+            self.world.remove("pods", pod.namespace, pod.name)
+        elif not pod.terminating:
+            self.world.mark_deleted("pods", pod.namespace, pod.name, grace)
+
+    def available(self, group: Group, min_ready: int, again: Callable[[], Any]) -> int:
+        """How many pods have been ready for `min_ready` seconds; `again()` is called when one more will have been."""
+        if not min_ready:
+            return group.ready
+        now, count = self.cluster.clock.now(), 0
+        for pod in group.pods.values():
+            if not pod.ready or pod.terminating:
+                continue
+            due = ready_since(pod.obj, now) + min_ready
+            if due <= now:
+                count += 1
+            elif (pod.uid, due) not in self._timers:
+                self._timers.add((pod.uid, due))
+                self.cluster.clock.call_at(due, again)
+        return count
+
+
+def ready_since(obj: Obj, default: float) -> float:
+    """When the pod's Ready condition last changed, seconds since the epoch."""
+    for condition in obj.get("status", {}).get("conditions") or ():
+        if condition.get("type") == "Ready" and condition.get("lastTransitionTime"):
+            return float(parse(condition["lastTransitionTime"]))
+    return default

@@ -1,0 +1,357 @@
+"""One cluster's Kubernetes side in the twin: the world with its controllers, kubelets and scheduler put together.
+
+Everything that happens does so through the clock; the same seed gives the same history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from baton.logic.eviction import Action, DrainList, DrainOptions, Verdict, drain_list, judge
+from baton.twin.addons import AddonInstaller
+from baton.twin.clock import VirtualClock
+from baton.twin.controllers.base import CONTROLLERS, REMOVED, Cluster, Obj, Pod
+from baton.twin.controllers.daemonsets import DaemonSetController
+from baton.twin.controllers.deployments import DeploymentController
+from baton.twin.controllers.disruption import Budget, DisruptionController
+from baton.twin.controllers.events import EventRecorder
+from baton.twin.controllers.firstfit import FirstFit
+from baton.twin.controllers.garbage import GarbageCollector
+from baton.twin.controllers.nodes import NodeController, NodeSpec
+from baton.twin.controllers.pods import PodMaker
+from baton.twin.controllers.replicasets import ReplicaSetController
+from baton.twin.controllers.scheduling import SchedulingLoop
+from baton.twin.controllers.templates import conditions_with
+from baton.twin.kubelet import HEARTBEAT, Kubelets
+from baton.twin.timefmt import parse, rfc3339, rfc3339_micro
+from baton.twin.timings import TwinSettings
+from baton.twin.world import World
+
+__all__ = ["Eviction", "KubeTwin", "NodeSpec"]
+
+DisruptionListener = Callable[[str, str, str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Eviction:
+    """The answer to an eviction. `verdict` is "evicted" (it is leaving), "blocked" or "gone" (no such pod).
+
+    `status` is the HTTP code; `retry_after` in seconds, None when the answer carries none; `causes` (reason, message).
+    """
+
+    verdict: str
+    pdb: str = ""
+    message: str = ""
+    status: int = 201
+    reason: str = ""
+    retry_after: int | None = None
+    causes: tuple[tuple[str, str], ...] = ()
+
+    def to_status(self) -> dict[str, Any]:
+        """The metav1.Status the eviction subresource answers with."""
+        body: dict[str, Any] = {"kind": "Status", "apiVersion": "v1", "metadata": {}}
+        if self.verdict == "evicted":
+            return {**body, "status": "Success", "code": self.status}
+        body |= {"status": "Failure", "message": self.message, "code": self.status}
+        if self.reason:
+            body["reason"] = self.reason
+        details: dict[str, Any] = {}
+        if self.causes:
+            details["causes"] = [{"reason": r, "message": m} for r, m in self.causes]
+        if self.retry_after:
+            details["retryAfterSeconds"] = self.retry_after
+        if details:
+            body["details"] = details
+        return body
+
+
+class KubeTwin:
+    """One cluster. Build it over a world (empty, or loaded with objects read from a cluster), then `start()`."""
+
+    def __init__(
+        self, clock: VirtualClock, world: World, settings: TwinSettings, rng: Random, *, version: str = "1.34"
+    ) -> None:
+        self.clock = clock
+        self.world = world
+        self.settings = settings
+        self.version = version
+        self.cluster = Cluster(clock, world, settings, rng)
+        if settings.events:
+            self.cluster.record = EventRecorder(self.cluster)
+        self.pods = self.cluster.pods
+        self.maker = PodMaker(self.cluster)
+        self.disruption = DisruptionController(self.cluster)
+        self.kubelets = Kubelets(self.cluster, self.maker)
+        self.nodes = NodeController(self.cluster, self.maker, self.kubelets)
+        self.replicasets = ReplicaSetController(self.cluster, self.maker)
+        self.deployments = DeploymentController(self.cluster, self.maker)
+        self.daemonsets = DaemonSetController(self.cluster, self.maker)
+        self.garbage = GarbageCollector(self.cluster, self.maker)
+        self.scheduling = SchedulingLoop(self.cluster, self.maker, FirstFit())
+        self.addons = AddonInstaller(self.cluster, self.kubelets.bad_images)
+        self._listeners: list[DisruptionListener] = []
+        self._news: list[tuple[str, str, str]] = []
+        self._started = False
+
+    def start(self) -> None:
+        """Read the world and begin to control it. Call once."""
+        if self._started:
+            return
+        self._started = True
+        self.disruption.start()
+        self.scheduling.start()
+        for fn in (
+            self.disruption.on_pod,
+            self.replicasets.on_pod,
+            self.daemonsets.on_pod,
+            self.kubelets.on_pod,
+            self.nodes.on_pod,
+            self.scheduling.on_pod,
+            self._on_pod,
+        ):
+            self.pods.listen(fn)
+        self.disruption.raised.append(self._on_raised)
+        self.pods.start()
+        for controller in (self.nodes, self.replicasets, self.deployments, self.daemonsets, self.garbage):
+            controller.start()
+
+    # --- nodes
+
+    def boot_node(self, spec: NodeSpec, on_ready: Callable[[], Any] | None = None) -> None:
+        """The instance's kubelet registers now; the node turns Ready after a drawn gap, then `on_ready()` is called.
+
+        A spec with joins=False never registers."""
+        self.nodes.register(spec, on_ready)
+
+    def remove_node(self, name: str) -> None:
+        """The instance is gone: the Node is deleted, its pods are collected at once and replaced by their controllers.
+
+        A node that is not there is no error."""
+        self.nodes.remove(name)
+
+    def node_unreachable(self, name: str, reachable: bool = False) -> None:
+        """The kubelet stops (or, with `reachable`, starts again) reporting."""
+        if reachable:
+            self.nodes.reachable(name)
+        else:
+            self.nodes.unreachable(name)
+
+    def cordon(self, name: str, on: bool = True, labels: Mapping[str, str] | None = None) -> None:
+        """Set or clear spec.unschedulable and add `labels`. A node that is not there is no error."""
+        node = self.world.get("nodes", None, name)
+        if node is None:
+            return
+        spec = {k: v for k, v in node["spec"].items() if k != "unschedulable"}
+        if on:
+            spec["unschedulable"] = True
+        meta = node["metadata"]
+        if labels:
+            meta = {**meta, "labels": {**(meta.get("labels") or {}), **labels}}
+        if spec != node["spec"] or meta is not node["metadata"]:
+            self.world.update("nodes", {**node, "spec": spec, "metadata": meta})
+
+    # --- pods
+
+    def evict(
+        self,
+        namespace: str,
+        name: str,
+        *,
+        delete: bool = False,
+        grace: int | None = None,
+        dry_run: bool = False,
+    ) -> Eviction:
+        """What POST .../pods/<name>/eviction does; with `delete` a plain delete that asks no budget.
+
+        `grace` seconds override the pod's own; `dry_run` judges and changes nothing."""
+        pod = self.pods.by_key.get((namespace, name))
+        if pod is None:
+            return Eviction("gone", "", f'pods "{name}" not found', 404, "NotFound")
+        if not delete:
+            verdict = judge(pod.phase, pod.ready, pod.terminating, pod.budgets)
+            if verdict.action is Action.REFUSE:
+                return _refused(verdict)
+            if not dry_run:
+                if verdict.action is Action.DECREMENT:
+                    self.disruption.claim(verdict.budget, pod)
+                if self.settings.detail and not pod.terminating:
+                    self._target(pod)
+                self.maker.delete(pod, grace)
+            return Eviction("evicted", verdict.budget)
+        if not dry_run:
+            self.maker.delete(pod, grace)
+        return Eviction("evicted")
+
+    def _target(self, pod: Pod) -> None:
+        """The eviction API marks the pod before it deletes it."""
+        condition = {
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": "EvictionByEvictionAPI",
+            "message": "Eviction API: evicting",
+        }
+        conditions = conditions_with(pod.obj["status"].get("conditions"), condition, rfc3339(self.clock.now()))
+        self.world.update("pods", {**pod.obj, "status": {**pod.obj["status"], "conditions": conditions}})
+
+    def delete(
+        self, resource: str, namespace: str | None, name: str, *, grace: int | None = None, propagation: str = ""
+    ) -> Obj | None:
+        """DELETE of any object: pods with grace, others with finalizers and cascade (`propagation` Background,
+        Foreground or Orphan). Returns what is left of it, None when it is gone; raises nothing for one never there."""
+        obj = self.world.get(resource, namespace, name)
+        if obj is None:
+            return None
+        if resource == "pods":
+            pod = self.pods.by_key.get((namespace or "", name))
+            if pod is not None:
+                self.maker.delete(pod, grace)
+        elif resource == "nodes":
+            self.world.remove(resource, None, name)
+        else:
+            self.garbage.delete(resource, obj, propagation or "Background")
+        return self.world.get(resource, namespace, name)
+
+    def drain_pods(self, node: str) -> list[Obj]:
+        """The pods a drain must move, as kubectl chooses them with --ignore-daemonsets --delete-emptydir-data --force:
+        DaemonSet and mirror pods stay."""
+        return list(self.drain(node, DrainOptions()).pods)  # type: ignore[arg-type]
+
+    def drain(self, node: str, options: DrainOptions) -> DrainList:
+        """kubectl drain's choice under the given flags, with its warnings and errors."""
+        return drain_list(
+            (p.obj for p in self.pods.on_node(node)),
+            options,
+            lambda namespace, name: self.world.get("daemonsets.apps", namespace, name) is not None,
+            lambda pod: self.clock.now() - parse(pod["metadata"]["deletionTimestamp"]),
+        )
+
+    def unschedulable(self) -> list[tuple[str, str, float, str]]:
+        """(namespace, name, waiting since, why) of the pods no node was found for."""
+        return self.scheduling.unschedulable()
+
+    # --- news for who waits to evict
+
+    def on_disruption_change(self, fn: DisruptionListener) -> Callable[[], None]:
+        """Call `fn(kind, namespace, name)` after a change that may unblock an eviction; returns how to stop that.
+
+        Kind "budget": this budget allows more, or was deleted; "pod": this pod is gone. Called from the clock after the
+        controllers have settled; `fn` may evict."""
+        self._listeners.append(fn)
+        return lambda: self._listeners.remove(fn)
+
+    def _on_pod(self, pod: Pod, bits: int) -> None:
+        if bits & REMOVED and self._listeners:
+            self._tell("pod", pod.namespace, pod.name)
+
+    def _on_raised(self, budget: Budget) -> None:
+        if self._listeners:
+            self._tell("budget", *budget.key)
+
+    def _tell(self, kind: str, namespace: str, name: str) -> None:
+        if not self._news:
+            self.clock.call_later(0.0, self._deliver, CONTROLLERS + 1)
+        self._news.append((kind, namespace, name))
+
+    def _deliver(self) -> None:
+        news, self._news = self._news, []
+        for item in dict.fromkeys(news):
+            for fn in tuple(self._listeners):
+                fn(*item)
+
+    # --- the cluster
+
+    def set_version(self, version: str) -> None:
+        """The API server now is of this minor version ("1.35")."""
+        self.version = version
+
+    def apply_addon(self, name: str, version: str, *, image_ok: bool = True) -> None:
+        """Install an EKS add-on or roll it to `version`; with image_ok False its new pods never become ready."""
+        self.addons.apply(name, version, image_ok=image_ok)
+
+    def addon_healthy(self, name: str) -> bool:
+        """Its workloads have rolled out and are ready."""
+        return self.addons.healthy(name, self)
+
+    def remove_addon(self, name: str) -> None:
+        for resource, namespace, object_name in self.addons.objects(name):
+            self.delete(resource, namespace, object_name)
+
+    def event(self, kind_obj: Obj, type: str, reason: str, message: str, source: str) -> None:
+        """Write a core/v1 Event about an object ("component" or "component, host" as source)."""
+        self.cluster.record(kind_obj, type, reason, message, source)
+
+    def refresh_status(self) -> None:
+        """Write the statuses that settings.live_status held back; call before reading workloads or budgets."""
+        if self.settings.live_status:
+            return
+        self.disruption.refresh()
+        self.replicasets.refresh()
+        self.daemonsets.refresh()
+        for key in sorted(self.deployments.pending):
+            self.deployments.sync(key)
+
+    # --- derived on read
+
+    def leases(self) -> list[Obj]:
+        """The node leases, as renewed by the last heartbeat that was due."""
+        return [self._lease(n) for n in self.world.items("nodes")]
+
+    def _lease(self, node: Obj) -> Obj:
+        meta = node["metadata"]
+        name = meta["name"]
+        created = parse(meta["creationTimestamp"])
+        now = self.clock.now()
+        if name in self.kubelets.dead:
+            now = min(now, self._ready_changed(node, now))
+        beat = created + (now - created) // HEARTBEAT * HEARTBEAT
+        reference = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": meta["uid"]}
+        return {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {
+                "name": name,
+                "namespace": "kube-node-lease",
+                "uid": meta["uid"],
+                "resourceVersion": meta["resourceVersion"],
+                "creationTimestamp": meta["creationTimestamp"],
+                "ownerReferences": [reference],
+            },
+            "spec": {"holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": rfc3339_micro(beat)},
+        }
+
+    @staticmethod
+    def _ready_changed(node: Obj, default: float) -> float:
+        for condition in node.get("status", {}).get("conditions") or ():
+            if condition.get("type") == "Ready" and condition.get("lastTransitionTime"):
+                return parse(condition["lastTransitionTime"])
+        return default
+
+    def with_heartbeat(self, node: Obj) -> Obj:
+        """The node with the lastHeartbeatTime its kubelet would have reported by now (every five minutes)."""
+        name = node["metadata"]["name"]
+        conditions: Sequence[Obj] = node.get("status", {}).get("conditions") or ()
+        if name in self.kubelets.dead or not conditions:
+            return node
+        now = self.clock.now()
+        fresh = []
+        for condition in conditions:
+            last = condition.get("lastHeartbeatTime") or condition.get("lastTransitionTime")
+            start = parse(last) if last else now
+            beat = rfc3339(start + (now - start) // 300.0 * 300.0)
+            fresh.append({**condition, "lastHeartbeatTime": beat})
+        return {**node, "status": {**node["status"], "conditions": fresh}}
+
+
+def _refused(verdict: Verdict) -> Eviction:
+    return Eviction(
+        "blocked",
+        verdict.budget,
+        verdict.message,
+        verdict.code,
+        verdict.reason,
+        verdict.retry_after,
+        verdict.causes,
+    )
