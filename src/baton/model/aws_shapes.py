@@ -1,4 +1,4 @@
-"""AWS API JSON (as boto3 or the twin answers it) to model values. Pure; unknown fields are ignored, missing ones empty."""
+"""AWS API JSON (from boto3 or the twin) to model values. Pure; unknown fields are ignored, missing ones are empty."""
 
 from __future__ import annotations
 
