@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from baton.knowledge.tables import Knowledge, day
+from baton.logic.upgrade.addons import AddonPlanner
+from baton.logic.upgrade.images import current_image_id, facts_of
+from baton.logic.upgrade.support import support_notes
 from baton.model import nodes
 from baton.model.cluster import Snapshot, VersionInfo
 from baton.model.target import Target
 from baton.model.versions import Minor
-from baton.planner.addons import AddonPlanner
-from baton.planner.images import current_image_id, facts_of
-from baton.planner.support import support_notes
 
 # Add-ons that EKS installs by itself, with the object that shows them when they are not managed.
 SELF_MANAGED = {

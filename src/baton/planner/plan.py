@@ -8,17 +8,17 @@ from dataclasses import dataclass, field, replace
 from baton.errors import ReadError, RefusedError, UsageError
 from baton.knowledge.skew import hops, kubelet_allowed, newest_control_plane, oldest_kubelet
 from baton.knowledge.tables import Knowledge, day
+from baton.logic.upgrade.addons import AddonPlanner, check_policy
+from baton.logic.upgrade.images import ImageFinder, current_image_id, kubelet_of
+from baton.logic.upgrade.path import Roll, every_hop, fewest_rolls
+from baton.logic.upgrade.support import check_target, versions
 from baton.model import nodes
 from baton.model.cluster import NodeGroup, Snapshot, UpdateConfig
 from baton.model.plan import Change, Plan, Stage, StageKind
 from baton.model.target import ImageFilter, Target
 from baton.model.versions import Minor
-from baton.planner.addons import AddonPlanner, check_policy
-from baton.planner.images import ImageFinder, current_image_id, facts_of
 from baton.planner.notes import notes_of
-from baton.planner.path import Roll, every_hop, fewest_rolls
 from baton.planner.store import digest, facts_of_snapshot
-from baton.planner.support import check_target, versions
 
 
 def make_plan(
@@ -384,29 +384,6 @@ class _Maker:
         if self.target.addon_policy != "newest":
             found.append("newest add-ons instead of EKS's defaults: --addon-policy newest")
         return found
-
-
-def kubelet_of(snapshot: Snapshot, group: NodeGroup) -> tuple[Minor, str]:
-    """The oldest kubelet of a group and how it was told: from its nodes, else its image, else EKS.
-
-    Raises ReadError when nothing tells it.
-    """
-    found = [k for n in nodes.of_group(snapshot, group.name) if (k := nodes.kubelet(n)) is not None]
-    if found:
-        return min(found), "its nodes"
-    if not group.custom_ami:
-        return Minor.parse(group.version), "EKS"
-    image = snapshot.image(current_image_id(snapshot, group))
-    told = None if image is None else facts_of(image).kubernetes
-    if told is not None:
-        return told, "its image"
-    unknown = snapshot.unknown("objects.nodes")
-    raise ReadError(
-        f"the kubelet version of node group {group.name} is not known"
-        + (f": {unknown.reason}" if unknown is not None else ": it has no nodes, and its image does not tell"),
-        where=f"node group {group.name}",
-        hint="let Baton read the nodes, or tag the image KubernetesVersion=…",
-    )
 
 
 def pacing(config: UpdateConfig) -> str:

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from baton.errors import ReadError
+from baton.logic.upgrade.images import current_image_id
 from baton.model import nodes
 from baton.model.cluster import Snapshot
 from baton.model.plan import PLAN_SCHEMA, Change, Edit, Plan, Stage, StageKind
-from baton.planner.images import current_image_id
 
 
 def facts_of_snapshot(snapshot: Snapshot) -> dict[str, str]:

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 
 from baton.errors import ReadError, RefusedError
 from baton.knowledge.ami import ImageFacts, parse_image, retarget_pattern
+from baton.model import nodes
 from baton.model.cluster import Image, NodeGroup, Snapshot
 from baton.model.nodes import IMAGE_LABEL, labels, of_group
 from baton.model.target import ImageFilter, Target
@@ -36,6 +37,29 @@ def current_image_id(snapshot: Snapshot, group: NodeGroup) -> str:
         return group.release_version
     found = {labels(n).get(IMAGE_LABEL, "") for n in of_group(snapshot, group.name)} - {""}
     return found.pop() if len(found) == 1 else ""
+
+
+def kubelet_of(snapshot: Snapshot, group: NodeGroup) -> tuple[Minor, str]:
+    """The oldest kubelet of a group and how it was told: from its nodes, else its image, else EKS.
+
+    Raises ReadError when nothing tells it.
+    """
+    found = [k for n in nodes.of_group(snapshot, group.name) if (k := nodes.kubelet(n)) is not None]
+    if found:
+        return min(found), "its nodes"
+    if not group.custom_ami:
+        return Minor.parse(group.version), "EKS"
+    image = snapshot.image(current_image_id(snapshot, group))
+    told = None if image is None else facts_of(image).kubernetes
+    if told is not None:
+        return told, "its image"
+    unknown = snapshot.unknown("objects.nodes")
+    raise ReadError(
+        f"the kubelet version of node group {group.name} is not known"
+        + (f": {unknown.reason}" if unknown is not None else ": it has no nodes, and its image does not tell"),
+        where=f"node group {group.name}",
+        hint="let Baton read the nodes, or tag the image KubernetesVersion=…",
+    )
 
 
 class ImageFinder:
