@@ -61,6 +61,8 @@ class Rolling(RuleBasedStateMachine):
                 self.pending += by
             case v.Cordon():
                 self.cordoning = True
+            case v.CordonOne(node):
+                assert not self.settings.surge
             case v.StartDrain(node):
                 self.draining.add(node)
             case v.StopDrain(node):
@@ -95,13 +97,13 @@ class Rolling(RuleBasedStateMachine):
         self.serial += 1
         self.feed(v.NodeReady(f"n{self.serial}", zone))
 
-    @precondition(lambda self: self.cordoning)
+    @precondition(lambda self: self.cordoning and not self.state.done)
     @rule(data=st.data())
     def cordoned(self, data: st.DataObject) -> None:
         self.cordoning = False
         self.feed(v.Cordoned(tuple(data.draw(st.permutations([n.name for n in self.state.old])))))
 
-    @precondition(lambda self: self.draining)
+    @precondition(lambda self: self.draining and not self.state.done)
     @rule(data=st.data())
     def drained_node(self, data: st.DataObject) -> None:
         node = data.draw(st.sampled_from(sorted(self.draining)))
@@ -117,14 +119,14 @@ class Rolling(RuleBasedStateMachine):
         if not self.state.done:
             self.feed(v.Terminated(node))
 
-    @precondition(lambda self: self.timers)
+    @precondition(lambda self: self.timers and not self.state.done)
     @rule(data=st.data())
     def timer_fires(self, data: st.DataObject) -> None:
         timer = data.draw(st.sampled_from(sorted(self.timers)))
         self.timers.discard(timer)
         self.feed(v.Timeout(timer))
 
-    @precondition(lambda self: self.lowering)
+    @precondition(lambda self: self.lowering and not self.state.done)
     @rule(data=st.data())
     def scaled_down(self, data: st.DataObject) -> None:
         self.lowering = False
@@ -134,7 +136,7 @@ class Rolling(RuleBasedStateMachine):
         elif self.state.new:
             self.feed(v.ScaledDown(data.draw(st.sampled_from(sorted(n.name for n in self.state.new)))))
 
-    @precondition(lambda self: self.surge_leaving)
+    @precondition(lambda self: self.surge_leaving and not self.state.done)
     @rule()
     def surge_gone(self) -> None:
         from_pending = min(self.pending, self.surge_leaving)

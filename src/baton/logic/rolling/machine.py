@@ -19,6 +19,7 @@ from baton.logic.rolling.values import (
     Command,
     Cordon,
     Cordoned,
+    CordonOne,
     DesiredChanged,
     Drained,
     Event,
@@ -151,7 +152,8 @@ def _setup_failed(state: State, event: Event) -> Result:
 
 
 def _cordon(state: State) -> Result:
-    return replace(state, phase=Phase.CORDON), (Cordon(tuple(n.name for n in state.old)),)
+    nodes = tuple(n.name for n in state.old) if state.settings.surge else ()
+    return replace(state, phase=Phase.CORDON), (Cordon(nodes),)
 
 
 def _zones_covered(state: State) -> bool:
@@ -226,7 +228,9 @@ def _take(state: State, restart: bool = False) -> Result:
     for _ in range(max(0, room)):
         node = replace(names[next(queue)], step=Step.DRAINING)
         timer = Timer("drain", node.name)
-        result = _chain(result, lambda s, n=node: (_with(s, n), (StartDrain(n.name),)))  # type: ignore[misc]
+        first: tuple[Command, ...] = () if settings.surge else (CordonOne(node.name),)
+        begun: tuple[Command, ...] = (*first, StartDrain(node.name))
+        result = _chain(result, lambda s, n=node, c=begun: (_with(s, n), c))  # type: ignore[misc]
         result = _chain(result, lambda s, t=timer: _start(s, t, settings.drain_seconds))  # type: ignore[misc]
     return _chain(result, lambda s: _settle_wait(s, restart))
 
@@ -333,7 +337,8 @@ def _fail(state: State, code: str, resource_ids: tuple[str, ...]) -> Result:
     }
     failure = Failure(code, texts[code] + state.settings.name, resource_ids)
     busy = [n for n in state.old if n.step in (Step.DRAINING, Step.FORCING)]
-    kept = tuple(n.name for n in state.old if n.step is not Step.TERMINATING)
+    cordoned = [n for n in state.old if state.settings.surge or n.step is not Step.WAITING]
+    kept = tuple(n.name for n in cordoned if n.step is not Step.TERMINATING)
     commands: list[Command] = [StopDrain(n.name) for n in busy]
     if state.order and kept:  # the cordon has been done
         commands.append(Uncordon(kept))

@@ -262,9 +262,19 @@ class RaiseSizes:
 
 @dataclass(frozen=True, slots=True)
 class Cordon:
-    """Cordon these nodes and label them node.kubernetes.io/exclude-from-external-load-balancers=true."""
+    """Cordon these nodes and label them node.kubernetes.io/exclude-from-external-load-balancers=true; then Cordoned.
+
+    None of them under strategy MINIMAL, where the pods of the first node need the other old ones.
+    """
 
     nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CordonOne:
+    """The same for a node that is about to be drained under strategy MINIMAL."""
+
+    node: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,6 +355,7 @@ class Finish:
 Command = (
     RaiseSizes
     | Cordon
+    | CordonOne
     | Uncordon
     | StartDrain
     | StopDrain

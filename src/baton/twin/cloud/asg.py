@@ -1,0 +1,409 @@
+"""Auto Scaling groups and their instances: launches balanced over zones, scale-in, the terminate hook that drains."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from baton.errors import UsageError
+from baton.twin.cloud.catalogue import ImageInfo, allocatable
+from baton.twin.cloud.core import Core
+from baton.twin.cloud.drain import Drains
+from baton.twin.cloud.facts import os_image
+from baton.twin.cloud.records import AsgRecord, InstanceRecord
+
+HOOK_SECONDS = 900.0  # scale-in tries evictions this long, then the node goes anyway (EKS user guide)
+DELETE_HOOK_SECONDS = 300.0  # and this long when the whole node group is deleted
+
+
+class Watcher(Protocol):
+    """Told what happens in one group while an update or a creation watches it."""
+
+    def instance_ready(self, instance: InstanceRecord) -> None: ...
+
+    def instance_leaving(self, instance: InstanceRecord) -> None: ...
+
+    def instance_gone(self, instance: InstanceRecord) -> None: ...
+
+    def desired_changed(self, by: int) -> None: ...
+
+
+class AutoScaling:
+    """Every group of every cluster. Sizes are kept by `set_sizes`; a group then acts after a short reaction time."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._drains: dict[str, Drains] = {}
+        self.watchers: dict[str, list[Watcher]] = {}
+        self._reconciling: set[str] = set()
+        self._offsets: dict[str, int] = {}
+        self._used: set[str] = set()  # private addresses
+        self._when_empty: dict[str, Callable[[], object]] = {}
+
+    # --- drains -----------------------------------------------------------------------------------------------
+
+    def drains(self, cluster: str) -> Drains:
+        if cluster not in self._drains:
+            self._drains[cluster] = Drains(self._core, cluster, self._core.kube(cluster))
+        return self._drains[cluster]
+
+    def forget_cluster(self, cluster: str) -> None:
+        self._drains.pop(cluster, None)
+
+    # --- groups -----------------------------------------------------------------------------------------------
+
+    def add(self, group: AsgRecord) -> None:
+        self._core.asgs[group.name] = group
+        self._core.members[group.name] = {}
+        self._core.changed("asg", group)
+
+    def adopt(self, instance: InstanceRecord) -> None:
+        """An instance that is there already."""
+        self._core.instances[instance.id] = instance
+        self._core.members[instance.asg][instance.id] = None
+        self._used.add(instance.private_ip)
+
+    def watch(self, group: str, watcher: Watcher) -> None:
+        self.watchers.setdefault(group, []).append(watcher)
+
+    def unwatch(self, group: str, watcher: Watcher) -> None:
+        self.watchers.get(group, []).remove(watcher)
+
+    def _tell(self, group: str) -> list[Watcher]:
+        return list(self.watchers.get(group, ()))
+
+    def set_sizes(
+        self,
+        group: AsgRecord,
+        *,
+        minimum: int | None = None,
+        maximum: int | None = None,
+        desired: int | None = None,
+        outside: bool = False,
+    ) -> None:
+        """Change sizes. `outside`: somebody other than EKS did it. Raises UsageError when they do not fit together."""
+        low = group.min_size if minimum is None else minimum
+        high = group.max_size if maximum is None else maximum
+        wanted = group.desired if desired is None else desired
+        if not 0 <= low <= wanted <= high:
+            raise UsageError(
+                f"desired capacity {wanted} is not between {low} and {high}",
+                where=f"Auto Scaling group {group.name}",
+                hint="change the minimum or maximum too",
+            )
+        by = wanted - group.desired
+        group.min_size, group.max_size, group.desired = low, high, wanted
+        self._core.changed("asg", group)
+        if by and outside:
+            for watcher in self._tell(group.name):
+                watcher.desired_changed(by)
+        self.act_soon(group)
+
+    def act_soon(self, group: AsgRecord) -> None:
+        if group.name in self._reconciling:
+            return
+        self._reconciling.add(group.name)
+        wait = self._core.draw(self._core.settings.timings.asg_reaction, f"asg {group.name}")
+        self._core.later(wait, lambda: self._act(group))
+
+    def _act(self, group: AsgRecord) -> None:
+        self._reconciling.discard(group.name)
+        if group.name not in self._core.asgs:
+            return
+        alive = self.alive(group)
+        for _ in range(group.desired - len(alive)):
+            if "Launch" in group.suspended or not self._launch(group):
+                break
+        for _ in range(len(alive) - group.desired):
+            self.terminate(self.pick_victim(group))
+
+    def alive(self, group: AsgRecord) -> list[InstanceRecord]:
+        return [i for i in self._core.group_instances(group.name) if not i.leaving]
+
+    # --- launching --------------------------------------------------------------------------------------------
+
+    def _launch(self, group: AsgRecord) -> bool:
+        """One instance in the zone that has fewest. False when no zone could give one; tried again later."""
+        counts = Counter({zone: 0 for zone in group.subnets})
+        counts.update(i.zone for i in self.alive(group) if i.zone in group.subnets)
+        for zone, _ in sorted(counts.items(), key=lambda z: z[1]):
+            if self._core.settings.faults.hits("no_capacity", zone):
+                self._failed_launch(group, _NO_CAPACITY.format(type=group.version().instance_type, zone=zone))
+                continue
+            subnet = max(group.subnets[zone], key=self._core.free_ips)
+            if self._core.free_ips(subnet) < 1:
+                self._failed_launch(group, _NO_ADDRESS.format(subnet=subnet))
+                continue
+            self._start(group, zone, subnet)
+            return True
+        if not group.retry_pending:
+            group.retry_pending = True
+            self._core.later(self._core.settings.durations.launch_retry, lambda: self._try_again(group))
+        return False
+
+    def _try_again(self, group: AsgRecord) -> None:
+        group.retry_pending = False
+        self._act(group)
+
+    def _failed_launch(self, group: AsgRecord, message: str) -> None:
+        group.activities.append({"at": self._core.now(), "status": "Failed", "message": message})
+        del group.activities[:-100]
+        self._core.event("instance.refused", group.name, message=message)
+
+    def _start(self, group: AsgRecord, zone: str, subnet: str) -> None:
+        core = self._core
+        version = group.version()
+        address = self._address(subnet)
+        instance = InstanceRecord(
+            id=f"i-{core.hex(f'instance {group.name}')}",
+            asg=group.name,
+            cluster=group.cluster,
+            node_group=group.node_group,
+            zone=zone,
+            subnet_id=subnet,
+            private_ip=address,
+            node_name=node_name(address, core.settings.region),
+            image_id=version.image_id,
+            instance_type=version.instance_type,
+            template_version=version.number,
+            launched_at=core.now(),
+        )
+        self.adopt(instance)
+        core.ips_taken[subnet] = core.ips_taken.get(subnet, 0) + 1
+        group.activities.append({"at": core.now(), "status": "Successful", "message": f"Launching {instance.id}"})
+        core.changed("instance", instance)
+        core.event("instance.launched", instance.id, zone=zone, group=group.name, node=instance.node_name)
+        times, durations = core.settings.timings, core.settings.durations
+        core.later(core.draw(durations.instance_start, f"start {group.name}"), lambda: self._running(instance))
+        if not core.settings.faults.hits("never_join", group.node_group):
+            boot = core.draw(times.node_boot, f"boot {group.name}")
+            core.later(max(0.0, boot - times.node_ready_gap.mode), lambda: self._join(instance))
+
+    def _address(self, subnet: str) -> str:
+        """The next free address of the subnet (the first four are reserved by EC2)."""
+        info = self._core.catalogue.subnet(subnet)
+        network = ipaddress.ip_network(info.cidr if info else "10.0.0.0/16", strict=False)
+        offset = self._offsets.get(subnet, 0)
+        usable = max(1, network.num_addresses - 5)
+        for _ in range(usable):
+            address = str(network[4 + offset * 37 % usable])  # spread, so that neighbours do not look alike
+            offset += 1
+            if address not in self._used:
+                break
+        self._offsets[subnet] = offset
+        return address
+
+    def _running(self, instance: InstanceRecord) -> None:
+        if not instance.leaving:
+            instance.state, instance.lifecycle = "running", "InService"
+            self._core.changed("instance", instance)
+
+    def _join(self, instance: InstanceRecord) -> None:
+        """The kubelet has started: the node registers and turns Ready on the Kubernetes side."""
+        core = self._core
+        if instance.leaving or instance.cluster not in core.kubes:
+            return
+        instance.registered = True
+        core.kubes[instance.cluster].boot_node(self._spec(instance), lambda: self._ready(instance))
+
+    def _spec(self, instance: InstanceRecord) -> Any:
+        core = self._core
+        group = core.asgs[instance.asg]
+        version = group.version(instance.template_version)
+        api = core.node_group(instance.cluster, instance.node_group).api
+        kind = core.catalogue.instance_type(instance.instance_type) or core.catalogue.instance_type("m5.large")
+        assert kind is not None
+        capacity, usable = allocatable(kind)
+        image = core.catalogue.image(instance.image_id) or ImageInfo(instance.image_id)
+        effects = {"NO_SCHEDULE": "NoSchedule", "NO_EXECUTE": "NoExecute", "PREFER_NO_SCHEDULE": "PreferNoSchedule"}
+        source = version.source_id
+        labels = {
+            **(api.get("labels") or {}),
+            "eks.amazonaws.com/nodegroup": instance.node_group,
+            "eks.amazonaws.com/nodegroup-image": instance.image_id,
+            "eks.amazonaws.com/capacityType": api.get("capacityType", "ON_DEMAND"),
+            **({"eks.amazonaws.com/sourceLaunchTemplateId": source} if source else {}),
+            **({"eks.amazonaws.com/sourceLaunchTemplateVersion": version.source_version} if source else {}),
+            "kubernetes.io/arch": kind.arch,
+            "kubernetes.io/os": "linux",
+            "kubernetes.io/hostname": instance.node_name,
+            "node.kubernetes.io/instance-type": instance.instance_type,
+            "topology.kubernetes.io/region": core.settings.region,
+            "topology.kubernetes.io/zone": instance.zone,
+        }
+        return core.kube_factory.node_spec(
+            name=instance.node_name,
+            instance_id=instance.id,
+            zone=instance.zone,
+            region=core.settings.region,
+            instance_type=instance.instance_type,
+            image_id=instance.image_id,
+            kubelet_version=version.kubelet_version,
+            labels=labels,
+            taints=tuple(
+                {"key": t["key"], "effect": effects[t["effect"]], **({"value": t["value"]} if t.get("value") else {})}
+                for t in api.get("taints") or ()
+            ),
+            allocatable=usable,
+            capacity=capacity,
+            os_image=os_image(image.name, str(api.get("amiType", ""))),
+            provider_id=f"aws:///{instance.zone}/{instance.id}",
+            internal_ip=instance.private_ip,
+        )
+
+    def _ready(self, instance: InstanceRecord) -> None:
+        if instance.leaving or instance.ready_at is not None:
+            return
+        instance.ready_at = self._core.now()
+        self._core.event("node.ready", instance.node_name, instance=instance.id, zone=instance.zone)
+        for watcher in self._tell(instance.asg):
+            watcher.instance_ready(instance)
+
+    def relabel(self, group: AsgRecord, gone: set[str]) -> None:
+        """Carry the node group's labels and taints over to its nodes, and drop the labels `gone`."""
+        world = self._core.kube(group.cluster).world
+        for instance in self.alive(group):
+            node = world.get("nodes", None, instance.node_name)
+            if node is None:
+                continue
+            spec = self._spec(instance)
+            labels, taints = spec.labels, [dict(t) for t in spec.taints]
+            kept = [t for t in node["spec"].get("taints") or () if t["key"].startswith("node.")]
+            before = {k: text for k, text in node["metadata"].get("labels", {}).items() if k not in gone}
+            metadata = {**node["metadata"], "labels": {**before, **labels}}
+            world.update("nodes", {**node, "metadata": metadata, "spec": {**node["spec"], "taints": taints + kept}})
+
+    # --- terminating ------------------------------------------------------------------------------------------
+
+    def pick_victim(self, group: AsgRecord) -> InstanceRecord:
+        """Scale-in: not joined first, then the zone with most, the oldest template version, then by lot."""
+        alive = self.alive(group)
+        waiting = [i for i in alive if i.ready_at is None]
+        if waiting:
+            return waiting[-1]
+        counts = Counter(i.zone for i in alive)
+        most = max(counts.values())
+        crowded = [i for i in alive if counts[i.zone] == most]
+        oldest = min(i.template_version for i in crowded)
+        return self._core.rng(f"scale-in {group.name}").choice([i for i in crowded if i.template_version == oldest])
+
+    def terminate(self, instance: InstanceRecord, *, drained: bool = False, hook: float = HOOK_SECONDS) -> None:
+        """Take the instance away. Unless `drained`, the terminate hook first tries evictions for `hook` seconds."""
+        if instance.leaving:
+            return
+        core = self._core
+        instance.lifecycle = "Terminating:Wait"
+        core.changed("instance", instance)
+        core.event("instance.terminating", instance.id, node=instance.node_name)
+        for watcher in self._tell(instance.asg):
+            watcher.instance_leaving(instance)
+        group = core.asgs[instance.asg]
+        if drained or not instance.registered:
+            self._shut_down(instance)
+        else:
+            self._hook_drain(instance, hook)
+        if not group.deleting:
+            self.act_soon(group)
+
+    def _hook_drain(self, instance: InstanceRecord, seconds: float) -> None:
+        drains = self.drains(instance.cluster)
+        drains.kube.cordon(instance.node_name)
+        over = False
+
+        def go() -> None:
+            nonlocal over
+            if not over:
+                over = True
+                drains.stop(instance.node_name)
+                timer.cancelled = True
+                self._shut_down(instance)
+
+        timer = self._core.later(seconds, go)
+        drains.start(instance.node_name, go)
+
+    def _shut_down(self, instance: InstanceRecord) -> None:
+        core = self._core
+        instance.lifecycle, instance.state = "Terminating:Proceed", "shutting-down"
+        core.changed("instance", instance)
+        wait = core.draw(core.settings.timings.instance_terminate, f"stop {instance.asg}")
+        core.later(wait, lambda: self._gone(instance))
+
+    def _gone(self, instance: InstanceRecord) -> None:
+        core = self._core
+        instance.lifecycle, instance.state = "Terminated", "terminated"
+        core.instances.pop(instance.id, None)
+        core.members.get(instance.asg, {}).pop(instance.id, None)
+        self._used.discard(instance.private_ip)
+        core.ips_taken[instance.subnet_id] = core.ips_taken.get(instance.subnet_id, 0) - 1
+        if instance.registered and instance.cluster in core.kubes:
+            core.kubes[instance.cluster].remove_node(instance.node_name)
+        core.changed("instance", instance)
+        core.event("instance.terminated", instance.id, node=instance.node_name)
+        for watcher in self._tell(instance.asg):
+            watcher.instance_gone(instance)
+        group = core.asgs.get(instance.asg)
+        if group is not None and group.deleting:
+            self._forget_when_empty(group)
+
+    # --- for users --------------------------------------------------------------------------------------------
+
+    def terminate_instance(self, instance_id: str, *, decrement: bool) -> None:
+        """TerminateInstanceInAutoScalingGroup. Raises UsageError for an unknown instance or a group at its minimum."""
+        instance = self._core.instances.get(instance_id)
+        if instance is None:
+            raise UsageError(f"instance {instance_id} is in no Auto Scaling group")
+        group = self._core.asgs[instance.asg]
+        if decrement:
+            self.set_sizes(group, desired=group.desired - 1, outside=True)
+        self.terminate(instance)
+
+    def lose_instance(self, instance_id: str) -> None:
+        """EC2 TerminateInstances or a failed machine: gone at once, no hook, no eviction; the group replaces it."""
+        instance = self._core.instances.get(instance_id)
+        if instance is None or instance.state == "shutting-down":
+            return
+        group = self._core.asgs[instance.asg]
+        if not instance.leaving:
+            instance.lifecycle = "Terminating"
+            for watcher in self._tell(instance.asg):
+                watcher.instance_leaving(instance)
+        self.drains(instance.cluster).stop(instance.node_name)
+        self._shut_down(instance)
+        self.act_soon(group)
+
+    def remove_group(self, group: AsgRecord, gone: Callable[[], object]) -> None:
+        """Drain and terminate everything, then forget the group and call `gone`."""
+        group.deleting = True
+        group.min_size = group.desired = 0
+        self._core.changed("asg", group)
+        for instance in self.alive(group):
+            self.terminate(instance, hook=DELETE_HOOK_SECONDS)
+        self._when_empty[group.name] = gone
+        self._forget_when_empty(group)
+
+    def _forget_when_empty(self, group: AsgRecord) -> None:
+        if self._core.members.get(group.name) or group.name not in self._when_empty:
+            return
+        self._core.asgs.pop(group.name, None)
+        self._core.members.pop(group.name, None)
+        self.watchers.pop(group.name, None)
+        self._core.changed("asg-deleted", group)
+        self._when_empty.pop(group.name)()
+
+
+_NO_CAPACITY = (
+    "We currently do not have sufficient {type} capacity in the Availability Zone you requested ({zone}). "
+    "Our system will be working on provisioning additional capacity. Launching EC2 instance failed."
+)
+_NO_ADDRESS = (
+    "There are not enough free addresses in subnet '{subnet}' to satisfy the requested number of instances. "
+    "Launching EC2 instance failed."
+)
+
+
+def node_name(address: str, region: str) -> str:
+    """The private DNS name of an instance, which EKS uses as the node's name."""
+    domain = "ec2.internal" if region == "us-east-1" else f"{region}.compute.internal"
+    return f"ip-{address.replace('.', '-')}.{domain}"

@@ -1,0 +1,133 @@
+"""Draining nodes through evictions: blocked ones wait for the event that can unblock them, nothing polls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from baton.twin.clock import Handle
+from baton.twin.cloud.core import Core, KubeSide
+
+Key = tuple[str, str]
+
+
+class Drain:
+    """One node being emptied. Calls `done()` once no pod that a drain must move is left."""
+
+    def __init__(self, drains: Drains, node: str, done: Callable[[], object]) -> None:
+        self._drains = drains
+        self.node = node
+        self._done = done
+        self.leaving: set[Key] = set()
+        self.blocked: dict[Key, str] = {}  # pod -> namespace/name of the budget that refused, "" when none did
+        self._retry: Handle | None = None
+        self.forced = False
+        self._over = False
+
+    def go(self) -> None:
+        """Ask for the eviction of every pod there is now."""
+        if self._over:
+            return
+        for pod in list(self._drains.kube.drain_pods(self.node)):
+            key = (pod["metadata"]["namespace"], pod["metadata"]["name"])
+            if key not in self.leaving:
+                self._evict(key)
+        self._settle()
+
+    def force(self) -> None:
+        """Delete what is left, past any budget."""
+        self.forced = True
+        self.go()
+
+    def _evict(self, key: Key) -> None:
+        core, kube = self._drains.core, self._drains.kube
+        self.leaving.add(key)  # before asking: a pod without grace is gone before the answer
+        answer = kube.evict(*key, delete=self.forced)
+        self.blocked.pop(key, None)
+        subject = f"{self._drains.cluster}/{key[0]}/{key[1]}"
+        if answer.verdict == "evicted":
+            core.event("pod.evicted", subject, node=self.node, forced=self.forced)
+            return
+        self.leaving.discard(key)
+        if answer.verdict == "blocked":
+            self.blocked[key] = str(answer.pdb or "")
+            core.event("pod.blocked", subject, node=self.node, pdb=self.blocked[key])
+
+    def pod_gone(self, key: Key) -> None:
+        self.leaving.discard(key)
+        self.blocked.pop(key, None)
+        self._settle()
+
+    def _settle(self) -> None:
+        if self.leaving or self.blocked or self._over:
+            return
+        if self._drains.kube.drain_pods(self.node):  # came meanwhile, tolerating the cordon
+            self._again()
+            return
+        self._over = True
+        self._drains.stop(self.node)
+        self._done()
+
+    def wake(self) -> None:
+        """Something changed that may let a blocked eviction through: ask again shortly, as the service's retry does."""
+        if self.blocked:
+            self._again()
+
+    def _again(self) -> None:
+        if self._retry is None:
+            core = self._drains.core
+            wait = core.draw(core.settings.durations.eviction_retry, f"eviction retry {self.node}")
+            self._retry = core.later(wait, self._retried)
+
+    def _retried(self) -> None:
+        self._retry = None
+        if not self.blocked:
+            self.go()
+            return
+        for key in list(self.blocked):
+            self._evict(key)
+        self._settle()
+
+    def cancel(self) -> None:
+        self._over = True
+        if self._retry is not None:
+            self._retry.cancelled = True
+
+
+class Drains:
+    """All drains of one cluster, and the one subscription that wakes them."""
+
+    def __init__(self, core: Core, cluster: str, kube: KubeSide) -> None:
+        self.core = core
+        self.cluster = cluster
+        self.kube = kube
+        self.active: dict[str, Drain] = {}
+        kube.world.subscribe(self._seen, ["pods"])
+        kube.on_disruption_change(self._raised)
+
+    def start(self, node: str, done: Callable[[], object]) -> Drain:
+        """Drain `node`; a drain of it that runs already is taken over."""
+        self.stop(node)
+        drain = Drain(self, node, done)
+        self.active[node] = drain
+        drain.go()
+        return drain
+
+    def stop(self, node: str) -> None:
+        drain = self.active.pop(node, None)
+        if drain is not None:
+            drain.cancel()
+
+    def _seen(self, kind: str, resource: str, obj: Mapping[str, Any], old: Mapping[str, Any] | None) -> None:
+        if kind == "DELETED" and self.active:
+            drain = self.active.get(obj.get("spec", {}).get("nodeName", ""))
+            if drain is not None:
+                drain.pod_gone((obj["metadata"]["namespace"], obj["metadata"]["name"]))
+
+    def _raised(self, kind: str, namespace: str, name: str) -> None:
+        """A budget allows more than before, or a pod is gone: whoever was refused for it asks again."""
+        for drain in list(self.active.values()):
+            if drain.blocked and any(
+                key[0] == namespace and (kind == "pod" or budget in ("", name)) for key, budget in drain.blocked.items()
+            ):
+                drain.wake()
