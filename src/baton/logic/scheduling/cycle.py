@@ -1,0 +1,68 @@
+"""One scheduling cycle over every node, plugin by plugin in upstream's order: the yardstick of the fast path."""
+
+from __future__ import annotations
+
+from baton.logic.scheduling import filters, interpod, spread, volumes
+from baton.logic.scheduling.filters import Plugin, Status, View
+from baton.logic.scheduling.state import ClusterState, NodeInfo, PodInfo
+
+PLUGINS: tuple[type[Plugin], ...] = (
+    filters.NodeUnschedulable,
+    filters.NodeName,
+    filters.TaintToleration,
+    filters.NodeAffinity,
+    filters.NodePorts,
+    filters.NodeResourcesFit,
+    *volumes.modelled(),
+    spread.PodTopologySpread,
+    interpod.InterPodAffinity,
+)
+LEFT_OUT = Status("", ("node(s) didn't satisfy plugin(s) [NodeAffinity]",), True)
+
+
+class Cycle:
+    """The filter plugins prepared for one pod."""
+
+    def __init__(self, state: ClusterState, pod: PodInfo) -> None:
+        self.state = state
+        self.pod = pod
+        self.plugins: list[Plugin] = []
+        self.turned_down: Status | None = None
+        for kind in PLUGINS:
+            plugin = kind(state, pod)
+            self.turned_down = plugin.prefilter()
+            if self.turned_down is not None:
+                return
+            if not plugin.skip:
+                self.plugins.append(plugin)
+
+    def filter(self, view: View) -> Status | None:
+        """The first plugin's objection to a node, or None."""
+        for plugin in self.plugins:
+            status = plugin.filter(view)
+            if status is not None:
+                return status
+        return None
+
+    def run(self) -> tuple[list[NodeInfo], dict[str, Status]]:
+        """(feasible nodes in the order they were added, the other nodes' statuses)."""
+        feasible, rejected = [], {}
+        names = self.pod.cls.node_names
+        for node in self.state.node_infos():
+            if self.turned_down is not None:
+                rejected[node.name] = self.turned_down
+            elif names is not None and node.name not in names:
+                rejected[node.name] = LEFT_OUT
+            else:
+                status = self.filter(View(self.state, node))
+                if status is None:
+                    feasible.append(node)
+                else:
+                    rejected[node.name] = status
+        return feasible, rejected
+
+    def moved(self, view: View, pod: PodInfo, sign: int) -> None:
+        """Try a pod off (-1) or on (+1) a copied view."""
+        view.move(pod, sign)
+        for plugin in self.plugins:
+            plugin.moved(view, pod, sign)

@@ -1,0 +1,194 @@
+"""Filters that look at one node and the pods on it: schedulable, taints, affinity, ports, resources.
+
+Each plugin of a cycle has `prefilter`, which may turn the pod down or find that the plugin has nothing to say, `filter`
+for one node, and `moved`, told when preemption tries taking a pod off a node or putting it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from baton.logic.scheduling import matching
+from baton.logic.scheduling.podclass import PodClass
+from baton.logic.scheduling.requests import Resources
+from baton.logic.scheduling.state import CPU, EPHEMERAL, MEMORY, PODS, ClusterState, Key, NodeInfo, PodInfo
+
+UNSCHEDULABLE = "node(s) were unschedulable"
+WRONG_NAME = "node(s) didn't match the requested node name"
+AFFINITY = "node(s) didn't match Pod's node affinity/selector"
+AFFINITY_CONFLICT = "pod affinity terms conflict"
+NO_PORTS = "node(s) didn't have free ports for the requested pod ports"
+TOO_MANY_PODS = "Too many pods"
+
+
+class Status(NamedTuple):
+    """Why a plugin rejected a node, or the pod as a whole. `unresolvable`: removing pods there cannot help."""
+
+    plugin: str
+    reasons: tuple[str, ...]
+    unresolvable: bool
+
+
+class View:
+    """A node and what is on it, which a cycle may change to try something out."""
+
+    __slots__ = ("info", "pods", "scalars", "used")
+
+    def __init__(self, state: ClusterState, info: NodeInfo) -> None:
+        self.info = info
+        self.used: list[int] = state.used[info.slot].tolist()
+        self.scalars = {name: int(values[info.slot]) for name, values in state.scalar_used.items()}
+        self.pods: dict[Key, PodInfo] = state.pods_at[info.slot]
+
+    def copy(self) -> View:
+        """The same figures, free to change."""
+        other = View.__new__(View)
+        other.info, other.used, other.scalars, other.pods = self.info, self.used[:], dict(self.scalars), dict(self.pods)
+        return other
+
+    def move(self, pod: PodInfo, sign: int) -> None:
+        """Put a pod on (+1) or take it off (-1); only on a copy."""
+        for i, value in enumerate(pod.row.tolist()):
+            self.used[i] += sign * value
+        for name, value in pod.request.resources.scalars.items():
+            self.scalars[name] = self.scalars.get(name, 0) + sign * value
+        if sign > 0:
+            self.pods[pod.key] = pod
+        else:
+            del self.pods[pod.key]
+
+
+class Plugin:
+    """One filter plugin in one scheduling cycle."""
+
+    name = ""
+
+    def __init__(self, state: ClusterState, pod: PodInfo) -> None:
+        self.state = state
+        self.pod = pod
+        self.cls: PodClass = pod.cls
+        self.skip = False
+
+    def prefilter(self) -> Status | None:
+        """Turn the pod down, or prepare; sets `skip` when no node can be rejected."""
+        return None
+
+    def filter(self, view: View) -> Status | None:
+        """Why the node is rejected, or None."""
+        return None
+
+    def moved(self, view: View, pod: PodInfo, sign: int) -> None:
+        """A pod was taken off (-1) or put back on (+1) the node, as a trial."""
+
+    def reject(self, *reasons: str, unresolvable: bool = False) -> Status:
+        return Status(self.name, reasons, unresolvable)
+
+
+class NodeUnschedulable(Plugin):
+    name = "NodeUnschedulable"
+
+    def filter(self, view: View) -> Status | None:
+        if view.info.unschedulable and not tolerates_cordon(self.cls):
+            return self.reject(UNSCHEDULABLE, unresolvable=True)
+        return None
+
+
+def tolerates_cordon(cls: PodClass) -> bool:
+    """Whether the pod may go to a cordoned node."""
+    return matching.tolerated(cls.tolerations, matching.UNSCHEDULABLE_TAINT, "", "NoSchedule")
+
+
+class NodeName(Plugin):
+    name = "NodeName"
+
+    def filter(self, view: View) -> Status | None:
+        wanted = self.pod.pod["spec"].get("nodeName")
+        if wanted and wanted != view.info.name:
+            return self.reject(WRONG_NAME, unresolvable=True)
+        return None
+
+
+class TaintToleration(Plugin):
+    name = "TaintToleration"
+
+    def filter(self, view: View) -> Status | None:
+        taint = matching.first_untolerated(view.info.taints, self.cls.tolerations)
+        return None if taint is None else self.reject(taint_reason(taint), unresolvable=True)
+
+
+def taint_reason(taint: matching.Json) -> str:
+    """Upstream's words for an untolerated taint."""
+    return f"node(s) had untolerated taint {{{taint.get('key', '')}: {taint.get('value') or ''}}}"
+
+
+class NodeAffinity(Plugin):
+    name = "NodeAffinity"
+
+    def prefilter(self) -> Status | None:
+        self.skip = self.cls.node_terms is None and not self.cls.node_selector
+        if self.cls.node_names is not None and not self.cls.node_names:
+            return self.reject(AFFINITY_CONFLICT, unresolvable=True)
+        return None
+
+    def filter(self, view: View) -> Status | None:
+        if self.cls.node_matches(view.info.labels, view.info.name):
+            return None
+        return self.reject(AFFINITY, unresolvable=True)
+
+
+def ports_conflict(wanted: Sequence[tuple[str, str, int]], used: Sequence[tuple[str, str, int]]) -> bool:
+    """Whether any (ip, protocol, port) is taken; 0.0.0.0 clashes with every address."""
+    for ip, protocol, port in wanted:
+        for other_ip, other_protocol, other_port in used:
+            same = port == other_port and protocol == other_protocol
+            if same and (ip == other_ip or "0.0.0.0" in (ip, other_ip)):
+                return True
+    return False
+
+
+class NodePorts(Plugin):
+    name = "NodePorts"
+
+    def prefilter(self) -> Status | None:
+        self.skip = not self.cls.ports
+        return None
+
+    def filter(self, view: View) -> Status | None:
+        for other in view.pods.values():
+            if other.cls.ports and ports_conflict(self.cls.ports, other.cls.ports):
+                return self.reject(NO_PORTS)
+        return None
+
+
+class NodeResourcesFit(Plugin):
+    name = "NodeResourcesFit"
+
+    def filter(self, view: View) -> Status | None:
+        reasons, unresolvable = insufficient(self.cls.fit, view.info.allocatable, view.used, view.scalars)
+        return Status(self.name, tuple(reasons), unresolvable) if reasons else None
+
+
+def insufficient(
+    wanted: Resources, allocatable: Resources, used: Sequence[int], scalars: dict[str, int]
+) -> tuple[list[str], bool]:
+    """Reasons, and whether some resource is larger than the whole node."""
+    reasons = []
+    unresolvable = False
+    if used[PODS] + 1 > allocatable.pods:
+        reasons.append(TOO_MANY_PODS)
+    plain = (
+        ("cpu", wanted.cpu, allocatable.cpu, used[CPU]),
+        ("memory", wanted.memory, allocatable.memory, used[MEMORY]),
+        ("ephemeral-storage", wanted.ephemeral, allocatable.ephemeral, used[EPHEMERAL]),
+    )
+    for name, ask, have, taken in plain:
+        if ask > 0 and ask > have - taken:
+            reasons.append(f"Insufficient {name}")
+            unresolvable = unresolvable or ask > have
+    for name, ask in sorted(wanted.scalars.items()):
+        have = allocatable.scalars.get(name, 0)
+        if ask > 0 and ask > have - scalars.get(name, 0):
+            reasons.append(f"Insufficient {name}")
+            unresolvable = unresolvable or ask > have
+    return reasons, unresolvable

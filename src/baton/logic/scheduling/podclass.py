@@ -1,0 +1,286 @@
+"""A pod class: everything the scheduler reads from a pod's template, parsed once and shared by the pods made from it."""
+
+from __future__ import annotations
+
+import marshal
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from baton.logic.scheduling import matching
+from baton.logic.scheduling.matching import Json, NodeTerm, Selector
+from baton.logic.scheduling.requests import (
+    PodRequest,
+    Resources,
+    is_sidecar,
+    pod_request,
+    scoring_request,
+    sum_requests,
+    to_resources,
+)
+
+VOLATILE_LABELS = ("statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index", "batch.kubernetes.io/job-completion-index", "job-completion-index")  # fmt: skip
+_SPEC_KEYS = ("containers", "initContainers", "affinity", "tolerations", "nodeSelector", "topologySpreadConstraints", "overhead", "resources")  # fmt: skip
+
+
+class AffinityTerm(NamedTuple):
+    """A PodAffinityTerm: pods selected by labels, in listed namespaces or those that the selector selects."""
+
+    selector: Selector
+    namespaces: frozenset[str]
+    namespace_selector: Selector
+    topology_key: str
+    weight: int
+
+    def selects(self, namespace: str, labels: Mapping[str, str], namespace_labels: Mapping[str, str]) -> bool:
+        """Whether a pod with these labels, in a namespace with those labels, is meant."""
+        if namespace not in self.namespaces and not matching.matches(self.namespace_selector, namespace_labels):
+            return False
+        return matching.matches(self.selector, labels)
+
+
+class SpreadConstraint(NamedTuple):
+    """A TopologySpreadConstraint with its selector compiled and matchLabelKeys merged in."""
+
+    max_skew: int
+    topology_key: str
+    selector: Selector
+    min_domains: int
+    honor_affinity: bool
+    honor_taints: bool
+
+
+def _affinity_term(term: Json, namespace: str, weight: int) -> AffinityTerm:
+    names = frozenset(term.get("namespaces") or ())
+    if not names and term.get("namespaceSelector") is None:
+        names = frozenset((namespace,))
+    return AffinityTerm(
+        matching.compile_selector(term.get("labelSelector")),
+        names,
+        matching.compile_selector(term.get("namespaceSelector")),
+        term.get("topologyKey", ""),
+        weight,
+    )
+
+
+def _required(affinity: Json | None, namespace: str) -> tuple[AffinityTerm, ...]:
+    terms = (affinity or {}).get("requiredDuringSchedulingIgnoredDuringExecution") or ()
+    return tuple(_affinity_term(t, namespace, 0) for t in terms)
+
+
+def _preferred(affinity: Json | None, namespace: str) -> tuple[AffinityTerm, ...]:
+    terms = (affinity or {}).get("preferredDuringSchedulingIgnoredDuringExecution") or ()
+    return tuple(_affinity_term(t.get("podAffinityTerm") or {}, namespace, int(t.get("weight", 0))) for t in terms)
+
+
+def spread_constraints(
+    constraints: tuple[Json, ...] | list[Json], labels: Mapping[str, str], action: str
+) -> tuple[SpreadConstraint, ...]:
+    """The constraints with this whenUnsatisfiable, for a pod with these labels."""
+    result = []
+    for c in constraints:
+        if c.get("whenUnsatisfiable") != action:
+            continue
+        selector = matching.compile_selector(c.get("labelSelector"))
+        own = {key: labels[key] for key in c.get("matchLabelKeys") or () if key in labels}
+        if own and selector is not None:
+            selector = matching.from_match_labels(own) + selector
+        min_domains = c.get("minDomains")
+        result.append(
+            SpreadConstraint(
+                int(c.get("maxSkew", 1)),
+                c.get("topologyKey", ""),
+                selector,
+                1 if min_domains is None else int(min_domains),
+                (c.get("nodeAffinityPolicy") or "Honor") == "Honor",
+                (c.get("nodeTaintsPolicy") or "Ignore") == "Honor",
+            )
+        )
+    return tuple(result)
+
+
+def host_ports(spec: Json) -> tuple[tuple[str, str, int], ...]:
+    """(ip, protocol, port) for every host port of the containers and sidecars."""
+    containers = [*(spec.get("containers") or ()), *(c for c in spec.get("initContainers") or () if is_sidecar(c))]
+    return tuple(
+        (p.get("hostIP") or "0.0.0.0", p.get("protocol") or "TCP", int(p["hostPort"]))
+        for c in containers
+        for p in c.get("ports") or ()
+        if int(p.get("hostPort") or 0) > 0
+    )
+
+
+def normalized_image(name: str) -> str:
+    """An image reference with its tag: `:latest` when the last colon is not after the last slash."""
+    return name if name.rfind(":") > name.rfind("/") else name + ":latest"
+
+
+def _images(spec: Json) -> tuple[str, ...]:
+    containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+    return tuple(normalized_image(c.get("image") or "") for c in containers)
+
+
+class PodClass:
+    """Parsed facts of one template. Rarely needed facts are parsed on first use."""
+
+    def __init__(self, namespace: str, labels: Mapping[str, str], spec: Json, owner: tuple[str, str, str] | None):
+        self.namespace = namespace
+        self.labels = labels
+        self.spec = spec
+        self.owner = owner
+        """(apiVersion, kind, name) of the controller, where default spreading knows its kind."""
+        affinity = spec.get("affinity") or {}
+        pod_affinity, anti_affinity = affinity.get("podAffinity"), affinity.get("podAntiAffinity")
+        self.has_affinity = pod_affinity is not None or anti_affinity is not None
+        self.required_affinity = _required(pod_affinity, namespace)
+        self.required_anti_affinity = _required(anti_affinity, namespace)
+        self.preferred_affinity = _preferred(pod_affinity, namespace)
+        self.preferred_anti_affinity = _preferred(anti_affinity, namespace)
+        self.request: PodRequest = pod_request(spec)
+        self.ports = host_ports(spec)
+        self.priority = int(spec.get("priority") or 0)
+        self.tolerations: tuple[Json, ...] = tuple(spec.get("tolerations") or ())
+
+    @cached_property
+    def fit(self) -> Resources:
+        """What NodeResourcesFit compares."""
+        return to_resources(sum_requests(self.spec))
+
+    @cached_property
+    def scoring(self) -> tuple[int, int]:
+        """(cpu, memory) for least-allocated, with defaults."""
+        return scoring_request(self.spec)
+
+    @cached_property
+    def images(self) -> tuple[str, ...]:
+        return _images(self.spec)
+
+    @cached_property
+    def node_selector(self) -> Selector:
+        """spec.nodeSelector compiled; everything when absent."""
+        return matching.from_match_labels(self.spec.get("nodeSelector") or {})
+
+    @cached_property
+    def node_terms(self) -> tuple[NodeTerm, ...] | None:
+        """Required node affinity; None when there is none, () when it can match nothing."""
+        required = self._node_affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
+        return None if required is None else matching.compile_node_terms(required.get("nodeSelectorTerms") or ())
+
+    @property
+    def _node_affinity(self) -> Json:
+        return (self.spec.get("affinity") or {}).get("nodeAffinity") or {}
+
+    @cached_property
+    def preferred_nodes(self) -> tuple[tuple[int, NodeTerm], ...]:
+        """(weight, term) of preferred node affinity; empty terms and weights of zero are left out."""
+        result = []
+        for entry in self._node_affinity.get("preferredDuringSchedulingIgnoredDuringExecution") or ():
+            term = matching.compile_node_terms((entry.get("preference") or {},))
+            if term and entry.get("weight"):
+                result.append((int(entry["weight"]), term[0]))
+        return tuple(result)
+
+    @cached_property
+    def has_preferred_nodes(self) -> bool:
+        return bool(self._node_affinity.get("preferredDuringSchedulingIgnoredDuringExecution"))
+
+    @cached_property
+    def node_names(self) -> frozenset[str] | None:
+        """Nodes that required affinity names in every term (metadata.name In ...), or None when it does not."""
+        required = self._node_affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
+        terms = (required or {}).get("nodeSelectorTerms") or ()
+        if not terms:
+            return None
+        union: set[str] = set()
+        for term in terms:
+            names: set[str] | None = None
+            for field in term.get("matchFields") or ():
+                if field.get("key") == "metadata.name" and field.get("operator") == "In":
+                    values = set(field.get("values") or ())
+                    names = values if names is None else names & values
+            if names is None:
+                return None
+            union |= names
+        return frozenset(union)
+
+    @cached_property
+    def hard_spread(self) -> tuple[SpreadConstraint, ...]:
+        return spread_constraints(self.spec.get("topologySpreadConstraints") or (), self.labels, "DoNotSchedule")
+
+    @cached_property
+    def soft_spread(self) -> tuple[SpreadConstraint, ...]:
+        return spread_constraints(self.spec.get("topologySpreadConstraints") or (), self.labels, "ScheduleAnyway")
+
+    @property
+    def own_spread(self) -> bool:
+        """Whether the pod has constraints of its own, so that the system defaults do not apply."""
+        return bool(self.spec.get("topologySpreadConstraints"))
+
+    @cached_property
+    def may_preempt(self) -> bool:
+        return self.spec.get("preemptionPolicy") != "Never"
+
+    def node_matches(self, labels: Mapping[str, str], name: str) -> bool:
+        """nodeSelector and required node affinity against a node."""
+        if self.node_selector and not matching.matches(self.node_selector, labels):
+            return False
+        return self.node_terms is None or matching.node_terms_match(self.node_terms, labels, {"metadata.name": name})
+
+
+def controller_of(metadata: Json) -> Json | None:
+    """The controlling owner reference."""
+    for reference in metadata.get("ownerReferences") or ():
+        if reference.get("controller"):
+            result: Json = reference
+            return result
+    return None
+
+
+class ClassCache:
+    """Pods -> their class. First by the identity of the template's parts, then by their content."""
+
+    def __init__(self) -> None:
+        self._by_identity: dict[tuple[Any, ...], tuple[PodClass, tuple[Any, ...]]] = {}
+        self._by_content: dict[bytes, PodClass] = {}
+        self.volatile = frozenset(VOLATILE_LABELS)
+        """Labels that differ from pod to pod and that no selector mentions: they do not make a class."""
+
+    def of(self, pod: Json) -> PodClass:
+        """The class of a pod; pods of one template share it."""
+        metadata, spec = pod["metadata"], pod["spec"]
+        get = spec.get
+        parts = (
+            get("containers"), get("initContainers"), get("affinity"), get("tolerations"), get("nodeSelector"),
+            get("topologySpreadConstraints"), get("overhead"), get("resources"), metadata.get("labels"),
+            metadata.get("ownerReferences"),
+        )  # fmt: skip
+        key = (metadata.get("namespace"), get("priority"), get("preemptionPolicy"), *map(id, parts))
+        hit = self._by_identity.get(key)
+        if hit is not None:
+            return hit[0]
+        found = self._by_contents(metadata, spec)
+        if len(self._by_identity) > 200_000:
+            self._by_identity.clear()
+        self._by_identity[key] = (found, parts)
+        return found
+
+    def _by_contents(self, metadata: Json, spec: Json) -> PodClass:
+        labels = metadata.get("labels") or {}
+        reference = controller_of(metadata)
+        owner = None
+        if reference is not None:
+            owner = (reference.get("apiVersion", ""), reference.get("kind", ""), reference.get("name", ""))
+            if owner[1] in ("StatefulSet", "Job"):
+                labels = {k: v for k, v in labels.items() if k not in self.volatile}
+        namespace = metadata.get("namespace") or "default"
+        kept = {k: spec[k] for k in (*_SPEC_KEYS, "priority", "preemptionPolicy") if spec.get(k) is not None}
+        content = marshal.dumps((namespace, labels, owner, kept), 2)
+        found = self._by_content.get(content)
+        if found is None:
+            found = self._by_content[content] = PodClass(namespace, labels, kept, owner)
+        return found
+
+    def forget(self) -> None:
+        """Drop every class (after `volatile` changed)."""
+        self._by_identity.clear()
+        self._by_content.clear()

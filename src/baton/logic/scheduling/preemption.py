@@ -1,0 +1,171 @@
+"""DefaultPreemption: which pods of lower priority would have to go, node by node, and which node is the best choice.
+
+PodDisruptionBudgets are respected as far as possible, not strictly; an empty selector matches nothing here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from baton.logic.scheduling import matching
+from baton.logic.scheduling.cycle import Cycle
+from baton.logic.scheduling.filters import Status, View
+from baton.logic.scheduling.matching import Json, Selector
+from baton.logic.scheduling.spread import labels_of
+from baton.logic.scheduling.state import BUDGETS, ClusterState, PodInfo
+
+NO_VICTIMS = "No preemption victims found for incoming pod"
+NEVER = "not eligible due to preemptionPolicy=Never."
+NO_CANDIDATE = "no candidate"
+_PRIORITY_OFFSET = 2**31
+_LATEST = "9999"
+
+
+@dataclass(frozen=True)
+class Victims:
+    """Pods that would have to leave one node, most important first."""
+
+    pods: tuple[Json, ...]
+    pdb_violations: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """namespace/name of every victim."""
+        return tuple(f"{p['metadata'].get('namespace') or 'default'}/{p['metadata']['name']}" for p in self.pods)
+
+
+@dataclass(frozen=True)
+class Preemption:
+    """What preemption could do for a pod that fits nowhere."""
+
+    candidates: dict[str, Victims] = field(default_factory=dict)
+    best: tuple[str, ...] = ()
+    """Nodes that all of upstream's criteria leave; more than one is a tie."""
+    rejected: dict[str, str] = field(default_factory=dict)
+    """Nodes tried in vain, with the reason."""
+    note: str = ""
+
+    def choose(self, rng: Random) -> tuple[str, Victims] | None:
+        """One of the best nodes and its victims; upstream leaves a tie to the order of a map."""
+        if not self.best:
+            return None
+        name = self.best[rng.randrange(len(self.best))] if len(self.best) > 1 else self.best[0]
+        return name, self.candidates[name]
+
+
+def importance(pod: PodInfo) -> tuple[int, str]:
+    """Sorts the most important first: higher priority, then the earlier start (RFC 3339 text, UTC)."""
+    return -pod.cls.priority, _start(pod.pod)
+
+
+def _start(pod: Json) -> str:
+    return str((pod.get("status") or {}).get("startTime") or _LATEST)
+
+
+class Budgets:
+    """The PodDisruptionBudgets of a cluster, with what each still allows."""
+
+    def __init__(self, state: ClusterState) -> None:
+        self.entries: list[tuple[str, Selector, int, frozenset[str]]] = []
+        for (namespace, _), budget in state.objects[BUDGETS].items():
+            selector = matching.compile_selector((budget.get("spec") or {}).get("selector"))
+            status = budget.get("status") or {}
+            if selector:
+                allowed = int(status.get("disruptionsAllowed") or 0)
+                self.entries.append((namespace, selector, allowed, frozenset(status.get("disruptedPods") or ())))
+
+    def violating(self, pods: Sequence[PodInfo]) -> tuple[list[PodInfo], list[PodInfo]]:
+        """Split pods, most important first, into those whose eviction breaks a budget and the others."""
+        left = [allowed for _, _, allowed, _ in self.entries]
+        breaking, harmless = [], []
+        for pod in pods:
+            violates = False
+            labels = labels_of(pod)
+            name = pod.pod["metadata"]["name"]
+            for i, (namespace, selector, _, disrupted) in enumerate(self.entries) if labels else ():
+                if namespace != pod.cls.namespace or not matching.matches(selector, labels) or name in disrupted:
+                    continue
+                left[i] -= 1
+                violates = violates or left[i] < 0
+            (breaking if violates else harmless).append(pod)
+        return breaking, harmless
+
+
+def preempt(state: ClusterState, pod: PodInfo, cycle: Cycle, rejected: dict[str, Status]) -> Preemption:
+    """Try every node whose rejection removing pods could lift. `rejected` is what the cycle said of every node."""
+    if not pod.cls.may_preempt:
+        return Preemption(note=NEVER)
+    candidates: dict[str, Victims] = {}
+    in_vain: dict[str, str] = {}
+    budgets = Budgets(state)
+    for name, status in rejected.items():
+        if status.unresolvable:
+            continue
+        found = _victims_on(state, pod, cycle, name, budgets)
+        if isinstance(found, Victims):
+            candidates[name] = found
+        else:
+            in_vain[name] = found
+    return Preemption(candidates, best_nodes(candidates), in_vain, "" if candidates else NO_CANDIDATE)
+
+
+def _victims_on(state: ClusterState, pod: PodInfo, cycle: Cycle, name: str, budgets: Budgets) -> Victims | str:
+    """The smallest set upstream finds: all lower pods go, then each is put back while the pod still fits."""
+    view = View(state, state.node(state.nodes[name])).copy()
+    potential = [p for p in view.pods.values() if p.cls.priority < pod.cls.priority]
+    if not potential:
+        return NO_VICTIMS
+    for victim in potential:
+        cycle.moved(view, victim, -1)
+    try:
+        status = cycle.filter(view)
+        if status is not None:
+            return ", ".join(status.reasons)
+        potential.sort(key=importance)
+        breaking, harmless = budgets.violating(potential)
+        victims = []
+        violations = 0
+        for group, weight in ((breaking, 1), (harmless, 0)):
+            for victim in group:
+                cycle.moved(view, victim, 1)
+                if cycle.filter(view) is not None:
+                    cycle.moved(view, victim, -1)
+                    victims.append(victim)
+                    violations += weight
+        victims.sort(key=importance)
+        return Victims(tuple(v.pod for v in victims), violations)
+    finally:
+        for victim in potential:
+            if victim.key not in view.pods:
+                cycle.moved(view, victim, 1)
+
+
+def best_nodes(candidates: dict[str, Victims]) -> tuple[str, ...]:
+    """Upstream's criteria in order, each leaving the nodes that tie: sorted names."""
+    left = {name: _rank(victims) for name, victims in candidates.items()}
+    for criterion in range(4):
+        best = min((rank[criterion] for rank in left.values()), default=0)
+        left = {name: rank for name, rank in left.items() if rank[criterion] == best}
+    starts = {name: _earliest_start(candidates[name].pods) for name in left}
+    latest = max(starts.values(), default="")
+    return tuple(sorted(name for name, start in starts.items() if start == latest))
+
+
+def _priority(pod: Json) -> int:
+    return int(pod["spec"].get("priority") or 0)
+
+
+def _rank(victims: Victims) -> tuple[int, int, int, int]:
+    priorities = [_priority(pod) for pod in victims.pods]
+    highest = priorities[0] if priorities else -_PRIORITY_OFFSET
+    return victims.pdb_violations, highest, sum(p + _PRIORITY_OFFSET for p in priorities), len(priorities)
+
+
+def _earliest_start(pods: Sequence[Json]) -> str:
+    """The earliest start among the victims of the highest priority."""
+    if not pods:
+        return ""
+    highest = max(_priority(pod) for pod in pods)
+    return min(_start(pod) for pod in pods if _priority(pod) == highest)

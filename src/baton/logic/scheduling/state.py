@@ -1,0 +1,384 @@
+"""ClusterState: nodes, the pods on them and the objects scheduling looks at, kept up to date one change at a time.
+
+Sums per node live in numpy arrays indexed by slot; a slot is a node's place in the arrays and is reused once the node is
+gone. Pods that have ended (phase Succeeded or Failed) hold nothing. Pods on a node that is not known yet wait for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from baton.errors import ReadError
+from baton.logic.scheduling import matching
+from baton.logic.scheduling.matching import Json
+from baton.logic.scheduling.podclass import ClassCache, PodClass, normalized_image
+from baton.logic.scheduling.requests import (
+    PodRequest,
+    Resources,
+    parse_list,
+    pod_request,
+    reports_resources,
+    to_resources,
+)
+
+CPU, MEMORY, EPHEMERAL, PODS, NONZERO_CPU, NONZERO_MEMORY = range(6)
+SERVICES, REPLICA_SETS, STATEFUL_SETS = "services", "replicasets.apps", "statefulsets.apps"
+CONTROLLERS, NAMESPACES, BUDGETS = "replicationcontrollers", "namespaces", "poddisruptionbudgets.policy"
+VOLUMES, CLAIMS = "persistentvolumes", "persistentvolumeclaims"
+STORAGE_CLASSES, CSI_NODES = "storageclasses.storage.k8s.io", "csinodes.storage.k8s.io"
+RESOURCES = (
+    SERVICES, REPLICA_SETS, STATEFUL_SETS, CONTROLLERS, NAMESPACES, VOLUMES, CLAIMS, STORAGE_CLASSES, CSI_NODES, BUDGETS,
+)  # fmt: skip
+_CLUSTER_WIDE = frozenset((NAMESPACES, VOLUMES, STORAGE_CLASSES, CSI_NODES))
+
+Key = tuple[str, str]
+
+
+class PodInfo:
+    """A pod on a node."""
+
+    __slots__ = ("claims", "cls", "pod", "request", "row", "slot", "terminating")
+
+    def __init__(self, pod: Json, cls: PodClass, request: PodRequest, claims: tuple[str, ...]) -> None:
+        self.pod = pod
+        self.cls = cls
+        self.request = request
+        self.row: NDArray[np.int64] = _row(request)
+        self.claims = claims
+        self.slot = -1
+        self.terminating = pod["metadata"].get("deletionTimestamp") is not None
+
+    @property
+    def key(self) -> Key:
+        metadata = self.pod["metadata"]
+        return metadata.get("namespace") or "default", metadata["name"]
+
+
+class NodeInfo(NamedTuple):
+    """What does not change while a node stays as it is."""
+
+    slot: int
+    name: str
+    labels: Mapping[str, str]
+    taints: tuple[Json, ...]
+    unschedulable: bool
+    allocatable: Resources
+    images: tuple[str, ...]
+    source: tuple[Any, ...]
+    """Parts of the Node object these facts came from, by identity, so that heartbeats cost nothing."""
+
+
+class Listener(Protocol):
+    """Something that keeps figures per slot; told before a pod goes and after one comes, and when a node changed."""
+
+    def pod_changed(self, info: PodInfo, sign: int) -> None: ...
+
+    def node_changed(self, slot: int, *, relabelled: bool) -> None: ...
+
+    def object_changed(self, resource: str, namespace: str, name: str) -> None: ...
+
+
+def _row(request: PodRequest) -> NDArray[np.int64]:
+    r = request.resources
+    return np.array((r.cpu, r.memory, r.ephemeral, 1, request.nonzero_cpu, request.nonzero_memory), dtype=np.int64)
+
+
+def claim_names(pod: Json) -> tuple[str, ...]:
+    """Names of the pod's PersistentVolumeClaims; ephemeral volumes' claims are named after the pod."""
+    names = []
+    for volume in pod["spec"].get("volumes") or ():
+        claim = volume.get("persistentVolumeClaim")
+        if claim is not None:
+            names.append(claim.get("claimName", ""))
+        elif volume.get("ephemeral") is not None:
+            names.append(f"{pod['metadata']['name']}-{volume.get('name', '')}")
+    return tuple(names)
+
+
+def has_ended(pod: Json) -> bool:
+    """Whether the pod has finished and holds nothing any more."""
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
+class ClusterState:
+    """The cluster as the scheduler sees it. Objects handed in are kept, never changed."""
+
+    def __init__(self) -> None:
+        self.classes = ClassCache()
+        self.nodes: dict[str, int] = {}
+        self.infos: list[NodeInfo | None] = []
+        self.pods_at: list[dict[Key, PodInfo]] = []
+        self.pods: dict[Key, PodInfo] = {}
+        self.allocatable = np.zeros((64, 4), dtype=np.int64)
+        self.used = np.zeros((64, 6), dtype=np.int64)
+        self.scalar_allocatable: dict[str, NDArray[np.int64]] = {}
+        self.scalar_used: dict[str, NDArray[np.int64]] = {}
+        self.objects: dict[str, dict[Key, Json]] = {resource: {} for resource in RESOURCES}
+        self.claim_users: dict[Key, int] = {}
+        self.image_nodes: dict[str, set[int]] = {}
+        self.image_sizes: dict[str, int] = {}
+        self.listeners: list[Listener] = []
+        self.pods_with_affinity: dict[Key, PodInfo] = {}
+        self._free: list[int] = []
+        self._waiting: dict[str, dict[Key, Json]] = {}
+        self._requests: dict[int, tuple[PodClass, NDArray[np.int64]]] = {}
+
+    # nodes -----------------------------------------------------------------------------------------------------------
+
+    @property
+    def capacity(self) -> int:
+        """Number of slots the arrays hold."""
+        return len(self.used)
+
+    def node(self, slot: int) -> NodeInfo:
+        """The node in a slot that is in use."""
+        info = self.infos[slot]
+        if info is None:
+            raise KeyError(slot)
+        return info
+
+    def node_infos(self) -> Iterator[NodeInfo]:
+        """Every node, in the order they were added."""
+        return (self.node(slot) for slot in self.nodes.values())
+
+    def add_node(self, node: Json) -> None:
+        """Add a Node object, or replace the one of that name. Raises ReadError for a malformed quantity."""
+        name = node["metadata"]["name"]
+        slot = self.nodes.get(name)
+        if slot is not None:
+            self._replace_node(slot, node)
+            return
+        slot = self._take_slot()
+        self.infos[slot] = info = _node_info(slot, node)
+        self.nodes[name] = slot
+        self._set_allocatable(info)
+        self._set_images(info, node)
+        for listener in self.listeners:
+            listener.node_changed(slot, relabelled=True)
+        for pod in self._waiting.pop(name, {}).values():
+            self.add_pod(pod)
+
+    def update_node(self, node: Json) -> None:
+        """The same as add_node: replaces a node's facts and keeps its pods."""
+        self.add_node(node)
+
+    def remove_node(self, node: Json | str) -> None:
+        """Forget a node, given as object or name; its pods wait in case it comes back. Unknown nodes are ignored."""
+        name = node if isinstance(node, str) else node["metadata"]["name"]
+        slot = self.nodes.get(name)
+        if slot is None:
+            return
+        pods = [info.pod for info in self.pods_at[slot].values()]
+        for pod in pods:
+            self.remove_pod(pod)
+        info = self.node(slot)
+        for image in info.images:
+            self._drop_image(image, slot)
+        del self.nodes[name]
+        self.infos[slot] = None
+        self.allocatable[slot] = 0
+        for values in self.scalar_allocatable.values():
+            values[slot] = 0
+        self._free.append(slot)
+        for listener in self.listeners:
+            listener.node_changed(slot, relabelled=True)
+        if pods:
+            self._waiting[name] = {_key(pod): pod for pod in pods}
+
+    def _take_slot(self) -> int:
+        if self._free:
+            return self._free.pop()
+        slot = len(self.infos)
+        self.infos.append(None)
+        self.pods_at.append({})
+        if slot >= self.capacity:
+            self.allocatable = _grown(self.allocatable)
+            self.used = _grown(self.used)
+            for table in (self.scalar_allocatable, self.scalar_used):
+                for name, values in table.items():
+                    table[name] = _grown(values)
+        return slot
+
+    def _replace_node(self, slot: int, node: Json) -> None:
+        old = self.node(slot)
+        if all(a is b for a, b in zip(old.source, _node_source(node), strict=True)):
+            return
+        info = _node_info(slot, node)
+        self.infos[slot] = info
+        if info.allocatable != old.allocatable:
+            self.allocatable[slot] = 0
+            for values in self.scalar_allocatable.values():
+                values[slot] = 0
+            self._set_allocatable(info)
+        for image in set(old.images) - set(info.images):
+            self._drop_image(image, slot)
+        self._set_images(info, node)
+        changed = old.labels != info.labels or old.taints != info.taints or old.unschedulable != info.unschedulable
+        if changed or old.images != info.images:
+            for listener in self.listeners:
+                listener.node_changed(slot, relabelled=changed)
+
+    def _set_allocatable(self, info: NodeInfo) -> None:
+        a = info.allocatable
+        self.allocatable[info.slot] = (a.cpu, a.memory, a.ephemeral, a.pods)
+        for name, value in a.scalars.items():
+            self._scalar(self.scalar_allocatable, name)[info.slot] = value
+
+    def _scalar(self, table: dict[str, NDArray[np.int64]], name: str) -> NDArray[np.int64]:
+        values = table.get(name)
+        if values is None:
+            values = table[name] = np.zeros(self.capacity, dtype=np.int64)
+        return values
+
+    def _set_images(self, info: NodeInfo, node: Json) -> None:
+        for image in (node.get("status") or {}).get("images") or ():
+            size = int(image.get("sizeBytes") or 0)
+            for name in image.get("names") or ():
+                self.image_sizes.setdefault(name, size)
+                self.image_nodes.setdefault(name, set()).add(info.slot)
+
+    def _drop_image(self, image: str, slot: int) -> None:
+        slots = self.image_nodes.get(image)
+        if slots is not None:
+            slots.discard(slot)
+            if not slots:
+                del self.image_nodes[image]
+                self.image_sizes.pop(image, None)
+
+    # pods ------------------------------------------------------------------------------------------------------------
+
+    def info_of(self, pod: Json) -> PodInfo:
+        """A pod's parsed facts; it need not be on a node. Raises ReadError for a malformed quantity."""
+        cls = self.classes.of(pod)
+        request = cls.request
+        status = pod.get("status")
+        if status and reports_resources(status):
+            request = pod_request(pod["spec"], status)
+        claims = claim_names(pod) if pod["spec"].get("volumes") else ()
+        return PodInfo(pod, cls, request, claims)
+
+    def add_pod(self, pod: Json) -> None:
+        """Count a pod that is on a node (spec.nodeName), or replace what was known of it.
+
+        Pods without a node and pods that have ended hold nothing: they are forgotten.
+        """
+        key = _key(pod)
+        if key in self.pods:
+            self._take_off(self.pods.pop(key))
+        name = pod["spec"].get("nodeName")
+        if not name or has_ended(pod):
+            return
+        slot = self.nodes.get(name)
+        if slot is None:
+            self._waiting.setdefault(name, {})[key] = pod
+            return
+        info = self.info_of(pod)
+        info.slot = slot
+        self.pods[key] = info
+        self._put_on(info, key)
+
+    def remove_pod(self, pod: Json | Key) -> None:
+        """Forget a pod, given as object or (namespace, name). Unknown pods are ignored."""
+        key = pod if isinstance(pod, tuple) else _key(pod)
+        info = self.pods.pop(key, None)
+        if info is not None:
+            self._take_off(info)
+            return
+        for waiting in self._waiting.values():
+            waiting.pop(key, None)
+
+    def _put_on(self, info: PodInfo, key: Key) -> None:
+        slot = info.slot
+        self.pods_at[slot][key] = info
+        self.used[slot] += info.row
+        for name, value in info.request.resources.scalars.items():
+            self._scalar(self.scalar_used, name)[slot] += value
+        for claim in info.claims:
+            users = (key[0], claim)
+            self.claim_users[users] = self.claim_users.get(users, 0) + 1
+        if info.cls.has_affinity:
+            self.pods_with_affinity[key] = info
+        for listener in self.listeners:
+            listener.pod_changed(info, 1)
+
+    def _take_off(self, info: PodInfo) -> None:
+        slot, key = info.slot, info.key
+        del self.pods_at[slot][key]
+        self.used[slot] -= info.row
+        for name, value in info.request.resources.scalars.items():
+            self.scalar_used[name][slot] -= value
+        for claim in info.claims:
+            users = (key[0], claim)
+            self.claim_users[users] -= 1
+        if info.cls.has_affinity:
+            del self.pods_with_affinity[key]
+        for listener in self.listeners:
+            listener.pod_changed(info, -1)
+
+    # other objects ---------------------------------------------------------------------------------------------------
+
+    def set_object(self, resource: str, obj: Json) -> None:
+        """Add or replace an object of one of RESOURCES; other resources are ignored."""
+        table = self.objects.get(resource)
+        if table is None:
+            return
+        key = ("" if resource in _CLUSTER_WIDE else _key(obj)[0], obj["metadata"]["name"])
+        table[key] = obj
+        for listener in self.listeners:
+            listener.object_changed(resource, *key)
+
+    def remove_object(self, resource: str, namespace: str | None, name: str) -> None:
+        """Forget an object; unknown ones are ignored."""
+        key = ("" if resource in _CLUSTER_WIDE else namespace or "default", name)
+        if self.objects.get(resource, {}).pop(key, None) is not None:
+            for listener in self.listeners:
+                listener.object_changed(resource, *key)
+
+    def get(self, resource: str, namespace: str, name: str) -> Json | None:
+        """An object, or None; cluster-wide ones have the namespace ""."""
+        return self.objects[resource].get((namespace, name))
+
+    def of_namespace(self, resource: str, namespace: str) -> Iterable[Json]:
+        """The objects of one namespace."""
+        return (obj for (ns, _), obj in self.objects[resource].items() if ns == namespace)
+
+    def namespace_labels(self, namespace: str) -> Mapping[str, str]:
+        """A namespace's labels; none when it is not known."""
+        found = self.get(NAMESPACES, "", namespace)
+        return (found or {"metadata": {}})["metadata"].get("labels") or {}
+
+
+def _key(obj: Json) -> Key:
+    metadata = obj["metadata"]
+    return metadata.get("namespace") or "default", metadata["name"]
+
+
+def _grown(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.concatenate((values, np.zeros_like(values)))
+
+
+def _node_source(node: Json) -> tuple[Any, ...]:
+    spec, status = node.get("spec") or {}, node.get("status") or {}
+    return (
+        node["metadata"].get("labels"), spec.get("taints"), spec.get("unschedulable"), status.get("allocatable"),
+        status.get("images"),
+    )  # fmt: skip
+
+
+def _node_info(slot: int, node: Json) -> NodeInfo:
+    source = _node_source(node)
+    labels, taints, unschedulable, allocatable, images = source
+    name = node["metadata"]["name"]
+    try:
+        resources = to_resources(parse_list(allocatable))
+    except ReadError as error:
+        raise ReadError(error.message, where=f"node {name}", hint=error.hint) from error
+    names = tuple(name for image in images or () for name in image.get("names") or ())
+    return NodeInfo(slot, name, labels or {}, tuple(taints or ()), bool(unschedulable), resources, names, source)
+
+
+__all__ = ["ClusterState", "NodeInfo", "PodInfo", "matching", "normalized_image"]

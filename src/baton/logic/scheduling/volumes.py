@@ -1,0 +1,410 @@
+"""VolumeRestrictions, NodeVolumeLimits (CSI), VolumeBinding and VolumeZone.
+
+Not modelled: CSI storage capacity, VolumeAttachment objects, in-tree volumes that are written into the pod itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from baton.logic.quantity import parse_nanos
+from baton.logic.scheduling import matching
+from baton.logic.scheduling.filters import Plugin, Status, View
+from baton.logic.scheduling.matching import BETA_REGION, BETA_ZONE, REGION, ZONE, Json, NodeTerm
+from baton.logic.scheduling.state import CLAIMS, CSI_NODES, STORAGE_CLASSES, VOLUMES, ClusterState, PodInfo
+
+IN_USE = (
+    "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod"
+)
+TOO_MANY_VOLUMES = "node(s) exceed max volume count"
+UNBOUND_IMMEDIATE = "pod has unbound immediate PersistentVolumeClaims"
+VOLUME_AFFINITY = "node(s) didn't match PersistentVolume's node affinity"
+NOTHING_TO_BIND = "node(s) didn't find available persistent volumes to bind"
+VOLUME_GONE = "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)"
+NO_ZONE = "node(s) had no available volume zone"
+NO_PROVISIONER = "kubernetes.io/no-provisioner"
+
+_CLASS_ANNOTATION = "volume.beta.kubernetes.io/storage-class"
+_BOUND_ANNOTATION = "pv.kubernetes.io/bind-completed"
+_SELECTED_NODE = "volume.kubernetes.io/selected-node"
+_ZONE_KEYS = (BETA_ZONE, BETA_REGION, ZONE, REGION)
+_MODERN = {BETA_ZONE: ZONE, BETA_REGION: REGION}
+
+
+def class_name(obj: Json) -> str:
+    """The storage class of a claim or volume; the old annotation goes first."""
+    annotation = (obj["metadata"].get("annotations") or {}).get(_CLASS_ANNOTATION)
+    return str(annotation if annotation is not None else (obj.get("spec") or {}).get("storageClassName") or "")
+
+
+def is_bound(claim: Json) -> bool:
+    """Whether a claim is fully bound to a volume."""
+    annotations = claim["metadata"].get("annotations") or {}
+    return bool((claim.get("spec") or {}).get("volumeName")) and _BOUND_ANNOTATION in annotations
+
+
+def _volumes(pod: PodInfo) -> Sequence[Json]:
+    volumes: Sequence[Json] = pod.pod["spec"].get("volumes") or ()
+    return volumes
+
+
+def _plain_claims(pod: PodInfo) -> list[str]:
+    """Claims named in persistentVolumeClaim volumes; ephemeral volumes are left out."""
+    found = (v.get("persistentVolumeClaim") for v in _volumes(pod))
+    return [c.get("claimName", "") for c in found if c is not None]
+
+
+def _missing_claim(name: str) -> str:
+    return f'persistentvolumeclaim "{name}" not found'
+
+
+class VolumeRestrictions(Plugin):
+    name = "VolumeRestrictions"
+
+    def prefilter(self) -> Status | None:
+        self.once: set[str] = set()
+        self.conflicts = 0
+        namespace = self.cls.namespace
+        for name in _plain_claims(self.pod):
+            claim = self.state.get(CLAIMS, namespace, name)
+            if claim is None:
+                return self.reject(_missing_claim(name), unresolvable=True)
+            if "ReadWriteOncePod" in ((claim.get("spec") or {}).get("accessModes") or ()):
+                self.once.add(name)
+        self.conflicts = sum(1 for name in self.once if self.state.claim_users.get((namespace, name), 0) > 0)
+        self.inline = [v for v in _volumes(self.pod) if _inline_disk(v)]
+        self.skip = not self.conflicts and not self.inline
+        return None
+
+    def filter(self, view: View) -> Status | None:
+        for other in view.pods.values() if self.inline else ():
+            if any(_disks_conflict(a, b) for a in self.inline for b in _volumes(other)):
+                return self.reject("node(s) had no available disk")
+        return self.reject(IN_USE) if self.conflicts > 0 else None
+
+    def moved(self, view: View, pod: PodInfo, sign: int) -> None:
+        self.conflicts += sign * sum(1 for name in _plain_claims(pod) if name in self.once)
+
+
+def _inline_disk(volume: Json) -> bool:
+    return any(volume.get(kind) for kind in ("awsElasticBlockStore", "gcePersistentDisk", "iscsi", "rbd"))
+
+
+def _disks_conflict(a: Json, b: Json) -> bool:
+    """Whether two volumes written into pods are the same disk, not both read-only where that would help."""
+    if a.get("awsElasticBlockStore") and b.get("awsElasticBlockStore"):
+        return bool(a["awsElasticBlockStore"].get("volumeID") == b["awsElasticBlockStore"].get("volumeID"))
+    for kind, keys in (("gcePersistentDisk", ("pdName",)), ("iscsi", ("iqn",)), ("rbd", ("pool", "image"))):
+        one, other = a.get(kind), b.get(kind)
+        if one and other and all(one.get(k) == other.get(k) for k in keys):
+            shared = kind != "rbd" or bool(set(one.get("monitors") or ()) & set(other.get("monitors") or ()))
+            if shared and not (one.get("readOnly") and other.get("readOnly")):
+                return True
+    return False
+
+
+def csi_identity(state: ClusterState, namespace: str, name: str) -> tuple[str, str] | None:
+    """(driver, handle) of the volume that a claim is or will be; None when it is no CSI volume, or not known."""
+    claim = state.get(CLAIMS, namespace, name)
+    if claim is None:
+        return None
+    volume_name = (claim.get("spec") or {}).get("volumeName") or ""
+    volume = state.get(VOLUMES, "", volume_name) if volume_name else None
+    if volume is None:
+        storage_class = state.get(STORAGE_CLASSES, "", class_name(claim))
+        provisioner = (storage_class or {}).get("provisioner") or ""
+        return (provisioner, f"unbound/{namespace}/{name}") if provisioner else None
+    csi = (volume.get("spec") or {}).get("csi")
+    return (csi.get("driver", ""), csi.get("volumeHandle", "")) if csi and csi.get("driver") else None
+
+
+def attach_limits(state: ClusterState, node: str) -> dict[str, int]:
+    """Driver -> how many of its volumes the node can attach, from its CSINode."""
+    found = state.get(CSI_NODES, "", node)
+    drivers = ((found or {}).get("spec") or {}).get("drivers") or ()
+    counts = ((d.get("name", ""), (d.get("allocatable") or {}).get("count")) for d in drivers)
+    return {name: int(count) for name, count in counts if count is not None}
+
+
+class NodeVolumeLimits(Plugin):
+    name = "NodeVolumeLimits"
+
+    def prefilter(self) -> Status | None:
+        self.skip = not self.pod.claims
+        return None
+
+    def filter(self, view: View) -> Status | None:
+        new: set[tuple[str, str]] = set()
+        for claim in self.pod.claims:
+            if self.state.get(CLAIMS, self.cls.namespace, claim) is None:
+                return self.reject(_missing_claim(claim), unresolvable=True)
+            identity = csi_identity(self.state, self.cls.namespace, claim)
+            if identity is not None:
+                new.add(identity)
+        limits = attach_limits(self.state, view.info.name) if new else {}
+        if not limits:
+            return None
+        attached = {
+            identity
+            for other in view.pods.values()
+            for claim in other.claims
+            if (identity := csi_identity(self.state, other.cls.namespace, claim)) is not None
+        }
+        for driver in {driver for driver, _ in new - attached}:
+            if driver not in limits:
+                continue
+            count = sum(1 for d, _ in new | attached if d == driver)
+            if count > limits[driver]:
+                return self.reject(TOO_MANY_VOLUMES)
+        return None
+
+
+def volume_terms(volume: Json) -> tuple[NodeTerm, ...] | None:
+    """A volume's required node affinity; None when it has none."""
+    required = ((volume.get("spec") or {}).get("nodeAffinity") or {}).get("required")
+    return None if required is None else matching.compile_node_terms(required.get("nodeSelectorTerms") or ())
+
+
+def volume_reachable(volume: Json, labels: Mapping[str, str]) -> bool:
+    """Whether a volume's node affinity admits a node with these labels (its name is not looked at)."""
+    terms = volume_terms(volume)
+    return terms is None or matching.node_terms_match(terms, labels, {})
+
+
+class VolumeBinding(Plugin):
+    name = "VolumeBinding"
+
+    def prefilter(self) -> Status | None:
+        claims = self.pod.claims
+        self.skip = not claims
+        self.bound: list[Json] = []
+        self.delayed: list[Json] = []
+        found: list[Json] = []
+        for name, volume in zip(claims, (v for v in _volumes(self.pod) if _has_claim(v)), strict=True):
+            claim = self.state.get(CLAIMS, self.cls.namespace, name)
+            problem = _claim_problem(claim, name, volume, self.pod)
+            if problem is not None or claim is None:
+                return self.reject(problem or _missing_claim(name), unresolvable=True)
+            found.append(claim)
+        for claim in found:
+            if is_bound(claim):
+                self.bound.append(claim)
+            elif self._waits(claim) and not (claim.get("spec") or {}).get("volumeName"):
+                self.delayed.append(claim)
+            else:
+                return self.reject(UNBOUND_IMMEDIATE, unresolvable=True)
+        self.available: dict[str, list[Json]] = {}
+        wanted = {class_name(claim) for claim in self.delayed}
+        for volume in self.state.objects[VOLUMES].values() if wanted else ():
+            if class_name(volume) in wanted:
+                self.available.setdefault(class_name(volume), []).append(volume)
+        return None
+
+    def _waits(self, claim: Json) -> bool:
+        storage_class = self.state.get(STORAGE_CLASSES, "", class_name(claim))
+        return storage_class is not None and storage_class.get("volumeBindingMode") == "WaitForFirstConsumer"
+
+    def filter(self, view: View) -> Status | None:
+        reasons = []
+        labels = view.info.labels
+        for claim in self.bound:
+            volume = self.state.get(VOLUMES, "", claim["spec"]["volumeName"])
+            if volume is None:
+                reasons.append(VOLUME_GONE)
+                break
+            if not volume_reachable(volume, labels):
+                reasons.append(VOLUME_AFFINITY)
+                break
+        if self.delayed and not self._can_bind(view.info.name, labels):
+            reasons.append(NOTHING_TO_BIND)
+        return Status(self.name, tuple(reasons), True) if reasons else None
+
+    def _can_bind(self, node: str, labels: Mapping[str, str]) -> bool:
+        to_provision, to_match = [], []
+        for claim in self.delayed:
+            selected = (claim["metadata"].get("annotations") or {}).get(_SELECTED_NODE)
+            if selected is None:
+                to_match.append(claim)
+            elif selected != node:
+                return False
+            else:
+                to_provision.append(claim)
+        chosen: set[str] = set()
+        for claim in sorted(to_match, key=_claim_size):
+            volume = _best_match(claim, self.available.get(class_name(claim), ()), labels, chosen)
+            if volume is None:
+                to_provision.append(claim)
+            else:
+                chosen.add(volume["metadata"]["name"])
+        return all(self._can_provision(claim, labels) for claim in to_provision)
+
+    def _can_provision(self, claim: Json, labels: Mapping[str, str]) -> bool:
+        storage_class = self.state.get(STORAGE_CLASSES, "", class_name(claim))
+        provisioner = (storage_class or {}).get("provisioner") or ""
+        if storage_class is None or provisioner in ("", NO_PROVISIONER):
+            return False
+        return topology_allowed(storage_class.get("allowedTopologies") or (), labels)
+
+
+def _has_claim(volume: Json) -> bool:
+    return volume.get("persistentVolumeClaim") is not None or volume.get("ephemeral") is not None
+
+
+def _claim_problem(claim: Json | None, name: str, volume: Json, pod: PodInfo) -> str | None:
+    """Why a claim cannot be used at all."""
+    ephemeral = volume.get("ephemeral") is not None
+    if claim is None:
+        if ephemeral:
+            return f'waiting for ephemeral volume controller to create the persistentvolumeclaim "{name}"'
+        return _missing_claim(name)
+    if (claim.get("status") or {}).get("phase") == "Lost":
+        volume_name = (claim.get("spec") or {}).get("volumeName", "")
+        return f'persistentvolumeclaim "{name}" bound to non-existent persistentvolume "{volume_name}"'
+    if claim["metadata"].get("deletionTimestamp") is not None:
+        return f'persistentvolumeclaim "{name}" is being deleted'
+    if ephemeral:
+        uid = pod.pod["metadata"].get("uid")
+        owners = claim["metadata"].get("ownerReferences") or ()
+        if not any(o.get("controller") and o.get("uid") == uid for o in owners):
+            key = f"{pod.cls.namespace}/{pod.pod['metadata']['name']}"
+            return f'PVC "{pod.cls.namespace}/{name}" was not created for pod "{key}" (pod is not owner)'
+    return None
+
+
+def topology_allowed(terms: Iterable[Json], labels: Mapping[str, str]) -> bool:
+    """A storage class's allowedTopologies against a node; none allow every node, an empty term allows none."""
+    compiled = tuple(
+        tuple((e.get("key", ""), "In", frozenset(e.get("values") or ())) for e in t.get("matchLabelExpressions") or ())
+        for t in terms
+    )
+    return not compiled or any(term and matching.matches(term, labels) for term in compiled)
+
+
+def _storage(quantities: Json | None) -> int:
+    return parse_nanos((quantities or {}).get("storage", 0))
+
+
+def _claim_size(claim: Json) -> int:
+    return _storage(((claim.get("spec") or {}).get("resources") or {}).get("requests"))
+
+
+def _claimed_by(volume: Json, claim: Json) -> bool:
+    reference = volume["spec"].get("claimRef") or {}
+    metadata = claim["metadata"]
+    same = reference.get("name") == metadata["name"]
+    same = same and (reference.get("namespace") or "default") == (metadata.get("namespace") or "default")
+    return same and (not reference.get("uid") or reference.get("uid") == metadata.get("uid"))
+
+
+def _acceptable(claim: Json, volume: Json, size: int) -> bool:
+    """Size, mode and deletion: what rules a volume out even when it was meant for the claim."""
+    spec, wanted = volume["spec"], claim.get("spec") or {}
+    if _storage(spec.get("capacity")) < size:
+        return False
+    if (wanted.get("volumeMode") or "Filesystem") != (spec.get("volumeMode") or "Filesystem"):
+        return False
+    if (wanted.get("volumeAttributesClassName") or "") != (spec.get("volumeAttributesClassName") or ""):
+        return False
+    return volume["metadata"].get("deletionTimestamp") is None
+
+
+def _best_match(claim: Json, volumes: Iterable[Json], labels: Mapping[str, str], taken: set[str]) -> Json | None:
+    """The volume meant for the claim, else the smallest that suits claim and node."""
+    wanted = claim.get("spec") or {}
+    size = _claim_size(claim)
+    selector = None if wanted.get("selector") is None else matching.compile_selector(wanted["selector"])
+    best: Json | None = None
+    best_size = 0
+    for volume in volumes:
+        mine = _claimed_by(volume, claim)
+        if volume["metadata"]["name"] in taken or (volume["spec"].get("claimRef") and not mine):
+            continue
+        if not _acceptable(claim, volume, size):
+            continue
+        reachable = volume_reachable(volume, labels)
+        if mine:
+            return volume if reachable else None
+        if (volume.get("status") or {}).get("phase") != "Available" or not reachable:
+            continue
+        if wanted.get("selector") is not None and not matching.matches(
+            selector, volume["metadata"].get("labels") or {}
+        ):
+            continue
+        if not set(wanted.get("accessModes") or ()) <= set(volume["spec"].get("accessModes") or ()):
+            continue
+        capacity = _storage(volume["spec"].get("capacity"))
+        if best is None or best_size > capacity:
+            best, best_size = volume, capacity
+    return best
+
+
+class VolumeZone(Plugin):
+    name = "VolumeZone"
+
+    def prefilter(self) -> Status | None:
+        self.topologies: list[tuple[str, frozenset[str]]] = []
+        for name in _plain_claims(self.pod):
+            problem = self._collect(name)
+            if problem is not None:
+                return self.reject(problem, unresolvable=True)
+        self.skip = not self.topologies
+        return None
+
+    def _collect(self, name: str) -> str | None:
+        """Note the zones of a claim's volume; the reason when there is no such volume."""
+        if not name:
+            return "PersistentVolumeClaim had no name"
+        claim = self.state.get(CLAIMS, self.cls.namespace, name)
+        if claim is None:
+            return _missing_claim(name)
+        volume_name = (claim.get("spec") or {}).get("volumeName") or ""
+        if not volume_name:
+            return self._unbound(class_name(claim))
+        volume = self.state.get(VOLUMES, "", volume_name)
+        if volume is None:
+            return f'persistentvolume "{volume_name}" not found'
+        self.topologies.extend(zone_labels(volume))
+        return None
+
+    def _unbound(self, name: str) -> str | None:
+        if not name:
+            return "PersistentVolumeClaim had no pv name and storageClass name"
+        storage_class = self.state.get(STORAGE_CLASSES, "", name)
+        if storage_class is None:
+            return f'storageclass.storage.k8s.io "{name}" not found'
+        mode = storage_class.get("volumeBindingMode")
+        if mode is None:
+            return f'VolumeBindingMode not set for StorageClass "{name}"'
+        return None if mode == "WaitForFirstConsumer" else "PersistentVolume had no name"
+
+    def filter(self, view: View) -> Status | None:
+        if zones_reachable(tuple(self.topologies), view.info.labels):
+            return None
+        return self.reject(NO_ZONE, unresolvable=True)
+
+
+def zone_labels(volume: Json) -> list[tuple[str, frozenset[str]]]:
+    """(key, zones) of a volume's zone and region labels, old keys translated; several are joined with "__"."""
+    labels = volume["metadata"].get("labels") or {}
+    result = []
+    for key in _ZONE_KEYS:
+        if key in labels:
+            zones = [zone.strip() for zone in labels[key].split("__")]
+            if all(zones):
+                result.append((_MODERN.get(key, key), frozenset(zones)))
+    return result
+
+
+def zones_reachable(topologies: Sequence[tuple[str, frozenset[str]]], labels: Mapping[str, str]) -> bool:
+    """Whether a node is in every zone asked for; a node without any zone or region label always is."""
+    if not any(key in labels for key in _ZONE_KEYS):
+        return True
+    return all(labels.get(key) in zones for key, zones in topologies)
+
+
+@lru_cache(maxsize=1)
+def modelled() -> tuple[Any, ...]:
+    """The volume plugins in the scheduler's order."""
+    return (VolumeRestrictions, NodeVolumeLimits, VolumeBinding, VolumeZone)
