@@ -1,4 +1,4 @@
-"""kube-scheduler 1.34.1's decisions, reproduced: which nodes a pod can go to, why not the others, and which one is best.
+"""kube-scheduler 1.34.1's decisions, reproduced: which nodes a pod can go to, why not the others, which is best.
 
     state = ClusterState()
     state.add_node(node); state.update_node(node); state.remove_node(node or name)
@@ -15,9 +15,9 @@
     scheduler.explain(pod)                              # -> Explanation: every node, reasons, scores, totals, best
     scheduler.preempt(pod)                              # -> Preemption(candidates, best, rejected, note) | None
 
-Objects are dicts as the API server shows them; they are kept by reference and must not be changed afterwards: hand in a
-new one instead. Deciding does not place the pod: the caller adds it, with spec.nodeName, to the state. Pods made from one
-template should share the template's parts (containers, labels, affinity ...) by identity: that makes them cheap.
+Objects are dicts as the API server shows them; they are kept by reference and must not be changed afterwards: hand in
+a new one instead. Deciding does not place the pod: the caller adds it, with spec.nodeName, to the state. Pods made from
+one template should share the template's parts (containers, labels, affinity ...) by identity: that makes them cheap.
 
 This package knows nothing of time, queues or evictions, and talks to nobody.
 """

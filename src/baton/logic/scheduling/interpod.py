@@ -19,7 +19,11 @@ Pair = tuple[str, str]
 
 
 def resolve(state: ClusterState, term: AffinityTerm) -> AffinityTerm:
-    """A term of the pod that waits, with its namespace selector turned into names (an empty one stays: all)."""
+    """A term of the pod that waits, with the namespaces that its selector selects added to the listed ones.
+
+    Upstream keeps the selector and later asks it about a namespace without labels, so that one made of NotIn or
+    DoesNotExist selects pods of every namespace; so does this.
+    """
     if not term.namespace_selector:
         return term
     names = {
@@ -27,7 +31,7 @@ def resolve(state: ClusterState, term: AffinityTerm) -> AffinityTerm:
         for (_, name), obj in state.objects[NAMESPACES].items()
         if matching.matches(term.namespace_selector, obj["metadata"].get("labels") or {})
     }
-    return term._replace(namespaces=term.namespaces | names, namespace_selector=matching.NOTHING)
+    return term._replace(namespaces=term.namespaces | names)
 
 
 def selects(term: AffinityTerm, pod: PodInfo) -> bool:

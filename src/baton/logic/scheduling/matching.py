@@ -1,7 +1,7 @@
 """Label selectors, node selector terms, taints and tolerations, as the scheduler's helpers match them.
 
-A compiled selector is a tuple of requirements `(key, operator, values)`, all of which must hold; the empty tuple selects
-everything and None selects nothing. Compiled selectors are hashable, so they also serve as cache keys.
+A compiled selector is a tuple of requirements `(key, operator, values)`, all of which must hold; the empty tuple
+selects everything and None selects nothing. Compiled selectors are hashable, so they also serve as cache keys.
 """
 
 from __future__ import annotations

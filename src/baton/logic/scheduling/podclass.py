@@ -1,4 +1,4 @@
-"""A pod class: everything the scheduler reads from a pod's template, parsed once and shared by the pods made from it."""
+"""A pod class: all that the scheduler reads from a pod's template, parsed once and shared by the pods made from it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,22 @@ from baton.logic.scheduling.requests import (
     to_resources,
 )
 
-VOLATILE_LABELS = ("statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index", "batch.kubernetes.io/job-completion-index", "job-completion-index")  # fmt: skip
-_SPEC_KEYS = ("containers", "initContainers", "affinity", "tolerations", "nodeSelector", "topologySpreadConstraints", "overhead", "resources")  # fmt: skip
+VOLATILE_LABELS = (
+    "statefulset.kubernetes.io/pod-name",
+    "apps.kubernetes.io/pod-index",
+    "batch.kubernetes.io/job-completion-index",
+    "job-completion-index",
+)
+_SPEC_KEYS = (
+    "containers",
+    "initContainers",
+    "affinity",
+    "tolerations",
+    "nodeSelector",
+    "topologySpreadConstraints",
+    "overhead",
+    "resources",
+)
 
 
 class AffinityTerm(NamedTuple):
@@ -83,8 +97,8 @@ def spread_constraints(
             continue
         selector = matching.compile_selector(c.get("labelSelector"))
         own = {key: labels[key] for key in c.get("matchLabelKeys") or () if key in labels}
-        if own and selector is not None:
-            selector = matching.from_match_labels(own) + selector
+        if own:  # also where no selector was given, which by itself selects nothing
+            selector = matching.from_match_labels(own) + (selector or ())
         min_domains = c.get("minDomains")
         result.append(
             SpreadConstraint(

@@ -79,7 +79,8 @@ class Budgets:
     def violating(self, pods: Sequence[PodInfo]) -> tuple[list[PodInfo], list[PodInfo]]:
         """Split pods, most important first, into those whose eviction breaks a budget and the others."""
         left = [allowed for _, _, allowed, _ in self.entries]
-        breaking, harmless = [], []
+        breaking: list[PodInfo] = []
+        harmless: list[PodInfo] = []
         for pod in pods:
             violates = False
             labels = labels_of(pod)

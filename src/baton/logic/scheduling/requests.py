@@ -100,7 +100,9 @@ def is_sidecar(container: Json) -> bool:
     return container.get("restartPolicy") == "Always"
 
 
-def sum_requests(spec: Json, status: Json | None = None, defaults: Mapping[str, int] | None = None) -> dict[str, int]:
+def sum_requests(
+    spec: Json, status: Json | None = None, defaults: Mapping[str, int] | None = None, *, pod_level_too: bool = True
+) -> dict[str, int]:
     """A pod's requests in nano units.
 
     `status` is given for pods that run (in-place resize counts), `defaults` replace requests that containers lack.
@@ -130,7 +132,7 @@ def sum_requests(spec: Json, status: Json | None = None, defaults: Mapping[str, 
             _add(step, sidecars)
         largest = _largest(largest, step)
     total = _largest(total, largest)
-    for name, value in pod_level(spec).items():
+    for name, value in pod_level(spec).items() if pod_level_too else ():
         total[name] = value
     if spec.get("overhead"):
         _add(total, parse_list(spec["overhead"]))
@@ -153,9 +155,13 @@ def pod_request(spec: Json, status: Json | None = None) -> PodRequest:
     return PodRequest(to_resources(plain), round_up(full.get("cpu", 0), MILLI), round_up(full.get("memory", 0), NANO))
 
 
-def scoring_request(spec: Json, status: Json | None = None) -> tuple[int, int]:
-    """(cpu, memory) of a pod that waits, with defaults for every container that asks nothing, for least-allocated."""
-    full = sum_requests(spec, status, DEFAULTS)
+def scoring_request(spec: Json) -> tuple[int, int]:
+    """(cpu, memory) of a pod that waits, for least-allocated.
+
+    Containers that ask nothing count with defaults. Pod-level requests are not looked at: 1.34 hands that setting to
+    the filter only.
+    """
+    full = sum_requests(spec, None, DEFAULTS, pod_level_too=False)
     return round_up(full.get("cpu", 0), MILLI), round_up(full.get("memory", 0), NANO)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from baton.logic.scheduling import interpod, matching, spread
 from baton.logic.scheduling.podclass import PodClass
-from baton.logic.scheduling.requests import reports_resources, scoring_request, sum_requests, to_resources
+from baton.logic.scheduling.requests import reports_resources, sum_requests, to_resources
 from baton.logic.scheduling.state import CPU, MEMORY, NONZERO_CPU, NONZERO_MEMORY, ClusterState, NodeInfo, PodInfo
 
 MEBIBYTE = 1024 * 1024
@@ -75,7 +75,7 @@ def asked(pod: PodInfo) -> tuple[int, int, int, int]:
     if status and reports_resources(status):
         spec = pod.pod["spec"]
         plain = to_resources(sum_requests(spec, status))
-        return plain.cpu, plain.memory, *scoring_request(spec, status)
+        return plain.cpu, plain.memory, *pod.cls.scoring
     return pod.cls.fit.cpu, pod.cls.fit.memory, *pod.cls.scoring
 
 

@@ -65,7 +65,9 @@ def included(cls: PodClass, constraint: SpreadConstraint, node: NodeInfo) -> boo
 
 
 def count_matching(pods: Iterable[PodInfo], selector: Selector, namespace: str) -> int:
-    """Pods of the namespace that the selector selects and that are not being deleted."""
+    """Pods of the namespace that the selector selects and that are not being deleted; none for an empty selector."""
+    if not selector:
+        return 0
     return sum(
         1
         for p in pods

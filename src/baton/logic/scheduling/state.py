@@ -1,7 +1,7 @@
 """ClusterState: nodes, the pods on them and the objects scheduling looks at, kept up to date one change at a time.
 
-Sums per node live in numpy arrays indexed by slot; a slot is a node's place in the arrays and is reused once the node is
-gone. Pods that have ended (phase Succeeded or Failed) hold nothing. Pods on a node that is not known yet wait for it.
+Sums per node live in numpy arrays indexed by slot; a slot is a node's place in the arrays and is reused once the node
+is gone. Pods that have ended (phase Succeeded or Failed) hold nothing. Pods on a node that is not known yet wait for it.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baton.errors import ReadError
-from baton.logic.scheduling import matching
 from baton.logic.scheduling.matching import Json
-from baton.logic.scheduling.podclass import ClassCache, PodClass, normalized_image
+from baton.logic.scheduling.podclass import ClassCache, PodClass
 from baton.logic.scheduling.requests import (
     PodRequest,
     Resources,
@@ -31,7 +30,8 @@ CONTROLLERS, NAMESPACES, BUDGETS = "replicationcontrollers", "namespaces", "podd
 VOLUMES, CLAIMS = "persistentvolumes", "persistentvolumeclaims"
 STORAGE_CLASSES, CSI_NODES = "storageclasses.storage.k8s.io", "csinodes.storage.k8s.io"
 RESOURCES = (
-    SERVICES, REPLICA_SETS, STATEFUL_SETS, CONTROLLERS, NAMESPACES, VOLUMES, CLAIMS, STORAGE_CLASSES, CSI_NODES, BUDGETS,
+    SERVICES, REPLICA_SETS, STATEFUL_SETS, CONTROLLERS, NAMESPACES, VOLUMES, CLAIMS, STORAGE_CLASSES, CSI_NODES,
+    BUDGETS,
 )  # fmt: skip
 _CLUSTER_WIDE = frozenset((NAMESPACES, VOLUMES, STORAGE_CLASSES, CSI_NODES))
 
@@ -379,6 +379,3 @@ def _node_info(slot: int, node: Json) -> NodeInfo:
         raise ReadError(error.message, where=f"node {name}", hint=error.hint) from error
     names = tuple(name for image in images or () for name in image.get("names") or ())
     return NodeInfo(slot, name, labels or {}, tuple(taints or ()), bool(unschedulable), resources, names, source)
-
-
-__all__ = ["ClusterState", "NodeInfo", "PodInfo", "matching", "normalized_image"]
