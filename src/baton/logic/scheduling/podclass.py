@@ -97,8 +97,8 @@ def spread_constraints(
             continue
         selector = matching.compile_selector(c.get("labelSelector"))
         own = {key: labels[key] for key in c.get("matchLabelKeys") or () if key in labels}
-        if own:  # also where no selector was given, which by itself selects nothing
-            selector = matching.from_match_labels(own) + (selector or ())
+        if own and selector is not None:
+            selector = matching.from_match_labels(own) + selector
         min_domains = c.get("minDomains")
         result.append(
             SpreadConstraint(

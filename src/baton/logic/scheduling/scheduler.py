@@ -41,7 +41,7 @@ class Explanation:
     feasible: tuple[str, ...]
     """Sorted names of the nodes that pass every filter."""
     infeasible: dict[str, tuple[str, ...]]
-    """Node -> reasons of the first plugin that rejected it."""
+    """Node -> reasons of the first plugin that rejected it, sorted."""
     rejected_by: dict[str, str]
     """Node -> that plugin; empty when a plugin narrowed the list beforehand."""
     unresolvable: tuple[str, ...]
@@ -88,7 +88,7 @@ class Scheduler:
         turned_down = cycle.turned_down
         return Explanation(
             tuple(sorted(totals)),
-            {name: status.reasons for name, status in sorted(rejected.items())},
+            {name: tuple(sorted(status.reasons)) for name, status in sorted(rejected.items())},
             {name: status.plugin for name, status in sorted(rejected.items())},
             tuple(sorted(name for name, status in rejected.items() if status.unresolvable)),
             by_node,

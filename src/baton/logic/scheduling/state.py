@@ -1,7 +1,7 @@
 """ClusterState: nodes, the pods on them and the objects scheduling looks at, kept up to date one change at a time.
 
 Sums per node live in numpy arrays indexed by slot; a slot is a node's place in the arrays and is reused once the node
-is gone. Pods that have ended (phase Succeeded or Failed) hold nothing. Pods on a node that is not known yet wait for it.
+is gone. Pods that have ended (phase Succeeded or Failed) hold nothing. Pods on a node not known yet wait for it.
 """
 
 from __future__ import annotations

@@ -386,22 +386,25 @@ class VolumeZone(Plugin):
 
 
 def zone_labels(volume: Json) -> list[tuple[str, frozenset[str]]]:
-    """(key, zones) of a volume's zone and region labels, old keys translated; several are joined with "__"."""
+    """(key, zones) of a volume's zone and region labels; several zones are joined with "__"."""
     labels = volume["metadata"].get("labels") or {}
     result = []
     for key in _ZONE_KEYS:
         if key in labels:
             zones = [zone.strip() for zone in labels[key].split("__")]
             if all(zones):
-                result.append((_MODERN.get(key, key), frozenset(zones)))
+                result.append((key, frozenset(zones)))
     return result
 
 
 def zones_reachable(topologies: Sequence[tuple[str, frozenset[str]]], labels: Mapping[str, str]) -> bool:
-    """Whether a node is in every zone asked for; a node without any zone or region label always is."""
+    """Whether a node is in every zone asked for; a node without any zone or region label always is.
+
+    An old key that the node lacks is looked up under its present name.
+    """
     if not any(key in labels for key in _ZONE_KEYS):
         return True
-    return all(labels.get(key) in zones for key, zones in topologies)
+    return all(labels.get(key, labels.get(_MODERN.get(key, key))) in zones for key, zones in topologies)
 
 
 @lru_cache(maxsize=1)
