@@ -13,18 +13,21 @@ from typing import Any
 from baton.logic.eviction import Action, DrainList, DrainOptions, Verdict, drain_list, judge
 from baton.twin.addons import AddonInstaller
 from baton.twin.clock import VirtualClock
-from baton.twin.controllers.base import CONTROLLERS, REMOVED, Cluster, Obj, Pod
+from baton.twin.controllers.base import CONTROLLERS, REMOVED, Cluster, Controller, Obj, Pod
 from baton.twin.controllers.daemonsets import DaemonSetController
 from baton.twin.controllers.deployments import DeploymentController
 from baton.twin.controllers.disruption import Budget, DisruptionController
+from baton.twin.controllers.endpoints import EndpointController
 from baton.twin.controllers.events import EventRecorder
-from baton.twin.controllers.firstfit import FirstFit
 from baton.twin.controllers.garbage import GarbageCollector
+from baton.twin.controllers.jobs import JobController
 from baton.twin.controllers.nodes import NodeController, NodeSpec
 from baton.twin.controllers.pods import PodMaker
 from baton.twin.controllers.replicasets import ReplicaSetController
 from baton.twin.controllers.scheduling import SchedulingLoop
+from baton.twin.controllers.statefulsets import StatefulSetController
 from baton.twin.controllers.templates import conditions_with
+from baton.twin.controllers.volumes import VolumeController
 from baton.twin.kubelet import HEARTBEAT, Kubelets
 from baton.twin.timefmt import parse, rfc3339, rfc3339_micro
 from baton.twin.timings import TwinSettings
@@ -89,8 +92,12 @@ class KubeTwin:
         self.replicasets = ReplicaSetController(self.cluster, self.maker)
         self.deployments = DeploymentController(self.cluster, self.maker)
         self.daemonsets = DaemonSetController(self.cluster, self.maker)
+        self.statefulsets = StatefulSetController(self.cluster, self.maker)
+        self.jobs = JobController(self.cluster, self.maker)
+        self.volumes = VolumeController(self.cluster)
+        self.endpoints = EndpointController(self.cluster)
         self.garbage = GarbageCollector(self.cluster, self.maker)
-        self.scheduling = SchedulingLoop(self.cluster, self.maker, FirstFit())
+        self.scheduling = SchedulingLoop(self.cluster, self.maker, self.disruption.refresh)
         self.addons = AddonInstaller(self.cluster, self.kubelets.bad_images)
         self._listeners: list[DisruptionListener] = []
         self._news: list[tuple[str, str, str]] = []
@@ -107,15 +114,31 @@ class KubeTwin:
             self.disruption.on_pod,
             self.replicasets.on_pod,
             self.daemonsets.on_pod,
+            self.statefulsets.on_pod,
+            self.jobs.on_pod,
+            self.volumes.on_pod,
             self.kubelets.on_pod,
             self.nodes.on_pod,
             self.scheduling.on_pod,
             self._on_pod,
         ):
             self.pods.listen(fn)
+        if self.settings.endpoints:
+            self.pods.listen(self.endpoints.on_pod)
+            self.endpoints.start()
         self.disruption.raised.append(self._on_raised)
         self.pods.start()
-        for controller in (self.nodes, self.replicasets, self.deployments, self.daemonsets, self.garbage):
+        controllers: tuple[Controller, ...] = (
+            self.nodes,
+            self.volumes,
+            self.replicasets,
+            self.deployments,
+            self.statefulsets,
+            self.daemonsets,
+            self.jobs,
+            self.garbage,
+        )
+        for controller in controllers:
             controller.start()
 
     # --- nodes
@@ -139,8 +162,8 @@ class KubeTwin:
         else:
             self.nodes.unreachable(name)
 
-    def cordon(self, name: str, on: bool = True, labels: Mapping[str, str] | None = None) -> None:
-        """Set or clear spec.unschedulable and add `labels`. A node that is not there is no error."""
+    def cordon(self, name: str, on: bool = True, labels: Mapping[str, str | None] | None = None) -> None:
+        """Set or clear spec.unschedulable and set `labels` (None takes one off). An unknown node is no error."""
         node = self.world.get("nodes", None, name)
         if node is None:
             return
@@ -149,7 +172,8 @@ class KubeTwin:
             spec["unschedulable"] = True
         meta = node["metadata"]
         if labels:
-            meta = {**meta, "labels": {**(meta.get("labels") or {}), **labels}}
+            merged = {**(meta.get("labels") or {}), **labels}
+            meta = {**meta, "labels": {k: v for k, v in merged.items() if v is not None}}
         if spec != node["spec"] or meta is not node["metadata"]:
             self.world.update("nodes", {**node, "spec": spec, "metadata": meta})
 
@@ -290,6 +314,7 @@ class KubeTwin:
         self.disruption.refresh()
         self.replicasets.refresh()
         self.daemonsets.refresh()
+        self.statefulsets.refresh()
         for key in sorted(self.deployments.pending):
             self.deployments.sync(key)
 

@@ -6,9 +6,10 @@ tolerations let them onto cordoned and not-ready nodes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from baton.twin.controllers.base import Controller, Group, Key, Obj, Pod
+from baton.twin.controllers.base import ADDED, BOUND, REMOVED, Controller, Group, Key, Obj, Pod
 from baton.twin.controllers.deployments import resolve
 from baton.twin.controllers.nodes import tolerates
 from baton.twin.controllers.pods import PodMaker
@@ -28,17 +29,30 @@ _AUTOMATIC = (
 )
 
 
+class _Set:
+    """What is known of one DaemonSet between passes; every count follows the pods one by one."""
+
+    __slots__ = ("at", "misplaced", "nodes", "old", "old_unready", "revision")
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, None] | None = None  # where it should run; None: look at every node
+        self.at: dict[str, dict[str, Pod]] = {}  # node -> pods of the set that are there or pinned there
+        self.old: dict[str, Pod] = {}  # node -> live, ready pod of another revision
+        self.old_unready: dict[str, Pod] = {}
+        self.misplaced: dict[str, Pod] = {}  # node -> live pod where the set should not run
+        self.revision = ""
+
+
 class DaemonSetController(Controller):
     """Keys are (namespace, name). Knows for each set the nodes it belongs on, kept as nodes come and go."""
 
     def __init__(self, cluster: Any, maker: PodMaker) -> None:
         super().__init__(cluster)
         self.maker = maker
-        self._on: dict[str, dict[str, Pod | None]] = {}  # set uid -> eligible node -> its pod
+        self._sets: dict[str, _Set] = {}  # by uid
         self._adopted: dict[str, tuple[Obj, str]] = {}  # set uid -> (template, revision hash)
         self._specs: dict[str, tuple[Obj, Obj]] = {}
-        self._partial: dict[str, set[str]] = {}  # set uid -> nodes to look at; absent: all
-        self._rolled: dict[str, str] = {}  # set uid -> the revision all its pods have
+        self._look: dict[str, dict[str, None]] = {}  # set uid -> nodes to look at in the next pass
         self._unpublished: dict[Key, None] = {}
 
     def start(self) -> None:
@@ -64,14 +78,20 @@ class DaemonSetController(Controller):
             best = max(sorted(counts), key=lambda r: counts[r])
             self._adopted[meta["uid"]] = (obj["spec"].get("template") or {}, best)
 
+    def _set(self, uid: str) -> _Set:
+        found = self._sets.get(uid)
+        if found is None:
+            found = self._sets[uid] = _Set()
+        return found
+
     def _on_set(self, type_: str, resource: str, obj: Obj, old: Obj | None) -> None:
         uid = obj["metadata"]["uid"]
         if type_ == "MODIFIED" and old is not None and obj.get("spec") is old.get("spec"):
             return
-        self._on.pop(uid, None)
         if type_ == "DELETED":
             self._specs.pop(uid, None)
             return
+        self._set(uid).nodes = None
         self.enqueue((obj["metadata"]["namespace"], obj["metadata"]["name"]))
 
     def _on_node(self, type_: str, resource: str, obj: Obj, old: Obj | None) -> None:
@@ -81,21 +101,25 @@ class DaemonSetController(Controller):
                 return
         name = obj["metadata"]["name"]
         for daemonset in self.world.items(DAEMONSETS):
-            self._look_at(daemonset["metadata"], name)
+            meta = daemonset["metadata"]
+            self._look_at(meta["uid"], meta["namespace"], meta["name"], name)
 
-    def _look_at(self, meta: Obj, node: str) -> None:
-        key = (meta["namespace"], meta["name"])
-        if key not in self.pending:
-            self._partial[meta["uid"]] = {node}
-        elif meta["uid"] in self._partial:
-            self._partial[meta["uid"]].add(node)
-        self.enqueue(key)
+    def _look_at(self, uid: str, namespace: str, name: str, node: str) -> None:
+        self._look.setdefault(uid, {})[node] = None
+        self.enqueue((namespace, name))
 
     def on_pod(self, pod: Pod, bits: int) -> None:
         group = pod.owner
-        if group is not None and group.kind == "DaemonSet":
-            node = pod.node or wanted_node(pod.obj)
-            self._look_at({"namespace": group.namespace, "name": group.name, "uid": group.uid}, node)
+        if group is None or group.kind != "DaemonSet":
+            return
+        node = wanted_node(pod.obj) or pod.node
+        if bits & ADDED:
+            self._set(group.uid).at.setdefault(node, {})[pod.name] = pod
+        elif bits & REMOVED:
+            self._set(group.uid).at.get(node, {}).pop(pod.name, None)
+        elif bits == BOUND:
+            return
+        self._look_at(group.uid, group.namespace, group.name, node)
 
     # --- one pass
 
@@ -105,33 +129,19 @@ class DaemonSetController(Controller):
             return
         uid = obj["metadata"]["uid"]
         group = self.cluster.pods.group(uid, "DaemonSet", *key)
+        known = self._set(uid)
         revision = self._revision(obj)
-        partial = self._partial.pop(uid, None)
-        nodes = self._on.get(uid)
-        if nodes is None or partial is None:
-            nodes = self._on[uid] = {}
-            names = [n["metadata"]["name"] for n in self.world.items("nodes")]
-            by_node: dict[str, list[Pod]] = {}
-            for pod in group.pods.values():
-                by_node.setdefault(pod.node or wanted_node(pod.obj), []).append(pod)
-            for name in names:
-                self._place(obj, group, nodes, name, by_node.get(name, []), revision)
-            for name in by_node.keys() - set(names):
-                for pod in by_node[name]:
-                    if not pod.terminating:
-                        self.maker.delete(pod)
-        else:
-            for name in sorted(partial):
-                here = self.cluster.pods.by_node.get(name) or {}
-                pods = [p for p in here.values() if p.owner is group]
-                last = nodes.get(name)
-                if last is not None and last.owner is group and not last.gone and last not in pods:
-                    pods.append(last)
-                self._place(obj, group, nodes, name, pods, revision)
-        group.desired = len(nodes)
-        self._roll(obj, group, nodes, revision)
-        if self.settings.live_status or group.rolling:
-            self._write(obj, group, nodes, revision)
+        look: Iterable[str] = self._look.pop(uid, {})
+        if known.nodes is None or known.revision != revision:
+            known.nodes, known.revision = {}, revision
+            look = {**{n["metadata"]["name"]: None for n in self.world.items("nodes")}, **dict.fromkeys(known.at)}
+        for name in list(look):
+            self._place(obj, known, name)
+        group.desired = len(known.nodes)
+        if known.old or known.old_unready:
+            self._roll(obj, group, known)
+        if self.settings.live_status or known.old or known.old_unready:
+            self._write(obj, group, known)
         else:
             self._unpublished[key] = None
 
@@ -144,28 +154,44 @@ class DaemonSetController(Controller):
         self._adopted[uid] = (template, made)
         return made
 
-    def _place(
-        self, obj: Obj, group: Group, nodes: dict[str, Pod | None], name: str, pods: list[Pod], revision: str
-    ) -> None:
+    def _place(self, obj: Obj, known: _Set, name: str) -> None:
         """Put one node right: at most one live pod, made anew when it is missing or finished."""
         node = self.world.get("nodes", None, name)
-        live = [p for p in pods if not p.terminating and not p.gone]
+        pods = known.at.get(name)
+        live = [p for p in pods.values() if not p.terminating] if pods else []
+        nodes = known.nodes if known.nodes is not None else {}
         runs, continues = self._belongs(obj, node) if node is not None else (False, False)
         for pod in [p for p in live if p.finished]:
             self.maker.delete(pod)
             live.remove(pod)
         if runs:
-            nodes[name] = live[0] if live else (nodes.get(name) if _leaving(nodes.get(name)) else None)
-            if not live and not any(not p.gone and p.terminating for p in pods):
-                nodes[name] = self._create(obj, group, name, revision)
+            nodes[name] = None
+            if not live and not known.at.get(name):
+                self._create(obj, name, known.revision)
+                return
             for pod in live[1:]:
-                if not _surging(obj):
-                    self.maker.delete(pod)
+                self.maker.delete(pod)
         else:
             nodes.pop(name, None)
             if not continues:
                 for pod in live:
                     self.maker.delete(pod)
+                live = []
+            if node is None and not known.at.get(name):
+                known.at.pop(name, None)
+        self._sort(known, name, live[0] if live else None, runs)
+
+    def _sort(self, known: _Set, name: str, pod: Pod | None, runs: bool) -> None:
+        """Keep the counts of the node's pod: old, old and not ready, misplaced."""
+        known.old.pop(name, None)
+        known.old_unready.pop(name, None)
+        known.misplaced.pop(name, None)
+        if pod is None or pod.gone:
+            return
+        if not runs:
+            known.misplaced[name] = pod
+        elif pod.labels.get(REVISION_LABEL) != known.revision:
+            (known.old if pod.ready else known.old_unready)[name] = pod
 
     def _belongs(self, obj: Obj, node: Obj) -> tuple[bool, bool]:
         """(should run, may continue): affinity decides both; NoSchedule taints only keep new pods away."""
@@ -203,7 +229,7 @@ class DaemonSetController(Controller):
         self._specs[uid] = (template, full)
         return full
 
-    def _create(self, obj: Obj, group: Group, node: str, revision: str) -> Pod | None:
+    def _create(self, obj: Obj, node: str, revision: str) -> None:
         meta, template = obj["metadata"], obj["spec"]["template"]
         base = self._spec(meta["uid"], template)
         affinity = dict(base.get("affinity") or {})
@@ -217,35 +243,24 @@ class DaemonSetController(Controller):
             new_pod(name, meta["namespace"], template, spec, reference, labels, generate=meta["name"] + "-")
         )
         self.cluster.record(obj, "Normal", "SuccessfulCreate", f"Created pod: {name}", _SOURCE)
-        return self.cluster.pods.by_key.get((meta["namespace"], name))
 
-    def _roll(self, obj: Obj, group: Group, nodes: dict[str, Pod | None], revision: str) -> None:
-        """RollingUpdate: old pods go while no more than maxUnavailable are away (maxSurge is treated as that many)."""
+    def _roll(self, obj: Obj, group: Group, known: _Set) -> None:
+        """RollingUpdate: old pods go while no more than maxUnavailable are away (maxSurge counts as that many)."""
         strategy = obj["spec"].get("updateStrategy") or {}
-        known = self._rolled.get(group.uid)
-        if known == revision and not group.rolling:
-            return
-        old = [p for p in nodes.values() if p is not None and p.labels.get(REVISION_LABEL) != revision]
-        missing = sum(1 for p in nodes.values() if p is None or p.terminating or p.gone)
-        group.rolling = bool(old) or missing > 0 or group.ready < len(nodes)
-        if not old:
-            if not group.rolling:
-                self._rolled[group.uid] = revision
-            return
         if strategy.get("type") == "OnDelete":
             return
         rolling = strategy.get("rollingUpdate") or {}
-        most = resolve(rolling.get("maxUnavailable", 1), len(nodes), up=True)
-        most = most or resolve(rolling.get("maxSurge", 0), len(nodes), up=True) or 1
-        away = sum(1 for p in nodes.values() if p is None or p.gone or p.terminating or not p.ready)
-        for pod in old:
-            if pod.terminating or pod.gone:
-                continue
-            if not pod.ready:
-                self._replace(obj, pod)
-            elif away < most:
-                away += 1
-                self._replace(obj, pod)
+        total = group.desired
+        most = resolve(rolling.get("maxUnavailable", 1), total, up=True)
+        most = most or resolve(rolling.get("maxSurge", 0), total, up=True) or 1
+        away = total - (group.ready - sum(1 for p in known.misplaced.values() if p.ready))
+        for pod in list(known.old_unready.values()):
+            self._replace(obj, pod)
+        known.old_unready.clear()
+        while away < most and known.old:
+            away += 1
+            node = next(iter(known.old))
+            self._replace(obj, known.old.pop(node))
 
     def _replace(self, obj: Obj, pod: Pod) -> None:
         self.cluster.record(obj, "Normal", "SuccessfulDelete", f"Deleted pod: {pod.name}", _SOURCE)
@@ -258,43 +273,31 @@ class DaemonSetController(Controller):
         held, self._unpublished = self._unpublished, {}
         for key in held:
             obj = self.world.get(DAEMONSETS, *key)
-            if obj is not None and obj["metadata"]["uid"] in self._on:
-                uid = obj["metadata"]["uid"]
-                group = self.cluster.pods.group(uid, "DaemonSet", *key)
-                self._write(obj, group, self._on[uid], self._revision(obj))
+            if obj is not None:
+                group = self.cluster.pods.group(obj["metadata"]["uid"], "DaemonSet", *key)
+                self._write(obj, group, self._set(group.uid))
 
-    def _write(self, obj: Obj, group: Group, nodes: dict[str, Pod | None], revision: str) -> None:
-        live = [p for p in nodes.values() if p is not None and not p.gone and not p.terminating]
-        ready = sum(1 for p in live if p.ready)
-        updated = sum(1 for p in live if p.labels.get(REVISION_LABEL) == revision)
-        misplaced = sum(
-            1 for p in group.pods.values() if not p.terminating and (p.node or wanted_node(p.obj)) not in nodes
-        )
+    def _write(self, obj: Obj, group: Group, known: _Set) -> None:
+        total = len(known.nodes or ())
+        ready = group.ready - sum(1 for p in known.misplaced.values() if p.ready)
+        scheduled = group.active - len(known.misplaced)
+        updated = scheduled - len(known.old) - len(known.old_unready)
         status: Obj = {
-            "currentNumberScheduled": len(live),
-            "desiredNumberScheduled": len(nodes),
-            "numberMisscheduled": misplaced,
+            "currentNumberScheduled": scheduled,
+            "desiredNumberScheduled": total,
+            "numberMisscheduled": len(known.misplaced),
             "numberReady": ready,
             "observedGeneration": obj["metadata"].get("generation", 1),
         }
         for field, value in (
             ("updatedNumberScheduled", updated),
             ("numberAvailable", ready),
-            ("numberUnavailable", len(nodes) - ready),
+            ("numberUnavailable", total - ready),
         ):
-            if value:
+            if value > 0:
                 status[field] = value
         if status != obj.get("status"):
             self.world.update(DAEMONSETS, {**obj, "status": status})
-
-
-def _leaving(pod: Pod | None) -> bool:
-    return pod is not None and not pod.gone and pod.terminating
-
-
-def _surging(obj: Obj) -> bool:
-    rolling = (obj["spec"].get("updateStrategy") or {}).get("rollingUpdate") or {}
-    return bool(rolling.get("maxSurge"))
 
 
 def _pinned(affinity: Obj, node: str) -> Obj:

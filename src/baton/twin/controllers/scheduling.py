@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
+from baton.logic.scheduling import RESOURCES, ClusterState, Decision, Scheduler
+from baton.logic.scheduling.preemption import NO_CANDIDATE
 from baton.twin.controllers.base import (
     ADDED,
     BOUND,
@@ -37,7 +40,19 @@ _FAR_REACHING = ("affinity", "topology spread", "volume")  # reasons that a chan
 class Waiter:
     """A pod that waits for a node."""
 
-    __slots__ = ("attempts", "far", "pod", "priority", "queued", "reasons", "retry_at", "since", "state", "told")
+    __slots__ = (
+        "attempts",
+        "far",
+        "nominated",
+        "pod",
+        "priority",
+        "queued",
+        "reasons",
+        "retry_at",
+        "since",
+        "state",
+        "told",
+    )
 
     def __init__(self, pod: Pod, now: float) -> None:
         self.pod = pod
@@ -48,24 +63,21 @@ class Waiter:
         self.retry_at = now
         self.state = ACTIVE
         self.reasons: tuple[str, ...] = ()
+        self.nominated = ""  # the node that preemption is making room on
         self.far = True
         self.told = ""
-
-
-class Decision(Protocol):
-    """What the scheduler says of one pod; `reasons` counts upstream-worded reasons over the nodes."""
-
-    @property
-    def node(self) -> str | None: ...
 
 
 class SchedulingLoop(Controller):
     """Feeds the scheduler's view of the cluster and places waiting pods."""
 
-    def __init__(self, cluster: Cluster, maker: PodMaker, engine: Any) -> None:
+    def __init__(self, cluster: Cluster, maker: PodMaker, refresh_budgets: Callable[[], None]) -> None:
         super().__init__(cluster)
         self.maker = maker
-        self.engine = engine
+        self.state = ClusterState()
+        self.scheduler = Scheduler(self.state, sample=True)
+        self._refresh_budgets = refresh_budgets
+        self._priorities: Counter[int] = Counter()  # of the pods on nodes: preemption needs a lower one
         self._rng = cluster.rng("scheduler")
         self._heap: list[tuple[int, float, int, Waiter]] = []
         self._serial = 0
@@ -76,9 +88,13 @@ class SchedulingLoop(Controller):
         self.attempts = 0
 
     def start(self) -> None:
-        self.engine.start(self.world)
+        for node in self.world.items("nodes"):
+            self.state.add_node(node)
+        for resource in RESOURCES:
+            for obj in self.world.items(resource):
+                self.state.set_object(resource, obj)
         self.world.subscribe(self._on_node, resources=["nodes"])
-        self.world.subscribe(self._on_other, resources=list(self.engine.resources))
+        self.world.subscribe(self._on_other, resources=RESOURCES)
 
     # --- what changed
 
@@ -86,28 +102,35 @@ class SchedulingLoop(Controller):
         if bits & REMOVED:
             if pod.node:
                 if not pod.finished:
-                    self.engine.remove_pod(pod.obj)
-                self.wake_after_leave(pod)
+                    self._leave(pod)
+                self._wake_after_leave(pod)
             elif pod.scheduling is not None:
                 self._parked.pop(pod.key, None)
             return
         if bits & (ADDED | BOUND):
             if pod.node:
                 if not pod.finished:
-                    self.engine.add_pod(pod.obj)
+                    self.state.add_pod(pod.obj)
+                    self._priorities[pod.obj["spec"].get("priority") or 0] += 1
                     if self._parked:
                         self._wake(lambda w: w.far)
             elif not pod.terminating:
                 self._queue(pod)
             return
         if bits & PHASE and pod.finished and pod.node:
-            self.engine.remove_pod(pod.obj)
-            self.wake_after_leave(pod)
-        elif bits & LABELS and pod.node:
-            self.engine.remove_pod(pod.obj)
-            self.engine.add_pod(pod.obj)
-        elif bits & TERMINATING and pod.scheduling is not None and not pod.node:
+            self._leave(pod)
+            self._wake_after_leave(pod)
+        elif bits & (LABELS | TERMINATING) and pod.node and not pod.finished:
+            self.state.add_pod(pod.obj)  # spreading leaves out pods that are on their way
+        elif bits & TERMINATING and pod.scheduling is not None:
             self._parked.pop(pod.key, None)
+
+    def _leave(self, pod: Pod) -> None:
+        self.state.remove_pod(pod.key)
+        priority = pod.obj["spec"].get("priority") or 0
+        self._priorities[priority] -= 1
+        if not self._priorities[priority]:
+            del self._priorities[priority]
 
     def _queue(self, pod: Pod) -> None:
         spec = pod.obj["spec"]
@@ -130,13 +153,13 @@ class SchedulingLoop(Controller):
 
     def _on_node(self, type_: str, resource: str, obj: Obj, old: Obj | None) -> None:
         if type_ == "DELETED":
-            self.engine.remove_node(obj)
+            self.state.remove_node(obj)
             if self._parked:
                 self._wake(lambda w: w.far)
             return
         if type_ == "MODIFIED" and old is not None and not _matters(obj, old):
             return
-        self.engine.set_node(obj)
+        self.state.update_node(obj)
         if self._parked:
             self._wake(lambda w: True)
 
@@ -145,13 +168,17 @@ class SchedulingLoop(Controller):
             same_labels = obj["metadata"].get("labels") == old["metadata"].get("labels")
             if same_labels and obj.get("spec") is old.get("spec"):
                 return
-        self.engine.set_object(type_, resource, obj)
+        if type_ == "DELETED":
+            meta = obj["metadata"]
+            self.state.remove_object(resource, meta.get("namespace") or "", meta["name"])
+        else:
+            self.state.set_object(resource, obj)
         if self._parked and (resource.startswith("persistent") or "storage" in resource):
             self._wake(lambda w: w.far)
 
     # --- waking
 
-    def wake_after_leave(self, pod: Pod) -> None:
+    def _wake_after_leave(self, pod: Pod) -> None:
         """A pod left its node: room there helps those that lacked room, if the node takes pods at all."""
         if not self._parked:
             return
@@ -163,7 +190,7 @@ class SchedulingLoop(Controller):
         now = self.clock.now()
         for waiter in [w for w in self._parked.values() if which(w)]:
             del self._parked[waiter.pod.key]
-            if waiter.retry_at <= now:
+            if waiter.retry_at <= now or waiter.nominated:
                 self._activate(waiter)
             else:
                 waiter.state = BACKOFF
@@ -190,7 +217,7 @@ class SchedulingLoop(Controller):
             if pod.gone or pod.terminating or pod.node or waiter.state != ACTIVE:
                 continue
             self.attempts += 1
-            decision = self.engine.schedule(pod.obj, self._rng)
+            decision = self.scheduler.schedule(pod.obj, self._rng)
             if decision.node is not None:
                 self._bind(waiter, decision.node)
             else:
@@ -220,49 +247,57 @@ class SchedulingLoop(Controller):
         pod, now = waiter.pod, self.clock.now()
         waiter.attempts += 1
         waiter.retry_at = now + min(BACKOFF_MOST, BACKOFF_FIRST * 2.0 ** min(waiter.attempts - 1, 10))
-        counts: Counter[str] = self.engine.histogram(decision)
-        waiter.reasons = tuple(counts)
-        waiter.far = not counts or any(word in reason for reason in counts for word in _FAR_REACHING)
-        message = self._message(counts, decision)
-        preempted, told = self.engine.preempt(pod.obj, self._rng)
-        nominated = self._preempt(waiter, preempted)
-        if told:
-            message += f" preemption: {told}"
+        reasons = decision.prefilter[1] if decision.prefilter is not None else tuple(decision.reasons)
+        waiter.reasons = reasons
+        waiter.far = not reasons or any(word in reason for reason in reasons for word in _FAR_REACHING)
+        nodes = len(self.state.nodes)
+        message = decision.message(nodes)
+        waiter.nominated = ""
+        if nodes and (self.settings.detail or any(p < waiter.priority for p in self._priorities)):
+            message += self._preempt(waiter, nodes)
         waiter.state = PARKED
         self._parked[pod.key] = waiter
         if not self._flush_armed:
             self._flush_armed = True
             self.clock.call_later(FLUSH, self._flush)
-        self._tell(waiter, message, nominated)
+        self._tell(waiter, message)
 
-    def _message(self, counts: Counter[str], decision: Decision) -> str:
-        total = self.world.count("nodes")
-        if total == 0:
-            return "no nodes available to schedule pods"
-        words = ", ".join(sorted(f"{n} {reason}" for reason, n in counts.items()))
-        return f"0/{total} nodes are available: {words}." if words else f"0/{total} nodes are available."
+    def _preempt(self, waiter: Waiter, nodes: int) -> str:
+        """Delete the victims; the pod keeps the node as its nomination and waits for them to leave.
 
-    def _preempt(self, waiter: Waiter, found: Any) -> str:
-        """Delete the victims; the pod keeps the node as its nomination and waits for them to leave."""
+        Returns what FailedScheduling says of it, with a leading space."""
+        self._refresh_budgets()
+        found = self.scheduler.preempt(waiter.pod.obj)
         if found is None:
             return ""
-        node, victims = found
-        for namespace, name in victims:
-            victim = self.cluster.pods.by_key.get((namespace, name))
+        choice = found.choose(self._rng)
+        if choice is None:
+            if found.note and found.note != NO_CANDIDATE:
+                return f" preemption: {found.note}"
+            counts = Counter(found.rejected.values())
+            if nodes > len(found.rejected):
+                counts["Preemption is not helpful for scheduling"] += nodes - len(found.rejected)
+            words = ", ".join(sorted(f"{n} {reason}" for reason, n in counts.items()))
+            return f" preemption: 0/{nodes} nodes are available: {words}."
+        node, victims = choice
+        for victim_obj in victims.pods:
+            meta = victim_obj["metadata"]
+            victim = self.cluster.pods.by_key.get((meta["namespace"], meta["name"]))
             if victim is None or victim.terminating:
                 continue
             message = f"Preempted by pod {waiter.pod.uid} on node {node}"
             self.cluster.record(victim.obj, "Normal", "Preempted", message, _SOURCE)
             self.maker.delete(victim)
+        waiter.nominated = node
         waiter.far = True
-        return str(node)
+        return ""
 
-    def _tell(self, waiter: Waiter, message: str, nominated: str) -> None:
+    def _tell(self, waiter: Waiter, message: str) -> None:
         pod = waiter.pod
         if pod.gone:
             return
         self.cluster.record(pod.obj, "Warning", "FailedScheduling", message, _SOURCE)
-        if message == waiter.told or (waiter.told and not self.settings.detail and not nominated):
+        if message == waiter.told or (waiter.told and not self.settings.detail and not waiter.nominated):
             waiter.told = message
             return
         waiter.told = message
@@ -273,8 +308,8 @@ class SchedulingLoop(Controller):
             rfc3339(self.clock.now()),
         )
         status = {**status, "conditions": conditions}
-        if nominated:
-            status["nominatedNodeName"] = nominated
+        if waiter.nominated:
+            status["nominatedNodeName"] = waiter.nominated
         self.world.update("pods", {**pod.obj, "status": status})
 
     def unschedulable(self) -> list[tuple[str, str, float, str]]:

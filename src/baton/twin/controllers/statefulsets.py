@@ -1,0 +1,248 @@
+"""The StatefulSet controller: ordinals in order, one claim per pod, updates from the highest ordinal down.
+
+A pod on a node that stopped reporting stays Terminating and is not replaced until the node is gone: two pods of one
+ordinal never exist.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from baton.twin.controllers.base import Controller, Group, Key, Obj, Pod
+from baton.twin.controllers.daemonsets import REVISION_LABEL
+from baton.twin.controllers.deployments import resolve
+from baton.twin.controllers.pods import PodMaker
+from baton.twin.controllers.templates import new_pod, template_hash
+
+STATEFULSETS = "statefulsets.apps"
+CLAIMS = "persistentvolumeclaims"
+_SOURCE = "statefulset-controller"
+
+
+class StatefulSetController(Controller):
+    """Keys are (namespace, name)."""
+
+    def __init__(self, cluster: Any, maker: PodMaker) -> None:
+        super().__init__(cluster)
+        self.maker = maker
+        self._revisions: dict[str, tuple[Obj, str]] = {}  # set uid -> (template, update revision)
+        self._current: dict[str, str] = {}  # set uid -> the revision before the update under way
+        self._unpublished: dict[Key, None] = {}
+
+    def start(self) -> None:
+        for obj in list(self.world.items(STATEFULSETS)):
+            self._adopt(obj)
+            self.enqueue((obj["metadata"]["namespace"], obj["metadata"]["name"]))
+        self.world.subscribe(self._on_set, resources=[STATEFULSETS])
+
+    def _adopt(self, obj: Obj) -> None:
+        status, meta = obj.get("status") or {}, obj["metadata"]
+        if status.get("updateRevision") and status.get("observedGeneration", 0) >= meta.get("generation", 0):
+            self._revisions[meta["uid"]] = (obj["spec"].get("template") or {}, status["updateRevision"])
+            self._current[meta["uid"]] = status.get("currentRevision") or status["updateRevision"]
+        elif not status:
+            group = self.cluster.pods.groups.get(meta["uid"])
+            hashes = {p.labels.get(REVISION_LABEL, "") for p in group.pods.values()} if group is not None else set()
+            if len(hashes) == 1:
+                self._revisions[meta["uid"]] = (obj["spec"].get("template") or {}, hashes.pop())
+
+    def _on_set(self, type_: str, resource: str, obj: Obj, old: Obj | None) -> None:
+        if type_ == "DELETED" or (type_ == "MODIFIED" and old is not None and obj.get("spec") is old.get("spec")):
+            return
+        self.enqueue((obj["metadata"]["namespace"], obj["metadata"]["name"]))
+
+    def on_pod(self, pod: Pod, bits: int) -> None:
+        group = pod.owner
+        if group is not None and group.kind == "StatefulSet":
+            self.enqueue((group.namespace, group.name))
+
+    # --- one pass
+
+    def sync(self, key: Key) -> None:
+        obj = self.world.get(STATEFULSETS, *key)
+        if obj is None or obj["metadata"].get("deletionTimestamp"):
+            return
+        uid = obj["metadata"]["uid"]
+        group = self.cluster.pods.group(uid, "StatefulSet", *key)
+        update, current = self._revision_pair(obj)
+        replicas = _replicas(obj)
+        group.desired = replicas
+        first = int((obj["spec"].get("ordinals") or {}).get("start") or 0)
+        by_ordinal = _by_ordinal(group)
+        if self._settle(obj, group, by_ordinal, range(first, first + replicas), update, current):
+            self._update(obj, by_ordinal, range(first, first + replicas), update)
+        live = [p for p in group.pods.values() if not p.terminating and not p.gone]
+        if len(live) == replicas and all(p.labels.get(REVISION_LABEL) == update and p.ready for p in live):
+            self._current[uid] = update
+        group.rolling = self._current[uid] != update
+        if self.settings.live_status:
+            self._write(obj, group)
+        else:
+            self._unpublished[key] = None
+
+    def _revision_pair(self, obj: Obj) -> tuple[str, str]:
+        uid, template = obj["metadata"]["uid"], obj["spec"].get("template") or {}
+        known = self._revisions.get(uid)
+        if known is None or (known[0] is not template and known[0] != template):
+            if known is not None:
+                self._current.setdefault(uid, known[1])
+            known = self._revisions[uid] = (template, f"{obj['metadata']['name']}-{template_hash(template)}")
+        return known[1], self._current.setdefault(uid, known[1])
+
+    def _settle(
+        self, obj: Obj, group: Group, by_ordinal: dict[int, Pod], wanted: range, update: str, current: str
+    ) -> bool:
+        """Create what is missing and delete what is too much; True when every ordinal is there, healthy and staying."""
+        ordered = obj["spec"].get("podManagementPolicy") != "Parallel"
+        partition = _partition(obj)
+        settled = True
+        for ordinal in wanted:
+            pod = by_ordinal.get(ordinal)
+            if pod is not None and pod.finished and not pod.terminating:
+                self.maker.delete(pod)
+                pod = None if pod.gone else pod
+            if pod is None:
+                fresh = ordinal >= partition or current == update
+                self._create(obj, ordinal, update if fresh else current)
+                settled = False
+            elif pod.terminating or not pod.ready:
+                settled = False
+            if not settled and ordered:
+                return False  # the next ordinal waits for this one
+        surplus = sorted((o for o in by_ordinal if o not in wanted), reverse=True)
+        for ordinal in surplus:
+            pod = by_ordinal[ordinal]
+            if not pod.terminating and (settled or not ordered):
+                self._remove(obj, pod)
+            settled = False
+            if ordered:
+                return False
+        return settled
+
+    def _update(self, obj: Obj, by_ordinal: dict[int, Pod], wanted: range, update: str) -> None:
+        """Old pods from the highest ordinal down, no more than maxUnavailable (1) away at once."""
+        strategy = obj["spec"].get("updateStrategy") or {}
+        if strategy.get("type") == "OnDelete":
+            return
+        most = max(1, resolve((strategy.get("rollingUpdate") or {}).get("maxUnavailable", 1), len(wanted), up=True))
+        partition = _partition(obj)
+        for ordinal in reversed(wanted):
+            if ordinal < partition or most <= 0:
+                return
+            pod = by_ordinal[ordinal]
+            if pod.labels.get(REVISION_LABEL) != update:
+                self._remove(obj, pod)
+                most -= 1
+
+    # --- writing
+
+    def _remove(self, obj: Obj, pod: Pod) -> None:
+        name = obj["metadata"]["name"]
+        said = f"delete Pod {pod.name} in StatefulSet {name} successful"
+        self.cluster.record(obj, "Normal", "SuccessfulDelete", said, _SOURCE)
+        self.maker.delete(pod)
+
+    def _create(self, obj: Obj, ordinal: int, revision: str) -> None:
+        meta, template = obj["metadata"], obj["spec"]["template"]
+        name = f"{meta['name']}-{ordinal}"
+        if self.world.get("pods", meta["namespace"], name) is not None:
+            return  # a stranger holds the name
+        labels = {
+            **(template.get("metadata", {}).get("labels") or {}),
+            "apps.kubernetes.io/pod-index": str(ordinal),
+            REVISION_LABEL: revision,
+            "statefulset.kubernetes.io/pod-name": name,
+        }
+        spec = self.maker.spec_for(meta["uid"], template)
+        claims = obj["spec"].get("volumeClaimTemplates") or ()
+        own: Obj = {"hostname": name}
+        if obj["spec"].get("serviceName"):
+            own["subdomain"] = obj["spec"]["serviceName"]
+        if claims:
+            own["volumes"] = self._claims(obj, name, claims, spec.get("volumes") or [])
+        reference = self.maker.reference(obj, "apps/v1", "StatefulSet")
+        self.maker.create(
+            new_pod(name, meta["namespace"], template, {**spec, **own}, reference, labels, generate=meta["name"] + "-")
+        )
+        said = f"create Pod {name} in StatefulSet {meta['name']} successful"
+        self.cluster.record(obj, "Normal", "SuccessfulCreate", said, _SOURCE)
+
+    def _claims(self, obj: Obj, pod: str, templates: Any, volumes: list[Obj]) -> list[Obj]:
+        """Make the ordinal's claims where they are missing (they outlive the pod) and mount them."""
+        namespace = obj["metadata"]["namespace"]
+        mounted = [v for v in volumes if v.get("name") not in {t["metadata"]["name"] for t in templates}]
+        for template in templates:
+            volume = template["metadata"]["name"]
+            claim = f"{volume}-{pod}"
+            if self.world.get(CLAIMS, namespace, claim) is None:
+                labels = {
+                    **(template["metadata"].get("labels") or {}),
+                    **((obj["spec"].get("selector") or {}).get("matchLabels") or {}),
+                }
+                self.world.create(
+                    CLAIMS,
+                    {
+                        "apiVersion": "v1",
+                        "kind": "PersistentVolumeClaim",
+                        "metadata": {"name": claim, "namespace": namespace, "labels": labels},
+                        "spec": {"volumeMode": "Filesystem", **(template.get("spec") or {})},
+                        "status": {"phase": "Pending"},
+                    },
+                )
+                said = f"create Claim {claim} Pod {pod} in StatefulSet {obj['metadata']['name']} success"
+                self.cluster.record(obj, "Normal", "SuccessfulCreate", said, _SOURCE)
+            mounted.append({"name": volume, "persistentVolumeClaim": {"claimName": claim}})
+        return mounted
+
+    def refresh(self) -> None:
+        """Write the statuses that were held back."""
+        held, self._unpublished = self._unpublished, {}
+        for key in held:
+            obj = self.world.get(STATEFULSETS, *key)
+            if obj is not None:
+                self._write(obj, self.cluster.pods.group(obj["metadata"]["uid"], "StatefulSet", *key))
+
+    def _write(self, obj: Obj, group: Group) -> None:
+        key = (group.namespace, group.name)
+        update, current = self._revision_pair(obj)
+        live = [p for p in group.pods.values() if not p.terminating]
+        updated = sum(1 for p in live if p.labels.get(REVISION_LABEL) == update)
+        status: Obj = {
+            "availableReplicas": self.maker.available(
+                group, obj["spec"].get("minReadySeconds") or 0, lambda: self.enqueue(key)
+            ),
+            "collisionCount": 0,
+            "currentRevision": current,
+            "observedGeneration": obj["metadata"].get("generation", 1),
+            "replicas": len(group.pods),
+            "updateRevision": update,
+        }
+        now = len(live) - updated if current != update else updated
+        for field, value in (
+            ("currentReplicas", now),
+            ("readyReplicas", group.ready),
+            ("updatedReplicas", updated),
+        ):
+            if value:
+                status[field] = value
+        if status != obj.get("status"):
+            self.world.update(STATEFULSETS, {**obj, "status": status})
+
+
+def _replicas(obj: Obj) -> int:
+    replicas = obj["spec"].get("replicas")
+    return 1 if replicas is None else int(replicas)
+
+
+def _partition(obj: Obj) -> int:
+    rolling = (obj["spec"].get("updateStrategy") or {}).get("rollingUpdate") or {}
+    return int(rolling.get("partition") or 0)
+
+
+def _by_ordinal(group: Group) -> dict[int, Pod]:
+    found: dict[int, Pod] = {}
+    for pod in group.pods.values():
+        digits = pod.name.rpartition("-")[2]
+        if digits.isdigit():
+            found[int(digits)] = pod
+    return found
