@@ -1,0 +1,241 @@
+"""Node images: the triad of custom AMI, target EKS version and Kubernetes version; what an image must be to boot
+here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from baton.checks.context import Context
+from baton.checks.registry import Result, bad, check, good, unknown
+from baton.errors import ReadError, RefusedError
+from baton.knowledge.skew import kubelet_allowed
+from baton.knowledge.tables import days_until
+from baton.logic.upgrade.images import Chosen, ImageFinder, current_image_id, facts_of, kubelet_of
+from baton.logic.upgrade.path import fewest_rolls
+from baton.model import nodes
+from baton.model.cluster import NodeGroup
+from baton.model.findings import Severity
+from baton.model.versions import Minor
+
+
+def _finder(c: Context) -> ImageFinder:
+    return ImageFinder(c.snapshot, c.target, c.filters)
+
+
+def _next(c: Context, group: NodeGroup) -> Chosen | None:
+    """The image a custom group moves to at the end; None when there is none (BTN301 says why)."""
+    try:
+        kubelet, _ = kubelet_of(c.snapshot, group)
+        return _finder(c).find(group, kubelet, c.end)
+    except (RefusedError, ReadError):
+        return None
+
+
+@check(
+    "BTN301",
+    "Custom AMI, EKS version and Kubernetes version fit together",
+    Severity.BLOCK,
+    "there are no managed node groups",
+    needs=("cluster", "node_groups"),
+    also=("eksup K8S001", "HDW", "insight Kubelet version skew"),
+)
+def triad(c: Context) -> Iterator[Result]:
+    """Three versions must agree at two moments: when the control plane has moved and the nodes have not (their kubelets
+    may lag up to three minors, and are never newer), and at the end (the new image's kubelet is the target's). EKS
+    cannot see into a custom AMI: it reports the version the group was created at, and boots any image. So Baton reads
+    kubelets from the nodes and versions from the image's tags, name and description, and takes no image that does not
+    say its version."""
+    for group in c.snapshot.node_groups:
+        yield _triad_of(c, group)
+
+
+def _triad_of(c: Context, group: NodeGroup) -> Result:
+    subject = f"node group {group.name}"
+    try:
+        kubelet, told_by = kubelet_of(c.snapshot, group)
+    except ReadError as error:
+        return unknown(subject, error.message, error.hint or "")
+    if kubelet > c.start:
+        message = f"kubelet {kubelet} (told by {told_by}) is newer than the control plane's {c.start}"
+        return bad(subject, message, f"put the group back on an image for {c.start} first")
+    if c.end < c.start:
+        return good(subject, f"kubelet {kubelet} under {c.start}")
+    finder = _finder(c)
+
+    def available(version: Minor) -> bool:
+        return not group.custom_ami or finder.available(group, kubelet, version)
+
+    data: dict[str, Any] = {"kubelet": str(kubelet), "target": str(c.end)}
+    rolls = fewest_rolls(kubelet, c.points, available)
+    if rolls is None:
+        return _no_way(c, group, finder, kubelet)
+    if not rolls:
+        return good(subject, f"kubelet {kubelet} is at the target", **data)
+    told = []
+    for version in c.points[1:]:
+        at = max((r.to for r in rolls if r.control_plane < version), default=kubelet)
+        told.append(f"{at} under {version}")
+    image = f" with {finder.find(group, kubelet, c.end).image.name}" if group.custom_ami else ""
+    way = f"kubelets {', '.join(told)}, then " if told else "kubelets "
+    return good(subject, f"{way}{c.end}{image}", rolls=len(rolls), **data)
+
+
+def _no_way(c: Context, group: NodeGroup, finder: ImageFinder, kubelet: Minor) -> Result:
+    subject = f"node group {group.name}"
+    data: dict[str, Any] = {"kubelet": str(kubelet), "target": str(c.end)}
+    if group.custom_ami:
+        try:
+            finder.find(group, kubelet, c.end)
+        except ReadError as error:
+            return unknown(subject, error.message, error.hint or "")
+        except RefusedError as error:
+            return bad(subject, error.message, error.hint or "", **data)
+    first = next((p for p in c.points if not kubelet_allowed(kubelet, p)), c.end)
+    message = f"kubelet {kubelet} may not run under {first}, and no image brings it further on the way"
+    return bad(subject, message, f"build an image for a version between {kubelet} and {first}", **data)
+
+
+@check(
+    "BTN302",
+    "The new image fits the instances",
+    Severity.BLOCK,
+    "no node group moves to an image of its own",
+    needs=("node_groups", "images"),
+    also=("HDW",),
+)
+def image_fits(c: Context) -> Iterator[Result]:
+    """An image boots only on instances of its architecture; it must be HVM, backed by EBS and speak ENA on current
+    instance types."""
+    for group in c.snapshot.node_groups:
+        if not group.custom_ami or (chosen := _next(c, group)) is None:
+            continue
+        image, subject = chosen.image, f"node group {group.name}"
+        wrong = []
+        arm = {t for t in group.instance_types if is_arm(t)}
+        if group.instance_types and image.architecture == "arm64" and len(arm) < len(group.instance_types):
+            wrong.append(f"it is built for arm64, {', '.join(sorted(set(group.instance_types) - arm))} is not")
+        if arm and image.architecture != "arm64":
+            wrong.append(f"it is built for {image.architecture}, {', '.join(sorted(arm))} is arm64")
+        if image.virtualization_type != "hvm":
+            wrong.append(f"its virtualisation is {image.virtualization_type}, not hvm")
+        if image.root_device_type != "ebs":
+            wrong.append(f"its root device is {image.root_device_type}, not ebs")
+        if not image.ena:
+            wrong.append("it does not support ENA")
+        if image.state != "available":
+            wrong.append(f"it is {image.state}")
+        if wrong:
+            yield bad(subject, f"{image.name}: {'; '.join(wrong)}", "build or choose another image", image=image.id)
+        else:
+            yield good(subject, f"{image.name}: {image.architecture}, hvm, ebs, ENA", image=image.id)
+
+
+def is_arm(instance_type: str) -> bool:
+    """Whether an instance type is a Graviton one (a `g` after the generation: m7g, c6gn, t4g; a1 too)."""
+    family = instance_type.partition(".")[0]
+    digits = next((n for n, ch in enumerate(family) if ch.isdigit()), len(family))
+    return family == "a1" or "g" in family[digits:]
+
+
+@check(
+    "BTN303",
+    "The new image is what it says",
+    Severity.HIGH,
+    "no node group moves to an image of its own",
+    needs=("node_groups", "images"),
+)
+def image_contradictions(c: Context) -> Iterator[Result]:
+    """An image whose tag, name and description name different Kubernetes versions was tagged or named by mistake."""
+    for group in c.snapshot.node_groups:
+        if not group.custom_ami or (chosen := _next(c, group)) is None:
+            continue
+        facts, subject = facts_of(chosen.image), f"node group {group.name}"
+        if facts.disagreement:
+            yield bad(subject, f"{chosen.image.name}: {facts.disagreement}", "mend its tags or its name")
+        else:
+            yield good(subject, f"{chosen.image.name} is for {facts.kubernetes}, told by its {facts.told_by}")
+
+
+@check(
+    "BTN304",
+    "The new image is not about to vanish",
+    Severity.MEDIUM,
+    "no node group moves to an image of its own",
+    needs=("node_groups", "images"),
+)
+def image_age(c: Context) -> Iterator[Result]:
+    """A deprecated image is hidden from searches, a deleted one keeps an Auto Scaling group from launching. An old
+    image lacks a year of fixes."""
+    for group in c.snapshot.node_groups:
+        if not group.custom_ami or (chosen := _next(c, group)) is None:
+            continue
+        image, subject = chosen.image, f"node group {group.name}"
+        age = -days_until(c.today, image.created_at[:10]) if len(image.created_at) >= 10 else None
+        if image.deprecation_time and days_until(c.today, image.deprecation_time[:10]) <= 30:
+            yield bad(subject, f"{image.name} is deprecated from {image.deprecation_time[:10]} on", "build a newer one")
+        elif age is not None and age > 180:
+            yield bad(subject, f"{image.name} is {age} days old", "build a newer one", Severity.LOW)
+        else:
+            yield good(subject, f"{image.name} is {'of unknown age' if age is None else f'{age} days old'}")
+
+
+@check(
+    "BTN305",
+    "The image filter picks the same image tomorrow",
+    Severity.MEDIUM,
+    "no image filter is known",
+    needs=("terraform", "node_groups", "images"),
+)
+def filter_pitfalls(c: Context) -> Iterator[Result]:
+    """`most_recent = true` takes whatever is newest when Terraform runs: a filter that does not name the Kubernetes
+    version picks an image of another version once one is built, and one without owners picks a stranger's."""
+    for group in c.snapshot.node_groups:
+        found = c.filters.get(group.name)
+        if found is None or found.name.startswith("ami-"):
+            continue
+        subject = f"node group {group.name}"
+        if not found.owners:
+            hint = 'set owners = ["self"] or the account that builds it'
+            yield bad(subject, f"the filter {found.name} names no owner: anyone's image may match", hint, Severity.HIGH)
+        elif not any(str(v) in found.name.replace("-", ".").replace("_", ".") for v in c.points):
+            message = f"the filter {found.name} does not name a Kubernetes version"
+            yield bad(subject, message, "put the version in the filter, so that another one's image never matches")
+        else:
+            yield good(subject, f"the filter {found.name} names version and owner")
+
+
+@check(
+    "BTN306",
+    "No node runs Amazon Linux 2",
+    Severity.BLOCK,
+    "no node runs Amazon Linux 2",
+    needs=("node_groups", "objects.nodes"),
+    since="1.32",
+    also=("eksup EKS008", "insight Amazon Linux 2 compatibility"),
+)
+def amazon_linux_2(c: Context) -> Iterator[Result]:
+    """AWS made its last Amazon Linux 2 images for Kubernetes 1.32 and stopped on 2025-11-26. Moving to AL2023 or
+    Bottlerocket is a new node group (the AMI type cannot be changed in place), other user data (nodeadm or TOML instead
+    of bootstrap.sh) and an instance metadata hop limit of 1 to mind. A golden image on AL2 may go on at your own
+    risk."""
+    al2 = c.knowledge.families["al2"]
+    for group in c.snapshot.node_groups:
+        subject = f"node group {group.name}"
+        kind = c.knowledge.ami_type(group.ami_type)
+        shown = {str(nodes.info(n).get("osImage", "")) for n in c.group_nodes[group.name]}
+        image = c.snapshot.image(current_image_id(c.snapshot, group))
+        by_image = image is not None and facts_of(image).family == "al2"
+        by_nodes = any(s.startswith("Amazon Linux 2") and "2023" not in s for s in shown)
+        if kind is not None and kind.family == "al2":
+            late = c.end > Minor.parse(al2.last)
+            message = f"its AMI type is {group.ami_type}; AWS makes no such image after Kubernetes {al2.last}"
+            hint = "move its workloads to a new node group on AL2023 or Bottlerocket"
+            yield bad(subject, message, hint, None if late else Severity.MEDIUM)
+        elif by_nodes or (by_image and not shown):
+            hint = "build the next image on AL2023 or Bottlerocket, with user data to match"
+            yield bad(subject, "its own image is Amazon Linux 2, unsupported since 2026-06-30", hint, Severity.HIGH)
+    for node in c.nodes.values():
+        shown_os = str(nodes.info(node).get("osImage", ""))
+        if nodes.owner(node) == "self-managed" and shown_os.startswith("Amazon Linux 2") and "2023" not in shown_os:
+            yield bad(f"node {nodes.name(node)}", f"runs {shown_os}", "replace it", Severity.HIGH)
