@@ -17,6 +17,9 @@ from baton.twin.cloud.clusters import Clusters
 from baton.twin.cloud.core import Core, KubeFactory, KubeSide
 from baton.twin.cloud.errors import AwsError
 from baton.twin.cloud.facts import CloudFacts
+from baton.twin.cloud.fargate import Fargate
+from baton.twin.cloud.identity import ClusterSecurity, PodIdentity
+from baton.twin.cloud.insights import Insights
 from baton.twin.cloud.nodegroups import Nodegroups
 from baton.twin.cloud.records import AsgRecord, InstanceRecord
 from baton.twin.cloud.settings import CloudSettings
@@ -50,9 +53,22 @@ class CloudTwin:
         self.addons = Addons(self.core, self.updates)
         self.access = Access(self.core)
         self.tags = Tags(self.core)
+        self.insights = Insights(self.core)
+        self.versions.blocking = self.insights.blocking
         self.clusters.on_created.append(self.access.bootstrap)
+        self.nodegroups.on_created.append(self.access.allow_nodes)
         self.operations = _operations(
-            self.updates, self.clusters, self.versions, self.nodegroups, self.addons, self.access, self.tags
+            self.updates,
+            self.clusters,
+            self.versions,
+            self.nodegroups,
+            self.addons,
+            self.access,
+            self.tags,
+            self.insights,
+            PodIdentity(self.core),
+            ClusterSecurity(self.core, self.updates),
+            Fargate(self.core),
         )
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from baton.logic.rolling import values as v
@@ -59,7 +59,7 @@ class Creation:
         else:
             text = "Instances failed to join the kubernetes cluster"
             issue = {"code": "NodeCreationFailure", "message": text, "resourceIds": missing}
-        self._groups.create_failed(self._record, issue)
+        self._groups.creation_failed(self._record, issue)
 
     def instance_ready(self, instance: InstanceRecord) -> None:
         self._look()
@@ -79,6 +79,7 @@ class Nodegroups:
         self.core = core
         self.updates = updates
         self.scaling = scaling
+        self.on_created: list[Callable[[ClusterRecord, str], object]] = []  # (cluster, node role)
         self.rolls: dict[str, Roll] = {}  # group name (ASG) -> the roll under way
 
     # --- create -----------------------------------------------------------------------------------------------
@@ -100,6 +101,8 @@ class Nodegroups:
             api, f"eks-{name}-{core.uuid(f'asg {cluster.name}/{name}')}", params.get("clientRequestToken") or ""
         )
         cluster.node_groups[name] = record
+        for fn in self.on_created:
+            fn(cluster, params["nodeRole"])
         core.event("node-group.creating", f"{cluster.name}/{name}")
         wait = core.draw(core.settings.timings.node_group_create_gap, f"setup {record.asg}")
         core.later(wait, lambda: self._launch(cluster, record, source))
@@ -201,7 +204,7 @@ class Nodegroups:
             record.api["status"] = "ACTIVE"
             self.core.event("node-group.active", f"{record.api['clusterName']}/{record.api['nodegroupName']}")
 
-    def create_failed(self, record: NodegroupRecord, issue: dict[str, Any]) -> None:
+    def creation_failed(self, record: NodegroupRecord, issue: dict[str, Any]) -> None:
         if record.api["status"] == "CREATING":
             record.api.update(status="CREATE_FAILED", health={"issues": [issue]})
             self.core.event("node-group.failed", f"{record.api['clusterName']}/{record.api['nodegroupName']}", **issue)
