@@ -179,7 +179,17 @@ class Addons:
 
     def describe_addon(self, params: Mapping[str, Any]) -> dict[str, Any]:
         need(params, "clusterName", "addonName")
-        return {"addon": _shown(self._core.addon(params["clusterName"], params["addonName"]))}
+        record = self._core.addon(params["clusterName"], params["addonName"])
+        self._recovered(record)
+        return {"addon": _shown(record)}
+
+    def _recovered(self, record: AddonRecord) -> None:
+        """An add-on that lacked replicas is ACTIVE again once it has them; looked at when somebody asks."""
+        api = record.api
+        if api["status"] == "DEGRADED" and api["health"]["issues"][:1]:
+            lacking = api["health"]["issues"][0]["code"] == "InsufficientNumberOfReplicas"
+            if lacking and self._core.kubes[api["clusterName"]].addon_healthy(api["addonName"]):
+                api.update(status="ACTIVE", health={"issues": []})
 
     def list_addons(self, params: Mapping[str, Any]) -> dict[str, Any]:
         need(params, "clusterName")
