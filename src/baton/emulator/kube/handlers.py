@@ -1,0 +1,410 @@
+"""From a request to its answer: routing by path, then one function per verb."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from baton.emulator.kube import discovery
+from baton.emulator.kube.objects import SCALABLE, Objects, Query
+from baton.emulator.kube.patch import apply_patch
+from baton.emulator.kube.registry import BY_PATH, Kind
+from baton.emulator.kube.tables import table
+from baton.emulator.kube.watching import Watch
+from baton.twin.world import ApiError
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    method: str
+    path: str
+    query: Mapping[str, str]
+    accept: str
+    content_type: str
+    body: bytes
+    user: str
+    prefix: str  # of this cluster's paths
+
+    def json(self) -> Json:
+        """The body as an object. Raises ApiError 400 or 415."""
+        if self.content_type not in ("", "application/json", "application/merge-patch+json") and not (
+            self.content_type.endswith("+json") or self.content_type.endswith("yaml")
+        ):
+            raise ApiError(
+                415,
+                "UnsupportedMediaType",
+                "the body of the request was in an unknown format - accepted media types include: application/json",
+            )
+        body = self.any_json()
+        if not isinstance(body, dict):
+            raise ApiError(400, "BadRequest", "the object provided is unrecognized (must be of type object)")
+        metadata = body.get("metadata")
+        if metadata is not None and not isinstance(metadata, dict):
+            raise ApiError(
+                400, "BadRequest", "json: cannot unmarshal into Go struct field .metadata of type v1.ObjectMeta"
+            )
+        for part in ("spec", "status"):
+            if body.get(part) is not None and not isinstance(body[part], dict):
+                raise ApiError(400, "BadRequest", f"json: cannot unmarshal into Go struct field .{part}")
+        return body
+
+    def any_json(self) -> Any:
+        try:
+            return json.loads(self.body or b"{}")
+        except (ValueError, RecursionError) as error:
+            raise ApiError(400, "BadRequest", f"the object provided is unrecognized: {error}") from None
+
+    def flag(self, name: str) -> bool:
+        return self.query.get(name, "").lower() in ("1", "true")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    status: int
+    body: Any
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    watch: Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a resource path names."""
+
+    kind: Kind
+    namespace: str | None
+    name: str = ""
+    subresource: str = ""
+
+
+_RESOURCE = re.compile(
+    r"^/(?:api/(?P<core>v1)|apis/(?P<group>[^/]+)/(?P<version>[^/]+))"
+    r"(?:/namespaces/(?P<namespace>[^/]+))?/(?P<plural>[^/]+)(?:/(?P<name>[^/]+)(?:/(?P<sub>[^/]+))?)?/?$"
+)
+_MISSING = "the server could not find the requested resource"
+
+
+def handle(request: Request, objects: Objects) -> Reply | Stream:
+    """Answer one request. Raises ApiError; anything else is a bug."""
+    own = _meta(request, objects)
+    if own is not None:
+        return own
+    target = _target(request.path)
+    if target.subresource:
+        return _subresource(request, objects, target)
+    if target.name:
+        return _one(request, objects, target)
+    return _many(request, objects, target)
+
+
+def _target(path: str) -> Target:
+    namespace_itself = re.match(r"^/api/v1/namespaces/([^/]+)(?:/(status|finalize))?/?$", path)
+    if namespace_itself:
+        return Target(BY_PATH["", "v1", "namespaces"], None, namespace_itself[1], namespace_itself[2] or "")
+    m = _RESOURCE.match(path)
+    if not m:
+        raise ApiError(404, "NotFound", _MISSING)
+    group, version = m["group"] or "", m["core"] or m["version"]
+    if group == discovery.EVENTS and m["plural"] == "events":
+        kind: Kind | None = discovery.kinds_of(group)[0]
+    else:
+        kind = BY_PATH.get((group, version, m["plural"]))
+    if (
+        kind is None
+        or (m["namespace"] and not kind.namespaced)
+        or (m["name"] and kind.namespaced and not m["namespace"])
+    ):
+        raise ApiError(404, "NotFound", _MISSING)
+    return Target(kind, m["namespace"], m["name"] or "", m["sub"] or "")
+
+
+# what the server says of itself
+
+
+def _meta(request: Request, objects: Objects) -> Reply | None:
+    path = request.path.rstrip("/") or "/"
+    if path in ("/healthz", "/livez", "/readyz"):
+        return Reply(200, b"ok", {"content-type": "text/plain"})
+    if path == "/version":
+        return Reply(200, discovery.version(objects.twin.version, server_version(objects)))
+    if path.startswith("/api") and request.method == "GET":
+        return _discovery(request, path)
+    if path.startswith("/openapi"):
+        return _openapi(request, path)
+    if re.match(r"^/apis/(authorization|authentication)\.k8s\.io/v1/", path) and request.method == "POST":
+        return _review(request, path.rpartition("/")[2])
+    return None
+
+
+def server_version(objects: Objects) -> str:
+    """`v1.35.6-eks-...`: the patch the tables know for the cluster's minor."""
+    from baton.knowledge.tables import Knowledge
+
+    return f"v{Knowledge.load().patch_version(objects.twin.version)}-eks-baton"
+
+
+def _discovery(request: Request, path: str) -> Reply | None:
+    wants_all = "g=apidiscovery.k8s.io" in request.accept and "v=v2;" in request.accept + ";"
+    if path in ("/api", "/apis"):
+        if wants_all:
+            return Reply(200, discovery.aggregated(path == "/api"), {"content-type": discovery.AGGREGATED})
+        return Reply(200, discovery.legacy_api() if path == "/api" else discovery.legacy_apis())
+    if path == "/api/v1":
+        return Reply(200, discovery.legacy_resources(""))
+    m = re.match(r"^/apis/([^/]+)(?:/([^/]+))?$", path)
+    if not m:
+        return None
+    if m[1] not in discovery.all_groups() or m[2] not in (None, discovery.version_of(m[1])):
+        raise ApiError(404, "NotFound", _MISSING)
+    return Reply(200, discovery.legacy_resources(m[1]) if m[2] else discovery.legacy_group(m[1]))
+
+
+def _openapi(request: Request, path: str) -> Reply:
+    if path == "/openapi/v3":
+        return Reply(200, discovery.openapi_index(request.prefix))
+    if path == "/openapi/v3/api/v1":
+        return Reply(200, discovery.openapi_document(""))
+    m = re.match(r"^/openapi/v3/apis/([^/]+)/[^/]+$", path)
+    if m and m[1] in discovery.all_groups():
+        return Reply(200, discovery.openapi_document(m[1]))
+    raise ApiError(404, "NotFound", _MISSING)
+
+
+def _review(request: Request, what: str) -> Reply:
+    """Every accepted user is an administrator here."""
+    body = request.json()
+    if what == "selfsubjectaccessreviews":
+        status: Json = {"allowed": True, "reason": "the emulator lets its users do everything"}
+    elif what == "selfsubjectrulesreviews":
+        rules = [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]
+        status = {
+            "resourceRules": rules,
+            "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
+            "incomplete": False,
+        }
+    elif what == "selfsubjectreviews":
+        status = {"userInfo": {"username": request.user, "groups": ["system:masters", "system:authenticated"]}}
+    else:
+        raise ApiError(404, "NotFound", _MISSING)
+    return Reply(201, {**body, "status": status})
+
+
+# objects
+
+
+def _query(request: Request, target: Target) -> Query:
+    limit = request.query.get("limit", "0")
+    return Query(
+        target.namespace,
+        request.query.get("labelSelector", ""),
+        request.query.get("fieldSelector", ""),
+        int(limit) if limit.isdigit() else 0,
+        request.query.get("continue", ""),
+    )
+
+
+def _refuse_verb(target: Target, method: str) -> ApiError:
+    what = f"{target.kind.resource}" + (f' "{target.name}"' if target.name else "")
+    return ApiError(
+        405, "MethodNotAllowed", f"the server does not allow this method on the requested resource: {method} {what}"
+    )
+
+
+def _wants_table(request: Request) -> bool:
+    return "as=Table" in request.accept and "g=meta.k8s.io" in request.accept
+
+
+def _many(request: Request, objects: Objects, target: Target) -> Reply | Stream:
+    kind = target.kind
+    if request.method == "GET":
+        if request.flag("watch"):
+            return _watch(request, objects, target)
+        items, metadata = objects.list(kind, _query(request, target))
+        if _wants_table(request):
+            include = request.query.get("includeObject", "Metadata")
+            return Reply(200, table(kind.resource, items, objects.twin.clock.now(), metadata, include))
+        bare = [{k: v for k, v in i.items() if k not in ("kind", "apiVersion")} for i in items]
+        return Reply(
+            200, {"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": metadata, "items": bare}
+        )
+    if request.method == "POST" and "create" in kind.verbs:
+        dry = "dryRun" in request.query
+        if kind.namespaced and not target.namespace:
+            raise _refuse_verb(target, "POST")
+        body = request.json()
+        _check_type(kind, body)
+        created = objects.create(_core_event(kind), target.namespace, body, dry=dry)
+        return Reply(201, created)
+    if request.method == "DELETE" and "deletecollection" in kind.verbs:
+        items, metadata = objects.list(kind, _query(request, target))
+        for item in items:
+            meta = item["metadata"]
+            objects.delete(_core_event(kind), meta.get("namespace"), meta["name"], _delete_options(request))
+        return Reply(
+            200, {"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": metadata, "items": items}
+        )
+    raise _refuse_verb(target, request.method)
+
+
+def _core_event(kind: Kind) -> Kind:
+    return BY_PATH["", "v1", "events"] if kind.group == discovery.EVENTS else kind
+
+
+def _check_type(kind: Kind, body: Json) -> None:
+    given = (body.get("apiVersion"), body.get("kind"))
+    if given[0] not in (None, kind.api_version) or given[1] not in (None, kind.kind):
+        raise ApiError(
+            400,
+            "BadRequest",
+            f"{given[1]} in version {json.dumps(given[0])} cannot be handled as a {kind.kind}: "
+            f"the API version in the data ({given[0]}) does not match the expected API version ({kind.api_version})",
+        )
+
+
+def _delete_options(request: Request) -> Json:
+    options = request.json() if request.body else {}
+    for name in ("gracePeriodSeconds", "propagationPolicy", "dryRun"):
+        if name in request.query:
+            value = request.query[name]
+            options[name] = int(value) if name == "gracePeriodSeconds" and value.isdigit() else value
+    return options
+
+
+def _one(request: Request, objects: Objects, target: Target) -> Reply:
+    kind, namespace, name = target.kind, target.namespace, target.name
+    if request.method == "GET":
+        obj = objects.get(kind, namespace, name)
+        if _wants_table(request):
+            metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+            include = request.query.get("includeObject", "Metadata")
+            return Reply(200, table(kind.resource, [obj], objects.twin.clock.now(), metadata, include))
+        return Reply(200, obj)
+    if "update" not in kind.verbs:
+        raise _refuse_verb(target, request.method)
+    kind = _core_event(kind)
+    dry = "dryRun" in request.query
+    if request.method == "PUT":
+        body = request.json()
+        _check_type(kind, body)
+        return Reply(200, objects.replace(kind, namespace, name, body, dry=dry))
+    if request.method == "PATCH":
+        return _patch(request, objects, target, dry)
+    if request.method == "DELETE":
+        left = objects.delete(kind, namespace, name, _delete_options(request))
+        if left is not None:
+            return Reply(200, left)
+        details = {"name": name, "kind": kind.plural, **({"group": kind.group} if kind.group else {})}
+        return Reply(
+            200, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+        )
+    raise _refuse_verb(target, request.method)
+
+
+def _patch(request: Request, objects: Objects, target: Target, dry: bool, *, status: bool = False) -> Reply:
+    kind, namespace, name = target.kind, target.namespace, target.name
+    patch = request.any_json()
+    applying = request.content_type == "application/apply-patch+yaml"
+    if applying and not request.query.get("fieldManager"):
+        raise ApiError(400, "BadRequest", 'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value')
+    try:
+        old = objects.get(kind, namespace, name)
+    except ApiError:
+        if not applying or not isinstance(patch, dict):
+            raise
+        return Reply(201, objects.create(kind, namespace, _managed(patch, request, objects), dry=dry))
+    fresh = apply_patch(request.content_type, old, patch, service=kind.plural == "services")
+    if applying:
+        fresh = _managed(fresh, request, objects)
+    return Reply(200, objects.replace(kind, namespace, name, fresh, status=status, dry=dry))
+
+
+def _managed(obj: Json, request: Request, objects: Objects) -> Json:
+    """Note the manager of an apply; ownership of single fields is not tracked (docs/flaws.md)."""
+    from baton.twin.timefmt import rfc3339
+
+    manager = request.query["fieldManager"]
+    metadata = obj.get("metadata") or {}
+    others = [m for m in metadata.get("managedFields") or () if m.get("manager") != manager]
+    entry = {
+        "manager": manager,
+        "operation": "Apply",
+        "apiVersion": obj.get("apiVersion", "v1"),
+        "time": rfc3339(objects.twin.clock.now()),
+        "fieldsType": "FieldsV1",
+        "fieldsV1": {},
+    }
+    return {**obj, "metadata": {**metadata, "managedFields": [*others, entry]}}
+
+
+def _watch(request: Request, objects: Objects, target: Target) -> Stream:
+    kind = target.kind
+    if kind.group == "metrics.k8s.io":
+        raise _refuse_verb(target, "WATCH")
+    as_table = _wants_table(request)
+    include = request.query.get("includeObject", "Metadata")
+
+    def render(obj: Json, first: bool) -> Json:
+        if not as_table:
+            return obj
+        body = table(
+            kind.resource,
+            [obj],
+            objects.twin.clock.now(),
+            {"resourceVersion": obj["metadata"]["resourceVersion"]},
+            include,
+        )
+        if not first:
+            body["columnDefinitions"] = None
+        return body
+
+    timeout = request.query.get("timeoutSeconds", "")
+    initial = request.flag("sendInitialEvents")
+    version = "" if initial else request.query.get("resourceVersion", "")
+    return Stream(
+        Watch(
+            objects,
+            kind,
+            _query(request, target),
+            version=version,
+            timeout=float(timeout) if timeout.isdigit() and int(timeout) else 1800.0,
+            bookmarks=request.flag("allowWatchBookmarks"),
+            initial=initial,
+            render=render,
+        )
+    )
+
+
+def _subresource(request: Request, objects: Objects, target: Target) -> Reply:
+    kind, namespace, name, sub = target.kind, target.namespace, target.name, target.subresource
+    if sub == "status" and "status" in kind.subresources:
+        if request.method == "GET":
+            return Reply(200, objects.get(kind, namespace, name))
+        if request.method == "PUT":
+            return Reply(200, objects.replace(kind, namespace, name, request.json(), status=True))
+        if request.method == "PATCH":
+            return _patch(request, objects, target, "dryRun" in request.query, status=True)
+    if sub == "scale" and kind.resource in SCALABLE:
+        if request.method == "GET":
+            return Reply(200, objects.scale(kind, namespace, name))
+        if request.method == "PUT":
+            return Reply(200, objects.set_scale(kind, namespace, name, request.json()))
+        if request.method == "PATCH":
+            fresh = apply_patch(request.content_type, objects.scale(kind, namespace, name), request.any_json())
+            return Reply(200, objects.set_scale(kind, namespace, name, fresh))
+    if kind.resource == "pods":
+        if sub == "eviction" and request.method == "POST":
+            status, body = objects.evict(namespace or "", name, request.json())
+            retry = (body.get("details") or {}).get("retryAfterSeconds")
+            return Reply(status, body, {} if retry is None else {"retry-after": str(retry)})
+        if sub in ("log", "exec", "attach", "portforward"):
+            objects.get(kind, namespace, name)
+            raise ApiError(400, "BadRequest", f"the emulator runs no containers, so pods/{sub} has nothing to show")
+    raise ApiError(404, "NotFound", _MISSING)

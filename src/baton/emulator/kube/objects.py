@@ -1,0 +1,277 @@
+"""Reading and writing the objects of one cluster by the rules of the API, without HTTP."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from baton.emulator.kube import metrics
+from baton.emulator.kube.defaults import prepare
+from baton.emulator.kube.registry import Kind
+from baton.emulator.kube.selectors import field_selector, label_selector
+from baton.twin.kube import KubeTwin
+from baton.twin.world import ApiError, not_found
+
+Json = dict[str, Any]
+SCALABLE = ("deployments.apps", "replicasets.apps", "statefulsets.apps", "replicationcontrollers")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """The parameters of a list, watch or delete."""
+
+    namespace: str | None
+    labels: str = ""
+    fields: str = ""
+    limit: int = 0
+    token: str = ""
+
+    def test(self) -> Callable[[Mapping[str, Any]], bool]:
+        labels = label_selector(self.labels) if self.labels else None
+        fields = field_selector(self.fields) if self.fields else None
+
+        def matches(obj: Mapping[str, Any]) -> bool:
+            return (labels is None or labels(obj)) and (fields is None or fields(obj))
+
+        return matches
+
+
+class Objects:
+    """One cluster's objects. Raises ApiError."""
+
+    def __init__(self, twin: KubeTwin) -> None:
+        self.twin = twin
+        self.world = twin.world
+
+    # reading
+
+    def shown(self, kind: Kind, obj: Json) -> Json:
+        """An object as it is read: with its kind, and what is derived at reading."""
+        if kind.resource == "nodes":
+            obj = self.twin.with_heartbeat(obj)
+        if kind.group == "events.k8s.io":
+            obj = _modern_event(obj)
+        if obj.get("kind") == kind.kind and obj.get("apiVersion") == kind.api_version:
+            return obj
+        return {"kind": kind.kind, "apiVersion": kind.api_version, **{k: v for k, v in obj.items() if k not in _TYPE}}
+
+    def _source(self, kind: Kind, namespace: str | None) -> Iterable[Json]:
+        if kind.group == "metrics.k8s.io":
+            now = self.twin.clock.now()
+            if kind.plural == "nodes":
+                return metrics.node_metrics(self.world, now)
+            return metrics.pod_metrics(self.world, now, namespace)
+        if kind.resource == "leases.coordination.k8s.io" and namespace in (None, "", "kube-node-lease"):
+            return [*self.world.items(kind.resource, namespace), *self.twin.leases()]
+        return self.world.items("events" if kind.group == "events.k8s.io" else kind.resource, namespace)
+
+    def get(self, kind: Kind, namespace: str | None, name: str) -> Json:
+        self.twin.refresh_status()
+        if kind.group in ("metrics.k8s.io", "coordination.k8s.io"):
+            found = next((o for o in self._source(kind, namespace) if o["metadata"]["name"] == name), None)
+        else:
+            resource = "events" if kind.group == "events.k8s.io" else kind.resource
+            found = self.world.get(resource, namespace, name)
+        if found is None:
+            raise not_found(kind.resource, name)
+        return self.shown(kind, found)
+
+    def list(self, kind: Kind, query: Query) -> tuple[list[Json], Json]:
+        """Objects by namespace and name, and the list's metadata (resourceVersion, continue, remainingItemCount)."""
+        self.twin.refresh_status()
+        test = query.test()
+        items = sorted((o for o in self._source(kind, query.namespace) if test(o)), key=_order)
+        metadata: Json = {"resourceVersion": str(self.world.rv)}
+        if query.token:
+            start, rv = _read_token(query.token)
+            metadata["resourceVersion"] = str(rv)
+            items = [o for o in items if _order(o) > start]
+        if query.limit and len(items) > query.limit:
+            left = len(items) - query.limit
+            items = items[: query.limit]
+            metadata["continue"] = _write_token(_order(items[-1]), int(metadata["resourceVersion"]))
+            if not query.labels and not query.fields:
+                metadata["remainingItemCount"] = left
+        return [self.shown(kind, o) for o in items], metadata
+
+    # writing
+
+    def create(self, kind: Kind, namespace: str | None, body: Json, *, dry: bool = False) -> Json:
+        metadata = dict(body.get("metadata") or {})
+        if kind.namespaced:
+            if metadata.get("namespace") not in (None, "", namespace):
+                raise ApiError(
+                    400,
+                    "BadRequest",
+                    "the namespace of the provided object does not match the namespace sent on the request",
+                )
+            metadata["namespace"] = namespace
+            place = self.world.get("namespaces", None, namespace or "")
+            if place is None:
+                raise not_found("namespaces", namespace or "")
+            if (place.get("status") or {}).get("phase") == "Terminating":
+                message = (
+                    f'{kind.resource} "{metadata.get("name", "")}" is forbidden: unable to create new content in '
+                    f"namespace {namespace} because it is being terminated"
+                )
+                raise ApiError(403, "Forbidden", message)
+        for field in ("uid", "resourceVersion", "creationTimestamp", "generation", "selfLink", "deletionTimestamp"):
+            metadata.pop(field, None)
+        obj = prepare(kind, {**body, "metadata": metadata, "kind": kind.kind, "apiVersion": kind.api_version})
+        if dry:
+            return self.shown(kind, obj)
+        return self.shown(kind, self.world.create(kind.resource, obj))
+
+    def replace(
+        self, kind: Kind, namespace: str | None, name: str, body: Json, *, status: bool = False, dry: bool = False
+    ) -> Json:
+        """PUT of an object or of its status."""
+        old = self.world.get(kind.resource, namespace, name)
+        if old is None:
+            raise not_found(kind.resource, name)
+        given = body.get("metadata") or {}
+        if given.get("name") not in (None, name):
+            raise ApiError(
+                400,
+                "BadRequest",
+                f"the name of the object ({given.get('name')}) does not match the name on the URL ({name})",
+            )
+        fresh: Json
+        if status:
+            fresh = {**old, "status": body.get("status") or {}}
+            fresh["metadata"] = {**old["metadata"], "resourceVersion": given.get("resourceVersion", "")}
+        else:
+            kept = (
+                "uid",
+                "creationTimestamp",
+                "generation",
+                "deletionTimestamp",
+                "deletionGracePeriodSeconds",
+                "namespace",
+            )
+            metadata = {**given, "name": name, **{k: old["metadata"][k] for k in kept if k in old["metadata"]}}
+            fresh = {**body, "metadata": metadata, "kind": kind.kind, "apiVersion": kind.api_version}
+            if "status" in kind.subresources and "status" in old:
+                fresh["status"] = old["status"]
+            if kind.resource in _REDEFAULTED:
+                fresh = prepare(kind, fresh)
+        if dry:
+            return self.shown(kind, fresh)
+        stored = self.world.update(kind.resource, fresh, check_rv=True)
+        if stored["metadata"].get("deletionTimestamp") and not stored["metadata"].get("finalizers") and not status:
+            self.twin.delete(kind.resource, namespace, name)
+        return self.shown(kind, stored)
+
+    def delete(self, kind: Kind, namespace: str | None, name: str, options: Json) -> Json | None:
+        """What is left of the object (terminating), None when it is gone."""
+        old = self.world.get(kind.resource, namespace, name)
+        if old is None:
+            raise not_found(kind.resource, name)
+        wanted = options.get("preconditions") or {}
+        if wanted.get("uid") not in (None, old["metadata"]["uid"]):
+            have = old["metadata"]["uid"]
+            message = f"Precondition failed: UID in precondition: {wanted['uid']}, UID in object meta: {have}"
+            raise ApiError(
+                409,
+                "Conflict",
+                f'Operation cannot be fulfilled on {kind.resource} "{name}": {message}',
+            )
+        if options.get("dryRun"):
+            return self.shown(kind, old)
+        left = self.twin.delete(
+            kind.resource,
+            namespace,
+            name,
+            grace=options.get("gracePeriodSeconds"),
+            propagation=options.get("propagationPolicy") or "",
+        )
+        return None if left is None else self.shown(kind, left)
+
+    # subresources
+
+    def scale(self, kind: Kind, namespace: str | None, name: str) -> Json:
+        obj = self.get(kind, namespace, name)
+        selector = (obj["spec"].get("selector") or {}).get("matchLabels") or {}
+        meta = obj["metadata"]
+        return {
+            "kind": "Scale",
+            "apiVersion": "autoscaling/v1",
+            "metadata": {k: meta[k] for k in ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")},
+            "spec": {"replicas": obj["spec"].get("replicas", 1)},
+            "status": {
+                "replicas": (obj.get("status") or {}).get("replicas", 0),
+                "selector": ",".join(f"{k}={v}" for k, v in selector.items()),
+            },
+        }
+
+    def set_scale(self, kind: Kind, namespace: str | None, name: str, body: Json) -> Json:
+        replicas = (body.get("spec") or {}).get("replicas", 0)
+        if not isinstance(replicas, int) or isinstance(replicas, bool) or replicas < 0:
+            raise ApiError(422, "Invalid", f'Scale "{name}" is invalid: spec.replicas: Invalid value: {replicas}')
+        old = self.world.get(kind.resource, namespace, name)
+        if old is None:
+            raise not_found(kind.resource, name)
+        self.world.update(kind.resource, {**old, "spec": {**old["spec"], "replicas": replicas}})
+        return self.scale(kind, namespace, name)
+
+    def evict(self, namespace: str, name: str, body: Json) -> tuple[int, Json]:
+        named = (body.get("metadata") or {}).get("name")
+        if named not in (None, name):
+            raise ApiError(400, "BadRequest", "name in URL does not match name in Eviction object")
+        options = body.get("deleteOptions") or {}
+        answer = self.twin.evict(
+            namespace, name, grace=options.get("gracePeriodSeconds"), dry_run=bool(options.get("dryRun"))
+        )
+        if answer.verdict == "gone":
+            raise not_found("pods", name)
+        return answer.status, answer.to_status()
+
+
+_TYPE = ("kind", "apiVersion")
+_REDEFAULTED = (
+    "deployments.apps",
+    "statefulsets.apps",
+    "daemonsets.apps",
+    "replicasets.apps",
+    "poddisruptionbudgets.policy",
+)
+
+
+def _order(obj: Mapping[str, Any]) -> tuple[str, str]:
+    return obj["metadata"].get("namespace") or "", obj["metadata"]["name"]
+
+
+def _write_token(after: tuple[str, str], rv: int) -> str:
+    return base64.urlsafe_b64encode(json.dumps([*after, rv]).encode()).decode()
+
+
+def _read_token(token: str) -> tuple[tuple[str, str], int]:
+    try:
+        namespace, name, rv = json.loads(base64.urlsafe_b64decode(token))
+        return (str(namespace), str(name)), int(rv)
+    except (binascii.Error, ValueError, TypeError):
+        raise ApiError(400, "BadRequest", "continue key is not valid") from None
+
+
+def _modern_event(obj: Json) -> Json:
+    """A core Event as events.k8s.io/v1 shows it."""
+    source = obj.get("source") or {}
+    return {
+        "metadata": obj["metadata"],
+        "eventTime": obj.get("eventTime"),
+        "reportingController": obj.get("reportingComponent") or source.get("component", ""),
+        "reportingInstance": obj.get("reportingInstance") or source.get("host", ""),
+        "action": obj.get("action", ""),
+        "reason": obj.get("reason", ""),
+        "regarding": obj.get("involvedObject") or {},
+        "note": obj.get("message", ""),
+        "type": obj.get("type", "Normal"),
+        "deprecatedSource": source,
+        "deprecatedFirstTimestamp": obj.get("firstTimestamp"),
+        "deprecatedLastTimestamp": obj.get("lastTimestamp"),
+        "deprecatedCount": obj.get("count", 1),
+    }

@@ -1,0 +1,120 @@
+"""Watches: from a resourceVersion in the kept history, then live; bookmarks; 410 Gone when the history is too short."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from baton.emulator.kube.objects import Objects, Query
+from baton.emulator.kube.registry import Kind
+from baton.ports import monotonic
+from baton.twin.world import ApiError
+
+Json = dict[str, Any]
+BOOKMARK_EVERY = 30.0  # seconds of wall time
+_POLL = 1.0
+
+
+class Watch:
+    """One client's watch. Iterate `events()` for encoded lines."""
+
+    def __init__(
+        self,
+        objects: Objects,
+        kind: Kind,
+        query: Query,
+        *,
+        version: str,
+        timeout: float,
+        bookmarks: bool,
+        initial: bool,
+        render: Callable[[Json, bool], Json],
+    ) -> None:
+        self._objects = objects
+        self._kind = kind
+        self._namespace = query.namespace
+        self._test = query.test()
+        self._bookmarks = bookmarks
+        self._initial = initial
+        self._render = render
+        self._timeout = timeout
+        self._first = True
+        self._queue: asyncio.Queue[tuple[str, Json, Json | None]] = asyncio.Queue()
+        self._resource = "events" if kind.group == "events.k8s.io" else kind.resource
+        self._backlog = self._past(version, query)
+        self._stop = objects.world.subscribe(
+            lambda kind, _, obj, old: self._queue.put_nowait((kind, obj, old)), [self._resource]
+        )
+
+    def _past(self, version: str, query: Query) -> list[tuple[str, Json, Json | None]]:
+        world = self._objects.world
+        if version in ("", "0"):
+            items, _ = self._objects.list(self._kind, Query(query.namespace, query.labels, query.fields))
+            return [("ADDED", o, None) for o in items]
+        if not version.isdigit():
+            raise ApiError(400, "BadRequest", f'Invalid value: "{version}": resourceVersion must be a number')
+        since = int(version)
+        if since < world.oldest_rv:
+            raise ApiError(410, "Expired", f"too old resource version: {since} ({world.oldest_rv})")
+        if since > world.rv:
+            message = f"Too large resource version: {since}, current: {world.rv}"
+            raise ApiError(504, "Timeout", message, retry_after=1)
+        return [(c.type, c.object, c.old) for c in world.history if c.rv > since and c.resource == self._resource]
+
+    async def events(self) -> AsyncIterator[bytes]:
+        """Lines of JSON until the timeout. The subscription ends with the iteration."""
+        end = monotonic() + self._timeout
+        marked = monotonic()
+        try:
+            for event in self._backlog:
+                line = self._line(*event)
+                if line:
+                    yield line
+            self._backlog = []
+            if self._initial:
+                yield self._bookmark({"k8s.io/initial-events-end": "true"})
+            while (left := end - monotonic()) > 0:
+                try:
+                    event = await asyncio.wait_for(self._queue.get(), min(left, _POLL))
+                except TimeoutError:
+                    if self._bookmarks and monotonic() - marked > BOOKMARK_EVERY:
+                        marked = monotonic()
+                        yield self._bookmark({})
+                    continue
+                lines = [self._line(*event)]
+                while not self._queue.empty():
+                    lines.append(self._line(*self._queue.get_nowait()))
+                joined = b"".join(lines)
+                if joined:
+                    yield joined
+        finally:
+            self._stop()
+
+    def close(self) -> None:
+        self._stop()
+
+    def _line(self, kind: str, obj: Json, old: Json | None) -> bytes:
+        if self._namespace and obj["metadata"].get("namespace") != self._namespace:
+            return b""
+        now, before = self._test(obj), old is not None and self._test(old)
+        if kind == "MODIFIED":
+            if now and not before:
+                kind = "ADDED"
+            elif before and not now:
+                kind = "DELETED"
+            elif not now:
+                return b""
+        elif not (now or (kind == "DELETED" and before)):
+            return b""
+        body = self._render(self._objects.shown(self._kind, obj), self._first)
+        self._first = False
+        return json.dumps({"type": kind, "object": body}, separators=(",", ":")).encode() + b"\n"
+
+    def _bookmark(self, annotations: Json) -> bytes:
+        metadata: Json = {"resourceVersion": str(self._objects.world.rv), "creationTimestamp": None}
+        if annotations:
+            metadata["annotations"] = annotations
+        body = {"kind": self._kind.kind, "apiVersion": self._kind.api_version, "metadata": metadata}
+        return json.dumps({"type": "BOOKMARK", "object": body}).encode() + b"\n"
