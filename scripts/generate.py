@@ -25,8 +25,53 @@ def rolling_page() -> str:
     )
 
 
+def checks_page() -> str:
+    from baton.checks.registry import SUBJECTS, all_checks
+
+    titles = {
+        "versions": "Versions and support",
+        "cluster": "The control plane",
+        "groups": "Managed node groups",
+        "images": "Node images",
+        "nodes": "Nodes",
+        "budgets": "Disruption budgets",
+        "workloads": "Workloads",
+        "addons": "Add-ons",
+        "controllers": "Controllers and webhooks",
+        "apis": "APIs",
+        "terraform": "Terraform",
+    }
+    checks = all_checks()
+    blocking = sum(c.severity.value == "block" for c in checks)
+    lines = [
+        f"{NOTE}# Preflight checks\n",
+        "Drawn from the registry in `src/baton/checks`. `baton explain CODE` prints one; codes of other tools are found",
+        "too. Only findings of severity `block` stop an upgrade; what could not be read counts like a failure. Waive a",
+        "finding with `--waive CODE` or `--waive 'CODE:SUBJECT'`; the report records it.\n",
+        f"{len(checks)} checks, {blocking} of which block.\n",
+        "| code | check | severity | asked when | known elsewhere as |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for c in checks:
+        when = " and ".join(
+            [*([f"target ≥ {c.since}"] if c.since else []), *([f"cluster < {c.until}"] if c.until else [])]
+            + (["with Terraform"] if "terraform" in c.needs else [])
+        )
+        also = ", ".join(c.also)
+        lines.append(f"| [{c.code}](#{c.code.lower()}) | {c.title} | {c.severity.value} | {when} | {also} |")
+    for subject in SUBJECTS:
+        lines.append(f"\n## {titles[subject]}")
+        for c in checks:
+            if c.subject == subject:
+                lines.append(f"\n### {c.code}\n\n**{c.title}** ({c.severity.value})\n\n{c.explanation}")
+                if c.needs:
+                    lines.append("\nReads " + ", ".join(f"`{n}`" for n in c.needs) + ".")
+    return "\n".join(lines) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/rolling.md": rolling_page,
+    "docs/reference/checks.md": checks_page,
 }
 
 

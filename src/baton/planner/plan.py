@@ -268,9 +268,12 @@ class _Maker:
         if why is not None:
             return why
         needed = [p for p in points[1:] if not kubelet_allowed(kubelet, p)]
-        if not needed:
+        if not needed or self.target.nodes_every_hop:
+            missing = [str(p) for p in points if p > kubelet and self._why_not(group, kubelet, p) is not None]
             return RefusedError(
-                f"node group {group.name} cannot be rolled at every hop: an image is missing on the way"
+                f"node group {group.name} cannot roll at every hop: no image for {', '.join(missing)}",
+                where=f"node group {group.name}",
+                hint="leave out --nodes-every-hop to roll as seldom as skew allows, or build the missing image",
             )
         between = [kubelet.plus(n) for n in range(1, needed[0].minor - kubelet.minor)]
         return RefusedError(

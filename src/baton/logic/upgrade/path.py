@@ -64,7 +64,9 @@ def every_hop(kubelet: Minor, points: tuple[Minor, ...], available: Callable[[Mi
     for at, version in enumerate(points):
         if at and not kubelet_allowed(now, version):
             return None
-        if (at or not kubelet_allowed(now, points[min(1, len(points) - 1)])) and now < version:
+        # Where the control plane is now, nodes roll only when they must, or when there is nowhere further to go.
+        due = at > 0 or len(points) == 1 or not kubelet_allowed(now, points[1])
+        if due and now < version:
             if not available(version):
                 return None
             rolls.append(Roll(version, version))
