@@ -113,6 +113,7 @@ class KubeTwin:
         for fn in (
             self.disruption.on_pod,
             self.replicasets.on_pod,
+            self.deployments.on_pod,
             self.daemonsets.on_pod,
             self.statefulsets.on_pod,
             self.jobs.on_pod,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from baton.logic.eviction import controller_of
-from baton.twin.controllers.base import Controller, Group, Key, Obj
+from baton.twin.controllers.base import PHASE, REMOVED, Controller, Group, Key, Obj, Pod
 from baton.twin.controllers.pods import PodMaker
 from baton.twin.controllers.replicasets import REPLICASETS
 from baton.twin.controllers.templates import HASH_LABEL, conditions_with, owner_reference, same_template, template_hash
@@ -29,6 +29,7 @@ class DeploymentController(Controller):
         super().__init__(cluster)
         self.maker = maker
         self._adopted: dict[str, tuple[Obj, str]] = {}  # deployment uid -> (template, ReplicaSet uid) found at start
+        self._emptying: dict[str, Key] = {}  # ReplicaSet uid -> Deployment (Recreate) that waits for its last pod
         self._progressed: dict[str, tuple[tuple[int, int, int], float]] = {}
 
     def start(self) -> None:
@@ -57,6 +58,10 @@ class DeploymentController(Controller):
         owner = controller_of(obj)
         if owner is not None and owner["kind"] == "Deployment":
             self.enqueue((obj["metadata"]["namespace"], owner["name"]))
+
+    def on_pod(self, pod: Pod, bits: int) -> None:
+        if bits & (REMOVED | PHASE) and self._emptying and pod.owner is not None and pod.owner.uid in self._emptying:
+            self.enqueue(self._emptying[pod.owner.uid])
 
     # --- one pass
 
@@ -162,8 +167,10 @@ class DeploymentController(Controller):
                 self._resize(obj, rs, 0)
         if any(not p.finished for rs in old for p in self._group(rs).pods.values()):
             for rs in old:
-                self._group(rs).rolling = True
+                self._emptying[rs["metadata"]["uid"]] = (obj["metadata"]["namespace"], obj["metadata"]["name"])
             return new
+        for rs in old:
+            self._emptying.pop(rs["metadata"]["uid"], None)
         new = self._ensure_new(obj, new, old)
         if self._replicas(new) != self._replicas(obj):
             new = self._resize(obj, new, self._replicas(obj))

@@ -64,7 +64,7 @@ class GarbageCollector(Controller):
         else:
             self._finish(*key[1:])
 
-    def _delete(self, obj: Obj) -> None:
+    def _delete(self, obj: Obj, propagation: str = "Background") -> None:
         meta = obj["metadata"]
         if obj.get("kind") == "Pod" or "containers" in (obj.get("spec") or {}):
             pod = self.cluster.pods.by_key.get((meta["namespace"], meta["name"]))
@@ -73,7 +73,7 @@ class GarbageCollector(Controller):
             return
         resource = resource_of(obj)
         if self.world.get(resource, meta.get("namespace"), meta["name"]) is not None:
-            self.delete(resource, obj)
+            self.delete(resource, obj, propagation)
 
     def delete(self, resource: str, obj: Obj, propagation: str = "Background") -> None:
         """Delete any object but a pod: its finalizers, and Foreground's own, are waited for."""
@@ -114,7 +114,8 @@ class GarbageCollector(Controller):
             dependents = list(self.world.owned_by(obj["metadata"]["uid"]))
             if dependents:
                 for dependent in dependents:
-                    self._delete(dependent)
+                    if not dependent["metadata"].get("deletionTimestamp"):
+                        self._delete(dependent, "Foreground")
                 return
             finalizers.remove(FOREGROUND)
             self.world.update(resource, {**obj, "metadata": {**obj["metadata"], "finalizers": finalizers}})
