@@ -183,10 +183,16 @@ def legacy_resources(group: str) -> Json:
     return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": resources}
 
 
-def openapi_index(prefix: str) -> Json:
-    """GET /openapi/v3."""
+# kubectl validates a List through OpenAPI v2, which it reads as protobuf only: an openapi_v2.Document with swagger (1),
+# info (2: title, version) and no definitions, so nothing is checked by the client and everything by the server.
+OPENAPI_V2_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+OPENAPI_V2 = b"\x0a\x032.0" + b"\x12\x0e" + b"\x0a\x0aKubernetes" + b"\x12\x00" + b"\x42\x00"
+
+
+def openapi_index() -> Json:
+    """GET /openapi/v3; clients put the server's own path before the URLs."""
     paths = ["api/v1", *(f"apis/{g}/{version_of(g)}" for g in all_groups())]
-    return {"paths": {p: {"serverRelativeURL": f"{prefix}/openapi/v3/{p}?hash=1"} for p in paths}}
+    return {"paths": {p: {"serverRelativeURL": f"/openapi/v3/{p}?hash=1"} for p in paths}}
 
 
 def openapi_document(group: str) -> Json:

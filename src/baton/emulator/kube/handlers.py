@@ -11,6 +11,7 @@ from typing import Any
 from baton.emulator.kube import discovery
 from baton.emulator.kube.objects import SCALABLE, Objects, Query
 from baton.emulator.kube.patch import apply_patch
+from baton.emulator.kube.protobuf import decode
 from baton.emulator.kube.registry import BY_PATH, Kind
 from baton.emulator.kube.tables import table
 from baton.emulator.kube.watching import Watch
@@ -32,6 +33,8 @@ class Request:
 
     def json(self) -> Json:
         """The body as an object. Raises ApiError 400 or 415."""
+        if self.content_type == "application/vnd.kubernetes.protobuf":
+            return decode(self.body)
         if self.content_type not in ("", "application/json", "application/merge-patch+json") and not (
             self.content_type.endswith("+json") or self.content_type.endswith("yaml")
         ):
@@ -168,8 +171,10 @@ def _discovery(request: Request, path: str) -> Reply | None:
 
 
 def _openapi(request: Request, path: str) -> Reply:
+    if path == "/openapi/v2":
+        return Reply(200, discovery.OPENAPI_V2, {"content-type": discovery.OPENAPI_V2_TYPE})
     if path == "/openapi/v3":
-        return Reply(200, discovery.openapi_index(request.prefix))
+        return Reply(200, discovery.openapi_index())
     if path == "/openapi/v3/api/v1":
         return Reply(200, discovery.openapi_document(""))
     m = re.match(r"^/openapi/v3/apis/([^/]+)/[^/]+$", path)
