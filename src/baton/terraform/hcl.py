@@ -1,0 +1,252 @@
+"""HCL with byte positions: files, blocks, attributes. Nothing here evaluates anything (values.py does).
+
+The grammar is tree-sitter's; a file that does not parse raises ReadError with line, column and the line itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import tree_sitter
+import tree_sitter_hcl
+from tree_sitter import Node
+
+from baton.errors import ReadError
+
+BOM = b"\xef\xbb\xbf"
+
+
+@cache
+def _parser() -> tree_sitter.Parser:
+    return tree_sitter.Parser(tree_sitter.Language(tree_sitter_hcl.language()))
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Bytes [start, end) of `file` (relative to the Terraform root); `line` is 1-based.
+
+    `foreign` marks text that Baton must not edit: it belongs to a module of another repository.
+    """
+
+    file: str
+    start: int
+    end: int
+    line: int
+    foreign: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HclFile:
+    """One parsed file. `name` is relative to the Terraform root, with forward slashes.
+
+    `shift` bytes were put before the text to make it parse (JSON); spans are those of the file itself.
+    """
+
+    name: str
+    data: bytes
+    root: Node
+    foreign: bool = False
+    shift: int = 0
+
+    def text(self, node: Node) -> str:
+        return self.data[node.start_byte : node.end_byte].decode("utf-8", "replace")
+
+    def span(self, node: Node) -> Span:
+        start, end = node.start_byte - self.shift, node.end_byte - self.shift
+        return Span(self.name, start, end, node.start_point[0] + 1, self.foreign)
+
+    def bytes_at(self, start: int, end: int) -> Span:
+        """The span of node offsets that belong to no single node."""
+        line = self.data.count(b"\n", 0, start) + 1
+        return Span(self.name, start - self.shift, end - self.shift, line, self.foreign)
+
+    def body(self) -> Body:
+        """The top level."""
+        return Body(self, next((c for c in self.root.children if c.type == "body"), None))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attribute:
+    """`name = expression`."""
+
+    name: str
+    node: Node
+    expression: Node
+    file: HclFile
+
+    @property
+    def span(self) -> Span:
+        """Of the expression."""
+        return self.file.span(self.expression)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Body:
+    """Attributes and blocks between a pair of braces, or of a whole file."""
+
+    file: HclFile
+    node: Node | None
+
+    def attributes(self) -> dict[str, Attribute]:
+        found: dict[str, Attribute] = {}
+        for child in self._children("attribute"):
+            name = self.file.text(child.named_children[0])
+            expression = child.named_children[-1]
+            found[name] = Attribute(name, child, expression, self.file)
+        return found
+
+    def blocks(self, *types: str) -> list[Block]:
+        """Of the types named, or all; `dynamic "x"` blocks count as type `dynamic`."""
+        found = []
+        for child in self._children("block"):
+            kind = self.file.text(child.children[0])
+            if not types or kind in types:
+                found.append(Block(kind, tuple(_labels(self.file, child)), child, self.file))
+        return found
+
+    def _children(self, kind: str) -> Iterator[Node]:
+        if self.node is not None:
+            yield from (c for c in self.node.children if c.type == kind)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """`type "label" "label" { ... }`."""
+
+    type: str
+    labels: tuple[str, ...]
+    node: Node
+    file: HclFile
+    _body: list[Body] = field(default_factory=list)
+
+    @property
+    def body(self) -> Body:
+        if not self._body:
+            self._body.append(Body(self.file, next((c for c in self.node.children if c.type == "body"), None)))
+        return self._body[0]
+
+    @property
+    def span(self) -> Span:
+        return self.file.span(self.node)
+
+    def attribute(self, name: str) -> Attribute | None:
+        return self.body.attributes().get(name)
+
+    def block(self, *types: str) -> Block | None:
+        """The first nested block of one of these types."""
+        return next(iter(self.body.blocks(*types)), None)
+
+    @property
+    def open_brace(self) -> Node:
+        return next(c for c in self.node.children if c.type == "block_start")
+
+    @property
+    def close_brace(self) -> Node:
+        return next(c for c in reversed(self.node.children) if c.type == "block_end")
+
+
+def _labels(file: HclFile, block: Node) -> Iterator[str]:
+    for child in block.children[1:]:
+        if child.type == "string_lit":
+            yield file.text(child)[1:-1]
+        elif child.type == "identifier":
+            yield file.text(child)
+        else:
+            return
+
+
+def parse(name: str, data: bytes, *, foreign: bool = False) -> HclFile:
+    """Parse one file. Raises ReadError with file:line:column, the line, and a hint when it is not HCL."""
+    if b"\x00" in data:
+        raise ReadError("is not a text file", where=name, hint="HCL is UTF-8 text; move the file out of the root")
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ReadError(
+            "is not UTF-8", where=f"{name}:{line}", hint="save the file as UTF-8; Terraform accepts nothing else"
+        ) from error
+    root = _parser().parse(data).root_node
+    if root.has_error:
+        raise _syntax_error(name, data, root)
+    return HclFile(name, data, root, foreign)
+
+
+JSON_PREFIX = b"values="
+
+
+def parse_json(name: str, data: bytes) -> HclFile:
+    """A JSON variables file, read as the object expression that it is in HCL too. Raises ReadError."""
+    root = _parser().parse(JSON_PREFIX + data).root_node
+    if root.has_error:
+        raise ReadError("is not a JSON object", where=name, hint="check it with a JSON parser")
+    return HclFile(name, JSON_PREFIX + data, root, shift=len(JSON_PREFIX))
+
+
+def read(root: Path, name: str, *, foreign: bool = False) -> HclFile:
+    """Read and parse `root/name`. Raises ReadError."""
+    try:
+        data = (root / name).read_bytes()
+    except OSError as error:
+        raise ReadError(
+            f"cannot be read: {error.strerror}", where=name, hint="check the path and permissions"
+        ) from None
+    return parse(name, data, foreign=foreign)
+
+
+def _syntax_error(name: str, data: bytes, root: Node) -> ReadError:
+    node, message, hint = _first_error(data, root)
+    row, column = node.start_point
+    line = data.split(b"\n")[row].decode("utf-8", "replace").rstrip("\r") if data else ""
+    shown = line if len(line) <= 120 else line[:117] + "..."
+    caret = " " * min(len(data.split(b"\n")[row][:column].decode("utf-8", "replace")), 119) + "^"
+    return ReadError(f"{message}\n  {shown}\n  {caret}", where=f"{name}:{row + 1}:{column + 1}", hint=hint)
+
+
+def _first_error(data: bytes, root: Node) -> tuple[Node, str, str]:
+    """The place a person would look at: an unclosed string or block is told by where it opens."""
+    found = next(_errors(root), root)
+    string = _unclosed_string(data, root)
+    if string is not None and string.start_byte <= found.start_byte:
+        return string, "this string is not closed on its line", 'end it with "'
+    if found.is_missing:
+        parent = found.parent if found.parent is not None else root
+        if parent.type == "block_end" and parent.parent is not None:
+            parent = parent.parent
+        what = {"block": "this block", "object": "this object", "tuple": "this list"}.get(parent.type)
+        if what:
+            return parent, f"{what} is not closed", "count the braces and brackets from here on"
+        return found, f"something is missing here: {found.type}", "run `terraform fmt` on the file, it points there too"
+    return found, "this is not valid HCL", "run `terraform fmt` on the file, it points there too"
+
+
+def _errors(node: Node) -> Iterator[Node]:
+    if node.type == "ERROR" or node.is_missing:
+        yield node
+        return
+    if node.has_error:
+        for child in node.children:
+            yield from _errors(child)
+
+
+def _unclosed_string(data: bytes, node: Node) -> Node | None:
+    """The first quoted text that runs over its line's end."""
+    if node.type == "template_literal" and node.parent is not None and _quoted(node.parent):
+        if b"\n" in data[node.start_byte : node.end_byte]:
+            return node.parent
+        return None
+    for child in node.children:
+        found = _unclosed_string(data, child)
+        if found is not None:
+            return found
+    return None
+
+
+def _quoted(node: Node) -> bool:
+    return any(c.type == "quoted_template_start" for c in node.children)

@@ -1,0 +1,355 @@
+"""Find the EKS clusters of a Terraform root and follow every value to the literal that says it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from baton.errors import ReadError
+from baton.terraform.groups import (
+    Interface,
+    Reader,
+    addon_from_resource,
+    addons_from_input,
+    block_slot,
+    group_from_inputs,
+    group_from_resource,
+)
+from baton.terraform.inspection import (
+    AddonConfig,
+    ClusterConfig,
+    GroupConfig,
+    Inspection,
+    Traced,
+    Unresolved,
+    traced,
+)
+from baton.terraform.loading import Files
+from baton.terraform.modules import Call, Module, is_eks_module
+from baton.terraform.roots import root_module
+from baton.terraform.values import Value, object_of
+
+DEPTH = 8  # modules within modules; more is a circle
+
+
+def inspect(
+    root: Path | str,
+    *,
+    var_files: Sequence[str] = (),
+    workspace: str | None = None,
+    environ: Mapping[str, str] | None = None,
+    overlay: Mapping[str, bytes] | None = None,
+) -> Inspection:
+    """What a root says about EKS. Nothing is run and nothing is written.
+
+    `var_files` as Terraform's -var-file; `workspace` as `terraform workspace` (default: the selected one); `environ`
+    is looked at for TF_VAR_ only; `overlay` maps files (relative to the root) to texts that stand in for them.
+    Raises ReadError when there is no Terraform, or a file does not parse (file:line:column and the line).
+    """
+    path = Path(root)
+    if not path.is_dir():
+        raise ReadError("there is no such directory", where=str(root), hint="name the Terraform root, -C DIR")
+    files = Files(path, overlay)
+    settings = {"var_files": tuple(var_files), "workspace": workspace, "environ": dict(environ or {})}
+    return _inspect(files, settings)
+
+
+def again(inspection: Inspection, overlay: Mapping[str, bytes]) -> Inspection:
+    """The same root with other texts for some files; what did not change is not parsed again."""
+    return _inspect(inspection.files.with_overlay(overlay), inspection.settings)
+
+
+def _inspect(files: Files, settings: Mapping[str, object]) -> Inspection:
+    var_files, environ = settings["var_files"], settings["environ"]
+    assert isinstance(var_files, tuple) and isinstance(environ, dict)
+    workspace = settings["workspace"] or _selected_workspace(files.root)
+    module, notes = root_module(files, var_files, str(workspace), environ)
+    finder = _Finder(list(notes))
+    if module.remote_source:
+        finder.remote_root(module)
+    else:
+        finder.walk(module, 0)
+    clusters = finder.finish()
+    return Inspection(str(files.root), clusters, tuple(dict.fromkeys(finder.unresolved)), files, settings)
+
+
+def _selected_workspace(root: Path) -> str:
+    try:
+        return (root / ".terraform" / "environment").read_text().strip() or "default"
+    except OSError:
+        return "default"
+
+
+@dataclass
+class _Loose:
+    """A group or add-on that stands by itself; `of` is what its cluster_name comes to."""
+
+    of: Traced
+    module: str
+    group: GroupConfig | None = None
+    addons: tuple[AddonConfig, ...] = ()
+
+    @property
+    def what(self) -> str:
+        return self.group.address if self.group is not None else ", ".join(a.address for a in self.addons)
+
+
+@dataclass
+class _Finder:
+    unresolved: list[Unresolved]
+    clusters: list[ClusterConfig] = field(default_factory=list)
+    loose: list[_Loose] = field(default_factory=list)
+
+    # walking
+
+    def walk(self, module: Module, depth: int) -> None:
+        """All resources and module calls of a module, and of those below it."""
+        self.unresolved += [Unresolved(name, name, why) for name, why in module.directory.notes]
+        if depth > DEPTH:
+            self.unresolved.append(Unresolved(module.address, module.directory.path, "modules nest too deep"))
+            return
+        self._resources(module)
+        for call in module.calls():
+            if call.index == "[*]":
+                self._note(call.address, call, "its count or for_each cannot be decided; one instance is shown for all")
+            if is_eks_module(call.source):
+                self._eks_module(call)
+            elif call.module is not None:
+                self.walk(call.module, depth + 1)
+            else:
+                self._elsewhere(call)
+
+    def remote_root(self, module: Module) -> None:
+        """Terragrunt over a module that is not here: its inputs are all there is."""
+        source = module.remote_source
+        given = module.inputs.values
+        version = next((given[k] for k in ("kubernetes_version", "cluster_version") if k in given), None)
+        name = next((given[k] for k in ("name", "cluster_name") if k in given), None)
+        where = module.directory.files[0].name
+        if version is None:
+            self.unresolved.append(Unresolved(source, where, "its inputs name no Kubernetes version"))
+            return
+        pinned = re.search(r"version=([^&]+)", source)
+        self._from_inputs(
+            dict(given), "", "module" if is_eks_module(source) else "assumed", source, pinned[1] if pinned else "", name
+        )
+
+    def _note(self, what: str, call: Call, why: str) -> None:
+        self.unresolved.append(Unresolved(what, str(call.block.span), why))
+
+    # modules with known inputs
+
+    def _eks_module(self, call: Call) -> None:
+        submodule = re.search(r"//modules/([\w-]+)", call.source)
+        if submodule is None:
+            self._cluster_call(call, "module")
+        elif submodule[1] in ("eks-managed-node-group", "self-managed-node-group"):
+            self._group_call(call, "managed" if submodule[1].startswith("eks") else "self-managed")
+        elif submodule[1] == "fargate-profile":
+            self._note(call.address, call, "a Fargate profile: its pods get the new version when they are recreated")
+        elif submodule[1] == "karpenter":
+            self._note(call.address, call, "Karpenter: its NodePools and EC2NodeClasses live in the cluster, not here")
+
+    def _elsewhere(self, call: Call) -> None:
+        """A module of another repository. One that takes a version and node groups is read like the EKS module."""
+        has_version = call.attribute("cluster_version", "kubernetes_version") is not None
+        shapes = (
+            "eks_managed_node_groups",
+            "node_groups",
+            "managed_node_groups",
+            "cluster_addons",
+            "self_managed_node_groups",
+        )
+        if call.attribute("eks_addons") is not None and call.attribute("cluster_name") is not None:
+            self._blueprint_addons(call)
+        elif has_version and call.attribute(*shapes) is not None:
+            self._cluster_call(call, "assumed")
+            self._note(
+                call.address,
+                call,
+                f"its source {call.source} is not here: its inputs are read as those of the EKS module of that name",
+            )
+        elif has_version and "eks" in call.source and call.attribute("cluster_name", "name") is not None:
+            version = traced(call.input("kubernetes_version", "cluster_version"))
+            if version.value is not None and not any("module." in step for step in version.via[1:]):
+                self._cluster_call(call, "assumed")
+                self._note(call.address, call, f"its source {call.source} is not here: only its version input is read")
+
+    def _blueprint_addons(self, call: Call) -> None:
+        addons = call.input("eks_addons")
+        if addons is not None and addons.kind == "object":
+            found = addons_from_input(addons, call.address, Interface("cluster_version", True))
+            name = traced(call.input("cluster_name"))
+            self.loose.append(_Loose(name, _parent(call.address), addons=tuple(_as_this(a) for a in found)))
+
+    def _cluster_call(self, call: Call, kind: str) -> None:
+        inputs = {n: v for n in call.inputs.arguments if (v := call.inputs.value(n)) is not None}
+        pinned = call.version.text() if call.version is not None and call.version.kind == "scalar" else ""
+        if not pinned:
+            ref = re.search(r"[?&]ref=v?([\d.]+)", call.source)
+            pinned = ref[1] if ref else ""
+        self._from_inputs(inputs, call.address, kind, call.source, pinned, None)
+        cluster = self.clusters[-1]
+        notes = list(cluster.notes)
+        if call.attribute("depends_on") is not None:
+            notes.append(
+                "module-level depends_on: any change of what it names replaces IAM attachments and access entries; "
+                "pass references instead"
+            )
+        self.clusters[-1] = replace(cluster, notes=tuple(notes), slot=block_slot(call.block))
+
+    def _from_inputs(
+        self, inputs: Mapping[str, Value], address: str, kind: str, source: str, pinned: str, name: Value | None
+    ) -> None:
+        v21 = "kubernetes_version" in inputs or _major(pinned) >= 21
+        interface = Interface("kubernetes_version" if v21 else "cluster_version", v21)
+        version = traced(inputs.get("kubernetes_version", inputs.get("cluster_version")))
+        addons = self._object(inputs, ("addons", "cluster_addons"), address)
+        defaults = inputs.get("eks_managed_node_group_defaults", object_of({}))
+        groups: list[GroupConfig] = []
+        for names, sub, group_kind in (
+            (("eks_managed_node_groups", "managed_node_groups", "node_groups"), "eks_managed_node_group", "managed"),
+            (("self_managed_node_groups",), "self_managed_node_group", "self-managed"),
+        ):
+            own = defaults if group_kind == "managed" else inputs.get("self_managed_node_group_defaults", object_of({}))
+            found = self._object(inputs, names, address)
+            for key, group in found.items.items() if found is not None else ():
+                sub_address = f'{address}.module.{sub}["{key}"]'.lstrip(".")
+                groups.append(group_from_inputs(key, group, own, sub_address, group_kind, interface))
+        self._check_traced(version, f"the version of {address or 'the cluster'}")
+        for found_group in groups:
+            self._check_group(found_group)
+        self.clusters.append(
+            ClusterConfig(
+                address=address or source,
+                resource=f"{address}.aws_eks_cluster.this[0]".lstrip("."),
+                kind=kind,
+                name=traced(name if name is not None else inputs.get("name", inputs.get("cluster_name"))),
+                version=version,
+                source=source,
+                module_version=pinned,
+                addons=tuple(addons_from_input(addons, address, interface)) if addons is not None else (),
+                node_groups=tuple(groups),
+            )
+        )
+
+    def _object(self, inputs: Mapping[str, Value], names: Sequence[str], address: str) -> Value | None:
+        for name in names:
+            value = inputs.get(name)
+            if value is None or value.null:
+                continue
+            if value.kind == "object":
+                return value
+            if value.kind in ("unknown", "ref", "missing"):
+                where = str(value.where or (value.chain[0] if value.chain else ""))
+                self.unresolved.append(Unresolved(f"{address}.{name}".lstrip("."), where, value.why_unknown()))
+        return None
+
+    def _group_call(self, call: Call, kind: str) -> None:
+        inputs = {n: v for n in call.inputs.arguments if (v := call.inputs.value(n)) is not None}
+        v21 = "kubernetes_version" in inputs or (call.version is not None and _major(call.version.text()) >= 21)
+        interface = Interface("kubernetes_version" if v21 else "cluster_version", v21)
+        whole = object_of(inputs, block_slot(call.block))
+        name = inputs.get("name")
+        key = name.text() if name is not None and name.kind == "scalar" else call.block.labels[0]
+        group = group_from_inputs(key, whole, object_of({}), call.address, kind, interface)
+        self._check_group(group)
+        self.loose.append(_Loose(traced(inputs.get("cluster_name")), _parent(call.address), group))
+
+    # resources
+
+    def _resources(self, module: Module) -> None:
+        for (kind, name), block in module.directory.resources.items():
+            if kind == "aws_eks_fargate_profile":
+                address = module.address_of(f"{kind}.{name}")
+                why = "a Fargate profile: its pods get the new version when they are recreated"
+                self.unresolved.append(Unresolved(address, str(block.span), why))
+            if kind not in ("aws_eks_cluster", "aws_eks_node_group", "aws_eks_addon"):
+                continue
+            for index, scope in module.instances(block):
+                address = module.address_of(f"{kind}.{name}{index}")
+                if index == "[*]":
+                    why = "its count or for_each cannot be decided; one instance is shown for all"
+                    self.unresolved.append(Unresolved(address, str(block.span), why))
+                reader = Reader(block.body, scope)
+                if kind == "aws_eks_cluster":
+                    self._cluster_resource(reader, address, module)
+                    self.clusters[-1] = replace(self.clusters[-1], slot=block_slot(block))
+                    continue
+                of = reader.traced("cluster_name")
+                if kind == "aws_eks_node_group":
+                    group = group_from_resource(block, scope, address, index)
+                    self._check_group(group)
+                    self.loose.append(_Loose(of, module.address, group))
+                else:
+                    addon = addon_from_resource(block, scope, address)
+                    self._check_traced(addon.version, f"the version of add-on {addon.name}")
+                    self.loose.append(_Loose(of, module.address, addons=(addon,)))
+
+    def _cluster_resource(self, reader: Reader, address: str, module: Module) -> None:
+        version = reader.traced("version")
+        self._check_traced(version, f"the version of {address}")
+        self.clusters.append(ClusterConfig(address, address, "resource", reader.traced("name"), version))
+
+    # what is not known
+
+    def _check_traced(self, value: Traced, what: str) -> None:
+        if value.why:
+            self.unresolved.append(Unresolved(what, value.where, value.why))
+        elif value.value is not None and not any(p.span and not p.span.foreign for p in value.pieces):
+            why = next(
+                (p.outside for p in value.pieces if p.outside), "it is written in a module of another repository"
+            )
+            self.unresolved.append(Unresolved(what, value.where or " -> ".join(value.via), f"{why}: change it there"))
+
+    def _check_group(self, group: GroupConfig) -> None:
+        self._check_traced(group.ami.value, f"the AMI of node group {group.name}")
+        if group.version.why:
+            self._check_traced(group.version, f"the version of node group {group.name}")
+
+    # putting together
+
+    def finish(self) -> tuple[ClusterConfig, ...]:
+        """Give the loose groups and add-ons to their clusters."""
+        for loose in self.loose:
+            at = self._owner(loose)
+            if at is None:
+                why = "which cluster it belongs to cannot be told from its cluster_name"
+                self.unresolved.append(Unresolved(loose.what, " -> ".join(loose.of.via), why))
+                continue
+            cluster = self.clusters[at]
+            groups = cluster.node_groups + ((loose.group,) if loose.group is not None else ())
+            self.clusters[at] = replace(cluster, node_groups=groups, addons=cluster.addons + loose.addons)
+        return tuple(self.clusters)
+
+    def _owner(self, loose: _Loose) -> int | None:
+        for number, cluster in enumerate(self.clusters):
+            own = {cluster.address, cluster.resource}
+            if own & set(loose.of.via) or any(_under(step, cluster.address) for step in loose.of.via):
+                return number
+        same = [n for n, c in enumerate(self.clusters) if loose.of.value is not None and c.name.value == loose.of.value]
+        if len(same) == 1:
+            return same[0]
+        if loose.of.value is not None and any(c.name.value is not None for c in self.clusters):
+            return None
+        return 0 if len(self.clusters) == 1 else None
+
+
+def _under(step: str, address: str) -> bool:
+    """`module.eks` holds `module.eks.cluster_name`."""
+    return bool(address) and (step == address or step.startswith(address + "."))
+
+
+def _parent(address: str) -> str:
+    return address.rpartition(".module.")[0]
+
+
+def _as_this(addon: AddonConfig) -> AddonConfig:
+    return replace(addon, address=addon.address.replace(".before_compute[", ".this["))
+
+
+def _major(version: str) -> int:
+    found = re.search(r"\d+", version)
+    return int(found[0]) if found else 0

@@ -1,0 +1,142 @@
+"""The root module with the values its variables get: defaults, TF_VAR_, tfvars, -var-file; Terragrunt inputs."""
+
+from __future__ import annotations
+
+import os.path
+import posixpath
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from baton.errors import ReadError
+from baton.terraform.evaluate import evaluate
+from baton.terraform.hcl import HclFile
+from baton.terraform.inspection import Unresolved
+from baton.terraform.loading import Directory, Files
+from baton.terraform.modules import Inputs, Module, ModuleScope
+from baton.terraform.values import Piece, Value, scalar
+
+TERRAGRUNT = "terragrunt.hcl"
+
+
+def root_module(
+    files: Files, var_files: Iterable[str], workspace: str, environ: Mapping[str, str]
+) -> tuple[Module, list[Unresolved]]:
+    """The module at the root with its inputs. Raises ReadError when there is none, or a file is unreadable."""
+    directory = files.directory(".")
+    if directory is None and files.exists(TERRAGRUNT):
+        return _terragrunt(files, workspace)
+    if directory is None:
+        raise ReadError(
+            "there is no Terraform here",
+            where=str(files.root),
+            hint="name the directory that holds the root module (its .tf files)",
+        )
+    values, notes = _variable_values(files, directory, var_files, environ)
+    return Module(files, directory, Inputs(values=values), workspace=workspace), notes
+
+
+def _variable_values(
+    files: Files, directory: Directory, var_files: Iterable[str], environ: Mapping[str, str]
+) -> tuple[dict[str, Value], list[Unresolved]]:
+    """In Terraform's order, later wins: TF_VAR_, terraform.tfvars(.json), *.auto.tfvars(.json), -var-file."""
+    values: dict[str, Value] = {}
+    notes: list[Unresolved] = []
+    for name in directory.variables:
+        given = environ.get(f"TF_VAR_{name}")
+        if given is not None:
+            outside = f"it is set in the environment: TF_VAR_{name}"
+            piece = Piece(given, None, outside)
+            values[name] = scalar(given, pieces=(piece,), via=(f"TF_VAR_{name}",))
+    for name in _automatic(files):
+        values.update(_from_file(files.file(name), name))
+    for given_name in var_files:
+        name = _relative(files.root, given_name)
+        if not files.exists(name):
+            raise ReadError("there is no such variables file", where=given_name, hint="give the path as for Terraform")
+        values.update(_from_file(files.file(name), name))
+    empty = [n for n, b in directory.variables.items() if n not in values and b.attribute("default") is None]
+    if empty:
+        others = [n for n in _others(files) if n not in _automatic(files)]
+        hint = f"; pass one of them with --var-file: {', '.join(others)}" if others and not list(var_files) else ""
+        for name in empty:
+            where = str(directory.variables[name].span)
+            notes.append(Unresolved(f"var.{name}", where, f"no default, and no file here gives it a value{hint}"))
+    return values, notes
+
+
+def _automatic(files: Files) -> list[str]:
+    names = [n for n in ("terraform.tfvars", "terraform.tfvars.json") if files.exists(n)]
+    return names + files.names(".", ".auto.tfvars", ".auto.tfvars.json")
+
+
+def _others(files: Files) -> list[str]:
+    found = []
+    for folder in (".", "env", "envs", "environments", "vars", "tfvars", "config"):
+        found += files.names(folder, ".tfvars")
+        if folder != "." and (files.root / folder).is_dir():
+            for sub in sorted(p.name for p in (files.root / folder).iterdir() if p.is_dir()):
+                found += files.names(posixpath.join(folder, sub), ".tfvars")
+    return found
+
+
+def _relative(root: Path, name: str) -> str:
+    """A -var-file is relative to the root when it is there, else to the working directory."""
+    path = Path(name)
+    if not path.is_absolute() and (root / path).is_file():
+        return posixpath.normpath(path.as_posix())
+    return Path(os.path.relpath(path.absolute(), root.absolute())).as_posix()
+
+
+def _from_file(file: HclFile, name: str) -> dict[str, Value]:
+    scope = ModuleScope(Module(_NO_FILES, Directory("."), Inputs()))
+    if name.endswith(".json"):
+        whole = evaluate(file.body().attributes()["values"].expression, file, scope)
+        return {k: v.through(name) for k, v in whole.items.items()}
+    found = file.body().attributes()
+    return {n: evaluate(a.expression, file, scope).at(a.span).through(name) for n, a in found.items()}
+
+
+_NO_FILES = Files(Path("."))
+
+
+# --- Terragrunt -----------------------------------------------------------------------------------
+
+
+def _terragrunt(files: Files, workspace: str) -> tuple[Module, list[Unresolved]]:
+    """terragrunt.hcl over a local module, or over a registry module taken as a module call of its own."""
+    file = files.file(TERRAGRUNT)
+    own = Directory(".", (file,))
+    own.add(file)
+    scope = Module(files, own, Inputs(), workspace=workspace).scope()
+    inputs = file.body().attributes().get("inputs")
+    given = evaluate(inputs.expression, file, scope) if inputs is not None else None
+    notes = [
+        Unresolved(f"{b.type} {' '.join(b.labels)}".strip(), str(b.span), "Terragrunt includes are not followed")
+        for b in file.body().blocks("include", "dependency")
+    ]
+    block = next(iter(file.body().blocks("terraform")), None)
+    attribute = block.attribute("source") if block is not None else None
+    source = _source(evaluate(attribute.expression, file, scope)) if attribute is not None else ""
+    values = {k: v.through(f"{TERRAGRUNT} inputs") for k, v in given.items.items()} if given is not None else {}
+    local = source if source.startswith((".", "/")) else ""
+    directory = files.directory(_single(os.path.relpath(files.root / local, files.root))) if local else None
+    if directory is not None:
+        return Module(files, directory, Inputs(values=values), workspace=workspace), notes
+    if not source:
+        raise ReadError("terragrunt.hcl names no source", where=TERRAGRUNT, hint="run Baton where `source` is written")
+    # A module of a registry or repository: its inputs are what can be read and changed here.
+    shell = Directory(".", (file,))
+    module = Module(files, shell, Inputs(values=values), workspace=workspace)
+    module.remote_source = source
+    return module, notes
+
+
+def _source(value: Value) -> str:
+    """`tfr:///terraform-aws-modules/eks/aws?version=20.8.4` and plain sources."""
+    return value.text() if value.kind == "scalar" else ""
+
+
+def _single(path: str) -> str:
+    """Terragrunt's `dir//sub` is the module at dir/sub."""
+    return re.sub(r"(?<!:)//", "/", Path(path).as_posix())
