@@ -1,6 +1,6 @@
-"""The emulator's AWS endpoint: EKS from the twin, node groups mirrored, everything else from moto, and /_baton/.
+"""The emulator's AWS endpoint: EKS from the twin, everything else from moto with the twin in it, and /_baton/.
 
-Everything runs in the event loop's thread, so neither twin nor moto needs a lock.
+Everything runs in the event loop's thread, so the twin needs no lock.
 """
 
 from __future__ import annotations
@@ -9,23 +9,27 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import unquote
 
+from baton.emulator.answers import Answer, json_answer, json_error, query_error, request_id_of, rest_error
 from baton.emulator.contract import ContractError, EksContract
-from baton.emulator.faults import WireFaults
-from baton.emulator.mirror import Mirror
-from baton.emulator.moto_side import SERVICES, Answer, Ask, MotoSide
+from baton.emulator.faults import FaultPlan, Refusal, family
+from baton.emulator.moto_side import Ask, MotoSide
 from baton.errors import BatonError
 from baton.twin.clock import PacedClock
+from baton.twin.cloud.cloud import CloudTwin
 from baton.twin.cloud.errors import AwsError
-from baton.twin.twin import Twin
 
 Scope = Mapping[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+Record = Callable[[Ask], None]
 
-LIMIT = 4 * 1024 * 1024
-_CREDENTIAL = re.compile(r"Credential=([^/]+)/\d{8}/([^/]+)/([^/]+)/aws4_request")
+LIMIT = 8 * 1024 * 1024  # bytes of a request body; API Gateway, which fronts EKS, takes 10 MB
+_SIGNED = re.compile(r"Credential=([^/]+)/\d{8}/([^/]+)/([^/]+)/aws4_request")
+_PRESIGNED = re.compile(r"X-Amz-Credential=([^/&]+)/\d{8}/([^/]+)/([^/]+)/aws4_request")
+_UNSIGNED = {"AssumeRoleWithWebIdentity": "sts", "AssumeRoleWithSAML": "sts"}
+_READS = ("Describe", "List", "Get", "BatchGet", "Head", "Simulate")
 
 
 class TooLarge(Exception):
@@ -50,140 +54,135 @@ async def read_body(receive: Receive, limit: int = LIMIT) -> bytes:
 
 
 async def respond(send: Send, answer: Answer) -> None:
-    headers = [(k.lower().encode(), v.encode()) for k, v in answer.headers.items()]
+    headers = [(k.lower().encode("latin-1"), v.encode("latin-1", "replace")) for k, v in answer.headers.items()]
     headers.append((b"content-length", str(len(answer.body)).encode()))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})
 
 
-def json_answer(status: int, body: Any, **headers: str) -> Answer:
-    return Answer(status, {"Content-Type": "application/json", **headers}, json.dumps(body).encode())
-
-
 class AwsApp:
-    """The ASGI application behind AWS_ENDPOINT_URL."""
+    """The ASGI application behind AWS_ENDPOINT_URL.
 
-    def __init__(self, twin: Twin, moto: MotoSide, contract: EksContract, faults: WireFaults) -> None:
-        self.twin = twin
-        self.contract = contract
-        self.faults = faults
+    `record` is told of every request that may have changed something; `own` serves what the emulator knows of itself
+    below /_baton/.
+    """
+
+    def __init__(
+        self, cloud: CloudTwin, clock: PacedClock, moto: MotoSide, contract: EksContract, faults: FaultPlan
+    ) -> None:
+        self._cloud = cloud
+        self._clock = clock
         self._moto = moto
-        self._mirror = Mirror(twin.cloud)
+        self._contract = contract
+        self._faults = faults
         self._count = 0
+        self.recorded = 0  # requests that changed something
+        self.record: Record = lambda ask: None
+        self.environment: Callable[[], Mapping[str, str]] = dict
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await _lifespan(receive, send)
-            return
         if scope["type"] != "http":
             return
-        if isinstance(self.twin.clock, PacedClock):
-            self.twin.clock.catch_up()
         try:
             body = await read_body(receive)
         except TooLarge:
-            await respond(send, json_answer(413, {"message": "the request body is too large"}))
+            await respond(send, json_answer(413, {"message": "Request Too Long"}, connection="close"))
             return
-        await respond(send, self.answer(scope, body))
+        self._clock.catch_up()
+        await respond(send, self.answer(ask_of(scope, body)))
 
-    def answer(self, scope: Scope, body: bytes) -> Answer:
+    def answer(self, ask: Ask) -> Answer:
         """The answer to one request; never raises for what a client sent."""
-        headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
-        raw_path = (scope.get("raw_path") or quote(scope["path"]).encode()).decode("latin-1").split("?")[0]
-        query = scope.get("query_string", b"").decode("latin-1")
-        if scope["path"].startswith("/_baton/"):
-            return self._own(scope["method"], scope["path"], body)
-        signed = _CREDENTIAL.search(headers.get("authorization", "")) or _presigned(query)
-        if signed is None:
-            return json_answer(
-                403,
-                {"message": "Missing Authentication Token"},
-                **{"x-amzn-errortype": "MissingAuthenticationTokenException"},
-            )
-        service = signed[3]
-        refusal = self.faults.strike(service, raw_path)
+        if ask.path.startswith("/_baton/"):
+            return self._own(ask)
+        if not ask.service:
+            message = {"message": "Missing Authentication Token"}
+            return json_answer(403, message, **{"x-amzn-errortype": "MissingAuthenticationTokenException"})
+        found = self._contract.match(ask.method, ask.path) if ask.service == "eks" else None
+        operation = found[0] if found else ask.operation
+        refusal = self._faults.refusal(ask.service, operation)
         if refusal is not None:
-            return refusal
-        if service == "eks":
-            return self._eks(scope["method"], raw_path, query, body)
-        if service not in SERVICES:
-            return json_answer(
-                404,
-                {"message": f"the emulator does not serve {service}"},
-                **{"x-amzn-errortype": "UnknownOperationException"},
-            )
-        ask = Ask(service, signed[2], scope["method"], scope["path"], query, headers, body)
-        return self._mirror.answer(ask) or self._moto.answer(ask)
+            return _refused(ask, refusal)
+        changes = not operation.startswith(_READS)
+        if changes:
+            self._moto.salt(f"{self.recorded}")
+        if ask.service != "eks":
+            answer = self._moto.answer(ask)
+        elif found is None:
+            return rest_error("UnknownOperationException", "Unknown operation", 404)
+        else:
+            answer = self._eks(ask, *found)
+        if changes and answer.status < 400:
+            self.recorded += 1
+            self.record(ask)
+        return answer
 
-    # EKS
+    # --- EKS --------------------------------------------------------------------------------------------------
 
-    def _eks(self, method: str, raw_path: str, query: str, body: bytes) -> Answer:
-        found = self.contract.match(method, raw_path)
-        if found is None:
-            return self._error("UnknownOperationException", "Unknown operation", 404)
-        operation, path = found
-        try:
-            params = self.contract.parse(operation, path, query, body)
-            return self._done(self.contract.serialise(operation, self.twin.cloud.eks(operation, params)))
-        except AwsError as error:
-            return self._error(error.code, error.message, error.status, error.fields)
-        except ContractError as error:
-            return self._error(error.code, error.message, error.status)
-
-    def _done(self, body: bytes) -> Answer:
-        return Answer(200, {"Content-Type": "application/json", "x-amzn-RequestId": self._request_id()}, body)
-
-    def _error(self, code: str, message: str, status: int, fields: Mapping[str, str | None] | None = None) -> Answer:
-        return json_answer(
-            status,
-            {**(fields or {}), "message": message},
-            **{"x-amzn-errortype": code, "x-amzn-RequestId": self._request_id()},
-        )
-
-    def _request_id(self) -> str:
+    def _eks(self, ask: Ask, operation: str, path: Mapping[str, str]) -> Answer:
+        home = self._cloud.settings.region
+        if ask.region != home:
+            text = f"This emulator has EKS in {home} only; start one for {ask.region} with --region"
+            return rest_error("InvalidRequestException", text, 400)
         self._count += 1
-        return f"00000000-0000-4000-8000-{self._count:012x}"
+        ids = {"x-amzn-RequestId": request_id_of(f"{operation} {self._count}")}
+        try:
+            params = self._contract.parse(operation, path, ask.query, ask.body)
+            body = self._contract.serialise(operation, self._cloud.eks(operation, params))
+        except AwsError as error:
+            answer = rest_error(error.code, error.message, error.status, error.fields)
+        except ContractError as error:
+            answer = rest_error(error.code, error.message, error.status)
+        else:
+            answer = Answer(200, {"Content-Type": "application/json"}, body)
+        return Answer(answer.status, {**answer.headers, **ids}, answer.body)
 
-    # the emulator's own
+    # --- the emulator's own -----------------------------------------------------------------------------------
 
-    def _own(self, method: str, path: str, body: bytes) -> Answer:
-        clock = self.twin.clock
-        if path == "/_baton/health" and method == "GET":
+    def _own(self, ask: Ask) -> Answer:
+        what = (ask.method, ask.path)
+        if what == ("GET", "/_baton/health"):
             return json_answer(200, {"status": "ok"})
-        if path == "/_baton/clock" and method == "GET":
-            speed = clock.speed if isinstance(clock, PacedClock) else 1.0
-            return json_answer(200, {"now": clock.now(), "speed": speed})
-        if path == "/_baton/faults" and method == "GET":
-            return json_answer(200, {**self.twin.settings.as_json(), "wire": self.faults.as_json()})
-        if path == "/_baton/faults" and method == "POST":
-            try:
-                self.apply_faults(json.loads(body or b"{}"))
-            except BatonError as error:
-                return json_answer(400, {"message": error.message, "hint": error.hint})
-            except (ValueError, AttributeError, RecursionError):
-                return json_answer(400, {"message": "expected a JSON object of {group: {name: value}}"})
-            return json_answer(200, {**self.twin.settings.as_json(), "wire": self.faults.as_json()})
-        return json_answer(404, {"message": f"there is no {method} {path} here"})
+        if what == ("GET", "/_baton/clock"):
+            return json_answer(200, {"now": self._clock.now(), "speed": self._clock.speed})
+        if what == ("GET", "/_baton/environment"):
+            return json_answer(200, dict(self.environment()))
+        if what == ("GET", "/_baton/faults"):
+            return json_answer(200, self._faults.as_json())
+        if what == ("POST", "/_baton/faults"):
+            return self._change_faults(ask)
+        return json_answer(404, {"message": f"there is no {ask.method} {ask.path} here"})
 
-    def apply_faults(self, scenario: Mapping[str, Mapping[str, Any]]) -> None:
-        """Settings of the cloud by group, and `wire` for faults of the connection. Raises UsageError."""
-        for group, values in scenario.items():
-            for name, value in values.items():
-                if group == "wire":
-                    self.faults.change(name, value)
-                else:
-                    self.twin.settings.change(group, name, value)
+    def _change_faults(self, ask: Ask) -> Answer:
+        try:
+            change = json.loads(ask.body or b"{}")
+        except (ValueError, RecursionError):
+            return json_answer(400, {"message": "the body is not JSON", "hint": '{"faults": {"never_join": ["main"]}}'})
+        try:
+            self._faults.apply(change)
+        except BatonError as error:
+            return json_answer(400, {"message": error.message, "hint": error.hint})
+        self.record(ask)
+        return json_answer(200, self._faults.as_json())
 
 
-def _presigned(query: str) -> re.Match[str] | None:
-    from urllib.parse import unquote
+def ask_of(scope: Scope, body: bytes) -> Ask:
+    """The request of an ASGI scope, with the service and region it was signed for ("" when unsigned)."""
+    headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
+    path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1").split("?")[0]
+    query = scope.get("query_string", b"").decode("latin-1")
+    signed = _SIGNED.search(headers.get("authorization", "")) or _PRESIGNED.search(unquote(query))
+    service, region = (signed[3], signed[2]) if signed else ("", "us-east-1")
+    ask = Ask(service, region, scope["method"], path, query, headers, body)
+    if not service and ask.operation in _UNSIGNED:
+        return Ask(_UNSIGNED[ask.operation], region, ask.method, path, query, headers, body)
+    return ask
 
-    return re.search(r"X-Amz-Credential=([^/&]+)/\d{8}/([^/]+)/([^/]+)/aws4_request", unquote(query))
 
-
-async def _lifespan(receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
-        await send({"type": message["type"] + ".complete"})
-        if message["type"] == "lifespan.shutdown":
-            return
+def _refused(ask: Ask, refusal: Refusal) -> Answer:
+    kind = family(ask.service)
+    if kind == "eks":
+        return rest_error(refusal.code, refusal.message, refusal.status)
+    if kind == "json":
+        return json_error(refusal.code, refusal.message, refusal.status)
+    return query_error(refusal.code, refusal.message, refusal.status, ec2=kind == "ec2")

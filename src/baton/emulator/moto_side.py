@@ -1,38 +1,34 @@
-"""The AWS services around EKS, from moto in this process; what moto lacks is added beside it, never patched into it.
+"""The AWS services around EKS, from moto in this process. What moto lacks is added by subclass (aws_*.py).
 
-Every request comes as (headers, body) from the HTTP layer and is answered synchronously: moto keeps its state in
-plain objects, and the twin reads them in the same thread.
+moto keeps its state in module globals. Each MotoSide keeps its own and puts it there while it answers, so that several
+emulators may live in one process, one after another or in threads.
 """
 
 from __future__ import annotations
 
-import io
+import json
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
-from urllib.parse import parse_qs
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+from urllib.parse import parse_qs, parse_qsl
+
+from baton.emulator.answers import Answer, json_error, query_error
 
 ACCOUNT = "123456789012"
 AMAZON = "602401143452"  # owns the EKS-optimised AMIs in the standard regions
-SERVICES = ("autoscaling", "ec2", "iam", "kms", "logs", "ssm", "sts")
 
-# Before moto is imported: no catalogue of foreign AMIs, and the AWS managed policies that real modules attach.
+# Read by moto when it is imported: no catalogue of foreign AMIs, and the AWS managed policies that modules attach.
 os.environ.setdefault("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
 os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Ask:
-    """One AWS request. `form` holds the parameters of the query protocol, empty for the others."""
+    """One AWS request. `path` is as it came on the wire, percent-encoded."""
 
     service: str
     region: str
@@ -44,179 +40,198 @@ class Ask:
 
     @property
     def form(self) -> dict[str, str]:
-        if "x-www-form-urlencoded" not in self.headers.get("content-type", ""):
-            return {}
-        return {k: v[0] for k, v in parse_qs(self.body.decode(errors="replace"), keep_blank_values=True).items()}
+        """The parameters of the query protocol, from body and URL; empty for the others."""
+        if "x-www-form-urlencoded" in self.headers.get("content-type", ""):
+            text = self.body.decode(errors="replace")
+        else:
+            text = self.query
+        return {k: v[0] for k, v in parse_qs(text, keep_blank_values=True).items()}
+
+    @property
+    def operation(self) -> str:
+        """Its name where the request tells it (query and JSON protocols), else ""."""
+        target = self.headers.get("x-amz-target", "")
+        return target.rpartition(".")[2] if target else self.form.get("Action", "")
+
+
+@dataclass
+class _State:
+    """The content of moto's globals that belongs to one MotoSide."""
+
+    backends: list[tuple[Any, dict[str, Any]]] = field(default_factory=list)
+    random: Any = None
 
 
 class MotoSide:
-    """moto's services behind one call. `answer` serves a request; the rest reads and seeds moto's state."""
+    """`answer` serves a request; `entered()` is needed around anything else that reads or changes moto's state.
 
-    def __init__(self, region: str = "us-east-1") -> None:
+    `responders` are the services answered by a subclass of moto's own: service -> factory of a response object.
+    `seed` is called once, inside, before anything is answered.
+    """
+
+    _lock: ClassVar[threading.RLock] = threading.RLock()
+    _inside: ClassVar[MotoSide | None] = None
+
+    def __init__(self, region: str, seed: int) -> None:
         self.region = region
-        self._apps: dict[str, Any] = {}
-        self._tokens: dict[str, int] = {}  # ClientToken of CreateLaunchTemplateVersion -> version number
-        self._after: dict[tuple[str, str], Callable[[Ask], None]] = {
-            ("ec2", "CreateLaunchTemplate"): self._own_tags_out,
-            ("ec2", "CreateLaunchTemplateVersion"): self._from_source,
-        }
+        self.responders: dict[str, Callable[[], Any]] = {}
+        self.seed: Callable[[], None] | None = None
+        self._state = _State()
+        self._seed_number = seed
+        self._seeded = False
+        self._salt = ""
 
-    def ec2(self, region: str | None = None) -> Any:
-        """moto's EC2 backend of a region."""
+    # --- moto's globals ---------------------------------------------------------------------------------------
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """moto's globals are this side's inside the block, and no other thread's."""
+        with MotoSide._lock:
+            if MotoSide._inside is not self:
+                if MotoSide._inside is not None:
+                    MotoSide._inside._take_out()
+                self._put_in()
+                MotoSide._inside = self
+            if not self._seeded:
+                self._seeded = True
+                salt, self._salt = self._salt, ""
+                self.salt("")
+                if self.seed is not None:
+                    self.seed()
+                self.salt(salt)
+            yield
+
+    def _take_out(self) -> None:
+        from moto.core.base_backend import BackendDict
+        from moto.moto_api._internal import mock_random
+
+        self._state = _State([(b, dict(b)) for b in BackendDict._instances], mock_random.getstate())
+        for backend, _ in self._state.backends:
+            backend.clear()
+        BackendDict._instances.clear()
+
+    def _put_in(self) -> None:
+        from moto.core.base_backend import BackendDict
+        from moto.moto_api._internal import mock_random
+
+        if self._state.random is None:
+            mock_random.seed(f"{self._seed_number}/{self._salt}")
+        else:
+            mock_random.setstate(self._state.random)
+        for backend, content in self._state.backends:
+            backend.update(content)
+            BackendDict._instances.append(backend)
+        self._state = _State()
+
+    def salt(self, text: str) -> None:
+        """Make the identifiers that moto draws from here on depend on the seed and `text` only: a replayed request
+        gets the identifiers it got the first time."""
+        self._salt = text
+        if MotoSide._inside is self:
+            from moto.moto_api._internal import mock_random
+
+            mock_random.seed(f"{self._seed_number}/{text}")
+        else:
+            self._state.random = None
+
+    def close(self) -> None:
+        """Give the state up."""
+        with MotoSide._lock:
+            if MotoSide._inside is self:
+                self._take_out()
+                MotoSide._inside = None
+            self._state = _State()
+
+    # --- backends ---------------------------------------------------------------------------------------------
+
+    def ec2(self) -> Any:
+        """moto's EC2 backend; use it inside `entered()`."""
         from moto.ec2.models import ec2_backends
 
-        return ec2_backends[ACCOUNT][region or self.region]
+        return ec2_backends[ACCOUNT][self.region]
+
+    def iam(self) -> Any:
+        from moto.iam.models import iam_backends
+
+        return iam_backends[ACCOUNT]["aws"]
+
+    def sts(self) -> Any:
+        from moto.sts.models import sts_backends
+
+        return sts_backends[ACCOUNT]["aws"]
+
+    # --- requests ---------------------------------------------------------------------------------------------
 
     def answer(self, ask: Ask) -> Answer:
-        form = ask.form
-        action = form.get("Action", "")
-        if (ask.service, action) == ("ec2", "CreateLaunchTemplateVersion"):
-            known = self._tokens.get(form.get("ClientToken", ""))
-            if known is not None:
-                return self._describe_version(ask, form, known)
-        answer = self._call(ask)
-        after = self._after.get((ask.service, action))
-        if after is not None and answer.status == 200:
-            after(ask)
-        return answer
+        """Never raises for what a client sent."""
+        try:
+            with self.entered():
+                return self._dispatch(ask)
+        except NotImplementedError as error:
+            return _error(ask, "InvalidAction", f"not served by the emulator: {error}", 400)
+        except ImportError as error:
+            return _error(ask, "InvalidAction", f"the emulator cannot serve {ask.service}: {error}", 400)
+        except Exception as error:  # moto raises anything for input it does not expect
+            return _error(
+                ask, "InternalFailure", f"{ask.service} {ask.operation}: {type(error).__name__}: {error}", 500
+            )
 
-    def _call(self, ask: Ask) -> Answer:
-        app = self._apps.get(ask.service)
-        if app is None:
-            from moto.moto_server.werkzeug_app import create_backend_app
+    def _dispatch(self, ask: Ask) -> Answer:
+        from moto.core.exceptions import HTTPException
+        from moto.core.request import Request
 
-            app = self._apps[ask.service] = create_backend_app(ask.service)
-        environ: dict[str, Any] = {
-            "REQUEST_METHOD": ask.method,
-            "SCRIPT_NAME": "",
-            "PATH_INFO": ask.path,
-            "QUERY_STRING": ask.query,
-            "SERVER_NAME": "127.0.0.1",
-            "SERVER_PORT": "80",
-            "SERVER_PROTOCOL": "HTTP/1.1",
-            "wsgi.version": (1, 0),
-            "wsgi.url_scheme": "http",
-            "wsgi.input": io.BytesIO(ask.body),
-            "wsgi.errors": io.StringIO(),
-            "wsgi.multithread": False,
-            "wsgi.multiprocess": False,
-            "wsgi.run_once": False,
-            "CONTENT_LENGTH": str(len(ask.body)),
-            "CONTENT_TYPE": ask.headers.get("content-type", ""),
-        }
-        for name, value in ask.headers.items():
-            if name not in ("content-length", "content-type"):
-                environ["HTTP_" + name.upper().replace("-", "_")] = value
-        environ["HTTP_HOST"] = f"{ask.service}.{ask.region}.amazonaws.com"
-        started: dict[str, Any] = {}
+        base = f"https://{ask.service}.{ask.region}.amazonaws.com{ask.path}"
+        url = f"{base}?{ask.query}" if ask.query else base
+        headers = {k: v for k, v in ask.headers.items() if k not in ("host", "content-length")}
+        serve = self._server(ask.service, base)
+        if serve is None:
+            return _error(ask, "InvalidAction", f"the emulator does not serve {ask.service} at {ask.path}", 404)
+        request = Request.from_primitives(ask.method, url, headers, ask.body)
+        try:
+            status, out, body = serve(request, url, request.headers)
+        except HTTPException as error:
+            status, out, body = error.code, dict(error.get_headers()), error.get_body()
+        raw = body.encode() if isinstance(body, str) else bytes(body or b"")
+        kept = {str(k): str(v) for k, v in dict(out).items() if str(k).lower() not in _HOP}
+        kept.setdefault("Content-Type", "application/x-amz-json-1.1" if raw[:1] == b"{" else "text/xml")
+        return Answer(int(kept.pop("status", status)), kept, raw)
 
-        def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
-            started["status"], started["headers"] = int(status.split()[0]), dict(headers)
+    def _server(self, service: str, url: str) -> Callable[..., Any] | None:
+        factory = self.responders.get(service)
+        if factory is not None:
+            found: Callable[..., Any] = factory()._dispatch
+            return found
+        from moto import backend_index, backends
 
-        body = b"".join(app(environ, start_response))
-        headers = {k: v for k, v in started["headers"].items() if k.lower() not in ("content-length", "connection")}
-        return Answer(started["status"], headers, body)
+        for name, pattern in backend_index.backend_url_patterns:
+            if not pattern.match(url):
+                continue
+            every: Any = backends.get_backend(name)
+            regions = every[ACCOUNT]
+            backend = regions[self.region] if self.region in regions else regions["aws"]
+            for path, method in backend.urls.items():
+                if re.compile(path).match(url):
+                    return method  # type: ignore[no-any-return]
+        return None
 
-    # launch templates
 
-    def _template(self, form: Mapping[str, str]) -> Any:
-        backend = self.ec2()
-        if form.get("LaunchTemplateId"):
-            return backend.get_launch_template(form["LaunchTemplateId"])
-        return backend.get_launch_template_by_name(form["LaunchTemplateName"])
+_HOP = frozenset(("content-length", "connection", "date", "transfer-encoding"))
 
-    def _own_tags_out(self, ask: Ask) -> None:
-        """moto keeps the template's own tags inside the template data, which reads back as a diff on every plan."""
-        data = self._template(ask.form).versions[0].data
-        kept = [s for s in data.get("TagSpecifications", ()) if s.get("ResourceType") != "launch-template"]
-        if kept:
-            data["TagSpecifications"] = kept
-        else:
-            data.pop("TagSpecifications", None)
-        if data.get("UserData") is None:
-            data.pop("UserData", None)
 
-    def _from_source(self, ask: Ask) -> None:
-        """moto forgets SourceVersion: what the new version does not set, it has from its source. And ClientToken."""
-        form = ask.form
-        template = self._template(form)
-        newest = template.versions[-1]
-        if form.get("SourceVersion"):
-            source = template.get_version(form["SourceVersion"])
-            newest.data = {**source.data, **{k: v for k, v in newest.data.items() if v is not None}}
-        if form.get("ClientToken"):
-            self._tokens[form["ClientToken"]] = newest.number
+def _error(ask: Ask, code: str, message: str, status: int) -> Answer:
+    """In the form that the request's protocol wants."""
+    if "x-amz-target" in ask.headers or ask.headers.get("content-type", "").startswith("application/json"):
+        return json_error("UnknownOperationException" if code == "InvalidAction" else code, message, status)
+    return query_error(code, message, status, ec2=ask.service == "ec2")
 
-    def _describe_version(self, ask: Ask, form: Mapping[str, str], number: int) -> Answer:
-        from baton.emulator.answers import ec2_answer
 
-        template = self._template(form)
-        version = template.versions[number - 1]
-        return ec2_answer(
-            "CreateLaunchTemplateVersion",
-            {
-                "LaunchTemplateVersion": {
-                    "CreateTime": version.create_time,
-                    "DefaultVersion": template.is_default(version),
-                    "LaunchTemplateData": version.data,
-                    "LaunchTemplateId": template.id,
-                    "LaunchTemplateName": template.name,
-                    "VersionNumber": version.number,
-                }
-            },
-        )
+def parsed_json(body: bytes) -> Any:
+    """The body as JSON, {} when it is none."""
+    try:
+        return json.loads(body or b"{}")
+    except (ValueError, RecursionError):
+        return {}
 
-    # images
 
-    def register_image(
-        self,
-        name: str,
-        *,
-        created: datetime,
-        owner: str = ACCOUNT,
-        tags: Mapping[str, str] | None = None,
-        text: str = "",
-    ) -> str:
-        """Put an image there as if it had been built at `created`; returns its id, which depends on the name alone."""
-        import hashlib
-
-        from moto.ec2.models.amis import Ami
-
-        backend = self.ec2()
-        image_id = "ami-0" + hashlib.sha256(f"{owner}/{name}".encode()).hexdigest()[:16]
-        backend.amis[image_id] = Ami(
-            backend,
-            image_id,
-            name=name,
-            description=text,
-            owner_id=owner,
-            owner_alias="amazon" if owner == AMAZON else None,
-            public=owner != ACCOUNT,
-            virtualization_type="hvm",
-            architecture="x86_64",
-            creation_date=created.astimezone(UTC),
-            image_location=f"{owner}/{name}",
-            hypervisor="xen",
-            root_device_type="ebs",
-            root_device_name="/dev/xvda",
-            region_name=f"{self.region}a",
-            tags=dict(tags or {}),
-        )
-        return image_id
-
-    def put_parameter(self, name: str, value: str) -> None:
-        """An SSM parameter as AWS publishes them (Type String)."""
-        from moto.ssm.models import ssm_backends
-
-        backend = ssm_backends[ACCOUNT][self.region]
-        backend.put_parameter(
-            name=name,
-            description="",
-            value=value,
-            parameter_type="String",
-            allowed_pattern="",
-            keyid="",
-            overwrite=True,
-            tags=[],
-            data_type="text",
-        )
+def query_pairs(query: str) -> dict[str, str]:
+    return dict(parse_qsl(query, keep_blank_values=True))

@@ -93,6 +93,11 @@ class PacedClock(VirtualClock):
         self._wall_start = wall()
         self._start = start
 
+    def rebase(self) -> None:
+        """Keep pace from where the clock stands now, whatever the wall clock did meanwhile."""
+        self._wall_start = self._wall()
+        self._start = self._now
+
     def target(self) -> float:
         """Where cluster time should stand by the wall clock."""
         return self._start + (self._wall() - self._wall_start) * self.speed
