@@ -134,21 +134,21 @@ class Rolling(RuleBasedStateMachine):
             self.pending -= 1
             self.feed(v.ScaledDown(""))
         elif self.state.new:
-            self.feed(v.ScaledDown(data.draw(st.sampled_from(sorted(n.name for n in self.state.new)))))
+            self.feed(v.ScaledDown(data.draw(st.sampled_from(sorted(self.state.new)))))
 
     @precondition(lambda self: self.surge_leaving and not self.state.done)
     @rule()
     def surge_gone(self) -> None:
         from_pending = min(self.pending, self.surge_leaving)
         self.pending -= from_pending
-        gone = tuple(n.name for n in self.state.new)[: self.surge_leaving - from_pending]
+        gone = tuple(self.state.new)[: self.surge_leaving - from_pending]
         self.surge_leaving = 0
         self.feed(v.SurgeRemoved(gone))
 
     @precondition(lambda self: not self.state.done and (self.state.old or self.state.new))
     @rule(data=st.data())
     def node_is_lost(self, data: st.DataObject) -> None:
-        names = [n.name for n in (*self.state.old, *self.state.new) if n.name not in self.terminating]
+        names = [n for n in (*(o.name for o in self.state.old), *self.state.new) if n not in self.terminating]
         if not names:
             return
         node = data.draw(st.sampled_from(sorted(names)))
@@ -171,7 +171,7 @@ class Rolling(RuleBasedStateMachine):
     @invariant()
     def never_more_in_flight_than_allowed(self) -> None:
         if hasattr(self, "state"):
-            assert len(self.state.in_flight) <= self.settings.parallelism
+            assert len(self.state.flight) <= self.settings.parallelism
 
     @invariant()
     def finishes_once_and_leaves_no_timer(self) -> None:
@@ -211,7 +211,7 @@ class Rolling(RuleBasedStateMachine):
         elif self.lowering:
             self.lowering = False
             self.pending -= 1 if self.pending else 0
-            self.feed(v.ScaledDown("" if not self.state.new else self.state.new[-1].name))
+            self.feed(v.ScaledDown("" if not self.state.new else next(reversed(self.state.new))))
         elif self.terminating:
             self.feed(v.Terminated(self.terminating.pop()))
         elif self.timers:
@@ -237,7 +237,7 @@ def _available_floor_case(parallelism: int, joined: int) -> int:
     state, _ = step(state, v.Cordoned(tuple(n.name for n in state.old)))
     lowest = state.available
     for i in range(joined):
-        for node in list(state.in_flight):
+        for node in list(state.flight):
             state, _ = step(state, v.Drained(node.name))
             state, _ = step(state, v.Timeout(v.Timer("settle", node.name)))
             state, _ = step(state, v.Terminated(node.name))

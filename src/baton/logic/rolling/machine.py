@@ -28,7 +28,6 @@ from baton.logic.rolling.values import (
     Finish,
     ForceDrain,
     LowerSizes,
-    NewNode,
     NodeLost,
     NodeReady,
     OldNode,
@@ -68,8 +67,8 @@ STEPS: Mapping[Step, Mapping[str, tuple[Step, ...]]] = {
 
 def begin(settings: Settings, desired: int, old: Iterable[tuple[str, str]]) -> State:
     """The state before anything was done. `old` are (name, zone) of the nodes on the old template."""
-    nodes = tuple(OldNode(name, zone) for name, zone in old)
-    return State(settings, target=desired, base=min(desired, len(nodes)), old=nodes)
+    nodes = dict(old)
+    return State(settings, target=desired, base=min(desired, len(nodes)), waiting=nodes)
 
 
 def step(state: State, event: Event) -> Result:
@@ -96,18 +95,30 @@ def _unlisted(state: State, event: Event) -> UnlistedEventError:
 
 
 def _find(state: State, name: str) -> OldNode | None:
-    return next((n for n in state.old if n.name == name), None)
+    zone = state.waiting.get(name)
+    return OldNode(name, zone) if zone is not None else next((n for n in state.flight if n.name == name), None)
 
 
 def _with(state: State, node: OldNode) -> State:
-    return replace(state, old=tuple(node if n.name == node.name else n for n in state.old))
+    """Put a node in flight, or replace what is known of it there."""
+    rest = tuple(n for n in state.flight if n.name != node.name)
+    return replace(state, waiting=_drop(state.waiting, node.name), flight=(*rest, node))
+
+
+def _drop(nodes: Mapping[str, str], name: str) -> Mapping[str, str]:
+    if name not in nodes:
+        return nodes
+    rest = dict(nodes)
+    del rest[name]
+    return rest
 
 
 def _without(state: State, name: str) -> State:
     return replace(
         state,
-        old=tuple(n for n in state.old if n.name != name),
-        new=tuple(n for n in state.new if n.name != name),
+        waiting=_drop(state.waiting, name),
+        flight=tuple(n for n in state.flight if n.name != name),
+        new=_drop(state.new, name),
     )
 
 
@@ -128,7 +139,7 @@ def _chain(result: Result, then: Callable[[State], Result]) -> Result:
 
 
 def _known(state: State, event: Event, name: str) -> None:
-    if _find(state, name) is None and all(n.name != name for n in state.new):
+    if _find(state, name) is None and name not in state.new:
         raise _unlisted(state, event)
 
 
@@ -136,7 +147,7 @@ def _known(state: State, event: Event, name: str) -> None:
 
 
 def _template_ready(state: State, event: Event) -> Result:
-    if not state.old:
+    if not state.waiting:
         return replace(state, phase=Phase.SUCCEEDED), (Finish(),)
     if state.settings.surge == 0:
         return _cordon(state)
@@ -152,20 +163,24 @@ def _setup_failed(state: State, event: Event) -> Result:
 
 
 def _cordon(state: State) -> Result:
-    nodes = tuple(n.name for n in state.old) if state.settings.surge else ()
+    nodes = tuple(state.waiting) if state.settings.surge else ()
     return replace(state, phase=Phase.CORDON), (Cordon(nodes),)
 
 
 def _zones_covered(state: State) -> bool:
-    return {n.zone for n in state.old} <= {n.zone for n in state.new}
+    return set(state.waiting.values()) <= set(state.new.values())
 
 
 def _ready(state: State, event: Event) -> Result:
     """A new node counts; what it makes possible depends on the phase."""
     assert isinstance(event, NodeReady)
-    if _find(state, event.node) or any(n.name == event.node for n in state.new):
+    if state.is_old(event.node) or event.node in state.new:
         raise _unlisted(state, event)
-    return _progress(replace(state, new=(*state.new, NewNode(event.node, event.zone))), restart=True)
+    return _progress(_joined(state, event), restart=True)
+
+
+def _joined(state: State, event: NodeReady) -> State:
+    return replace(state, new={**state.new, event.node: event.zone})
 
 
 def _lost(state: State, event: Event) -> Result:
@@ -196,7 +211,7 @@ def _join_timeout(state: State, event: Event) -> Result:
 
 def _cordoned(state: State, event: Event) -> Result:
     assert isinstance(event, Cordoned)
-    if not {n.name for n in state.old} <= set(event.order) or len(set(event.order)) != len(event.order):
+    if not set(state.waiting) <= set(event.order) or len(set(event.order)) != len(event.order):
         raise _unlisted(state, event)
     return _take(replace(state, phase=Phase.UPGRADE, order=event.order))
 
@@ -218,31 +233,36 @@ def _take(state: State, restart: bool = False) -> Result:
     """Begin to drain as many further old nodes as may be away."""
     settings = state.settings
     result: Result = (state, ())
-    names = {n.name: n for n in state.old if n.step is Step.WAITING}
-    queue = iter([n for n in state.order if n in names])
     room = min(
-        settings.parallelism - len(state.in_flight),
+        settings.parallelism - len(state.flight),
         state.available - (state.base - settings.parallelism),
-        len(names),
+        len(state.waiting),
     )
     for _ in range(max(0, room)):
-        node = replace(names[next(queue)], step=Step.DRAINING)
-        timer = Timer("drain", node.name)
-        first: tuple[Command, ...] = () if settings.surge else (CordonOne(node.name),)
-        begun: tuple[Command, ...] = (*first, StartDrain(node.name))
-        result = _chain(result, lambda s, n=node, c=begun: (_with(s, n), c))  # type: ignore[misc]
-        result = _chain(result, lambda s, t=timer: _start(s, t, settings.drain_seconds))  # type: ignore[misc]
+        result = _chain(result, _take_next)
     return _chain(result, lambda s: _settle_wait(s, restart))
+
+
+def _take_next(state: State) -> Result:
+    cursor = state.cursor
+    while state.order[cursor] not in state.waiting:  # lost meanwhile
+        cursor += 1
+    name = state.order[cursor]
+    first: tuple[Command, ...] = () if state.settings.surge else (CordonOne(name),)
+    node = OldNode(name, state.waiting[name], Step.DRAINING)
+    taken = replace(_with(state, node), cursor=cursor + 1)
+    begun: Result = (taken, (*first, StartDrain(name)))
+    return _chain(begun, lambda s: _start(s, Timer("drain", name), s.settings.drain_seconds))
 
 
 def _settle_wait(state: State, restart: bool) -> Result:
     """After taking what could be taken: done, working, or waiting for nodes to join."""
-    if not state.old:
+    if not state.waiting and not state.flight:
         if state.raised:
             return _chain(_cancel(state, (JOIN,)), lambda s: _lower(replace(s, phase=Phase.SCALE_DOWN)))
         if len(state.new) >= state.base:
             return _succeed(state)
-    elif state.in_flight:
+    elif state.flight:
         return _cancel(state, (JOIN,))
     if restart or JOIN not in state.timers:
         return _start(state, JOIN, state.settings.join_seconds)
@@ -336,16 +356,18 @@ def _fail(state: State, code: str, resource_ids: tuple[str, ...]) -> Result:
         NODE_CREATION_FAILURE: "Couldn't proceed with upgrade process as new nodes are not joining node group ",
     }
     failure = Failure(code, texts[code] + state.settings.name, resource_ids)
-    busy = [n for n in state.old if n.step in (Step.DRAINING, Step.FORCING)]
-    cordoned = [n for n in state.old if state.settings.surge or n.step is not Step.WAITING]
-    kept = tuple(n.name for n in cordoned if n.step is not Step.TERMINATING)
+    busy = [n for n in state.flight if n.step in (Step.DRAINING, Step.FORCING)]
+    back = [n for n in state.flight if n.step is not Step.TERMINATING]
+    kept = tuple((*(state.waiting if state.settings.surge else ()), *(n.name for n in back)))
     commands: list[Command] = [StopDrain(n.name) for n in busy]
     if state.order and kept:  # the cordon has been done
         commands.append(Uncordon(kept))
     if _restores(state.settings, code):
         commands.append(RestoreTemplate())
-    back = tuple(n if n.step is Step.TERMINATING else replace(n, step=Step.WAITING) for n in state.old)
-    state, cancelled = _cancel(replace(state, phase=Phase.ROLLBACK, old=back, failure=failure), state.timers)
+    waiting = {**state.waiting, **{n.name: n.zone for n in back}}
+    flight = tuple(n for n in state.flight if n.step is Step.TERMINATING)
+    rolled = replace(state, phase=Phase.ROLLBACK, waiting=waiting, flight=flight, failure=failure)
+    state, cancelled = _cancel(rolled, state.timers)
     commands = [*cancelled, *commands]
     if state.raised:
         commands.append(RemoveSurge(state.raised))
@@ -363,9 +385,9 @@ def _withdraw(state: State) -> Result:
         return state, ()
     assert state.failure is not None
     if state.new and _restores(state.settings, state.failure.code):
-        node = state.new[0].name
+        node = next(iter(state.new))
         return replace(state, withdrawing=node), (Withdraw(node),)
-    if any(n.step is Step.TERMINATING for n in state.old):
+    if state.flight:  # still terminating
         return state, ()
     return replace(state, phase=Phase.FAILED), (Finish(state.failure),)
 
@@ -384,7 +406,7 @@ def _rollback_ready(state: State, event: Event) -> Result:
     assert isinstance(event, NodeReady)
     assert state.failure is not None
     if not _restores(state.settings, state.failure.code):
-        return replace(state, new=(*state.new, NewNode(event.node, event.zone))), ()
+        return _joined(state, event), ()
     if JOIN in state.timers:
         return _chain(_cancel(state, (JOIN,)), _withdraw)
     return replace(state, spare=state.spare + 1), ()

@@ -6,6 +6,7 @@ MINIMAL), and field reports for what the guide leaves out; the latter are settin
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -93,14 +94,6 @@ class OldNode:
     windows: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class NewNode:
-    """A Ready node on the new launch template version."""
-
-    name: str
-    zone: str
-
-
 @dataclass(frozen=True, slots=True, order=True)
 class Timer:
     """kind is `join`, `drain` or `settle`; `node` is empty for `join`."""
@@ -123,17 +116,22 @@ class Failure:
 class State:
     """`target` is the size the group shall have when all is over; `raised` what is still added to it for the surge;
     `base` the number of nodes it had at the start (less if somebody shrank it since), from which availability counts.
-    `order` is the random order in which old nodes are taken; `withdrawing` the node a rollback now waits for.
+
+    `waiting` are the old nodes (name -> zone) not yet taken, `flight` those being taken away, `new` the Ready nodes on
+    the new template (name -> zone); the mappings are never changed in place. `order` is the random order in which old
+    nodes are taken, `cursor` where it stands; `withdrawing` the node a rollback now waits for.
     """
 
     settings: Settings
     target: int
     base: int
-    old: tuple[OldNode, ...] = ()
-    new: tuple[NewNode, ...] = ()
+    waiting: Mapping[str, str] = field(default_factory=dict)
+    flight: tuple[OldNode, ...] = ()
+    new: Mapping[str, str] = field(default_factory=dict)
     phase: Phase = Phase.SETUP
     raised: int = 0
     order: tuple[str, ...] = ()
+    cursor: int = 0
     timers: frozenset[Timer] = field(default_factory=frozenset)
     failure: Failure | None = None
     withdrawing: str = ""
@@ -146,14 +144,17 @@ class State:
         return self.phase in (Phase.SUCCEEDED, Phase.FAILED)
 
     @property
-    def in_flight(self) -> tuple[OldNode, ...]:
-        """Old nodes that are being taken away now."""
-        return tuple(n for n in self.old if n.step is not Step.WAITING)
+    def old(self) -> tuple[OldNode, ...]:
+        """Every node that is still on the old template."""
+        return (*(OldNode(name, zone) for name, zone in self.waiting.items()), *self.flight)
+
+    def is_old(self, name: str) -> bool:
+        return name in self.waiting or any(n.name == name for n in self.flight)
 
     @property
     def available(self) -> int:
         """Nodes that carry load: old ones not being taken away, and new Ready ones."""
-        return sum(n.step is Step.WAITING for n in self.old) + len(self.new)
+        return len(self.waiting) + len(self.new)
 
 
 # --- events: what happened -------------------------------------------------------------------------------------

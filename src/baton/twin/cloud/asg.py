@@ -37,6 +37,8 @@ class AutoScaling:
         self._core = core
         self._drains: dict[str, Drains] = {}
         self.watchers: dict[str, list[Watcher]] = {}
+        self.by_node: dict[tuple[str, str], InstanceRecord] = {}  # (cluster, node name)
+        self._zones: dict[str, Counter[str]] = {}  # group -> zone -> instances that are not leaving
         self._reconciling: set[str] = set()
         self._offsets: dict[str, int] = {}
         self._used: set[str] = set()  # private addresses
@@ -57,12 +59,15 @@ class AutoScaling:
     def add(self, group: AsgRecord) -> None:
         self._core.asgs[group.name] = group
         self._core.members[group.name] = {}
+        self._zones[group.name] = Counter({zone: 0 for zone in group.subnets})
         self._core.changed("asg", group)
 
     def adopt(self, instance: InstanceRecord) -> None:
         """An instance that is there already."""
         self._core.instances[instance.id] = instance
         self._core.members[instance.asg][instance.id] = None
+        self.by_node[(instance.cluster, instance.node_name)] = instance
+        self._zones[instance.asg][instance.zone] += 1
         self._used.add(instance.private_ip)
 
     def watch(self, group: str, watcher: Watcher) -> None:
@@ -112,11 +117,11 @@ class AutoScaling:
         self._reconciling.discard(group.name)
         if group.name not in self._core.asgs:
             return
-        alive = self.alive(group)
-        for _ in range(group.desired - len(alive)):
+        surplus = self._zones[group.name].total() - group.desired
+        for _ in range(-surplus):
             if "Launch" in group.suspended or not self._launch(group):
                 break
-        for _ in range(len(alive) - group.desired):
+        for _ in range(surplus):
             self.terminate(self.pick_victim(group))
 
     def alive(self, group: AsgRecord) -> list[InstanceRecord]:
@@ -126,9 +131,8 @@ class AutoScaling:
 
     def _launch(self, group: AsgRecord) -> bool:
         """One instance in the zone that has fewest. False when no zone could give one; tried again later."""
-        counts = Counter({zone: 0 for zone in group.subnets})
-        counts.update(i.zone for i in self.alive(group) if i.zone in group.subnets)
-        for zone, _ in sorted(counts.items(), key=lambda z: z[1]):
+        counts = self._zones[group.name]
+        for zone in sorted(group.subnets, key=lambda z: counts[z]):
             if self._core.settings.faults.hits("no_capacity", zone):
                 self._failed_launch(group, _NO_CAPACITY.format(type=group.version().instance_type, zone=zone))
                 continue
@@ -294,6 +298,7 @@ class AutoScaling:
         if instance.leaving:
             return
         core = self._core
+        self._zones[instance.asg][instance.zone] -= 1
         instance.lifecycle = "Terminating:Wait"
         core.changed("instance", instance)
         core.event("instance.terminating", instance.id, node=instance.node_name)
@@ -335,6 +340,7 @@ class AutoScaling:
         instance.lifecycle, instance.state = "Terminated", "terminated"
         core.instances.pop(instance.id, None)
         core.members.get(instance.asg, {}).pop(instance.id, None)
+        self.by_node.pop((instance.cluster, instance.node_name), None)
         self._used.discard(instance.private_ip)
         core.ips_taken[instance.subnet_id] = core.ips_taken.get(instance.subnet_id, 0) - 1
         if instance.registered and instance.cluster in core.kubes:
@@ -366,6 +372,7 @@ class AutoScaling:
             return
         group = self._core.asgs[instance.asg]
         if not instance.leaving:
+            self._zones[instance.asg][instance.zone] -= 1
             instance.lifecycle = "Terminating"
             for watcher in self._tell(instance.asg):
                 watcher.instance_leaving(instance)
@@ -388,6 +395,7 @@ class AutoScaling:
             return
         self._core.asgs.pop(group.name, None)
         self._core.members.pop(group.name, None)
+        self._zones.pop(group.name, None)
         self.watchers.pop(group.name, None)
         self._core.changed("asg-deleted", group)
         self._when_empty.pop(group.name)()

@@ -51,6 +51,7 @@ class Drain:
         self.leaving.discard(key)
         if answer.verdict == "blocked":
             self.blocked[key] = str(answer.pdb or "")
+            self._drains.waiting.setdefault((key[0], self.blocked[key]), {})[self.node] = None
             core.event("pod.blocked", subject, node=self.node, pdb=self.blocked[key])
 
     def pod_gone(self, key: Key) -> None:
@@ -102,6 +103,7 @@ class Drains:
         self.cluster = cluster
         self.kube = kube
         self.active: dict[str, Drain] = {}
+        self.waiting: dict[Key, dict[str, None]] = {}  # (namespace, budget) -> nodes with evictions it refused
         kube.world.subscribe(self._seen, ["pods"])
         kube.on_disruption_change(self._raised)
 
@@ -125,9 +127,13 @@ class Drains:
                 drain.pod_gone((obj["metadata"]["namespace"], obj["metadata"]["name"]))
 
     def _raised(self, kind: str, namespace: str, name: str) -> None:
-        """A budget allows more than before, or a pod is gone: whoever was refused for it asks again."""
-        for drain in list(self.active.values()):
-            if drain.blocked and any(
-                key[0] == namespace and (kind == "pod" or budget in ("", name)) for key, budget in drain.blocked.items()
-            ):
+        """A budget allows more than before, or a pod is gone: whoever was refused for it asks again.
+
+        A refusal that named no budget (several cover the pod) waits for any change in its namespace."""
+        nodes = self.waiting.pop((namespace, ""), {})
+        if kind == "budget":
+            nodes |= self.waiting.pop((namespace, name), {})
+        for node in nodes:
+            drain = self.active.get(node)
+            if drain is not None:
                 drain.wake()

@@ -125,7 +125,7 @@ class Roll:
     # --- nodes ------------------------------------------------------------------------------------------------
 
     def _find(self, node: str) -> InstanceRecord | None:
-        return next((i for i in self._core.group_instances(self.group.name) if i.node_name == node), None)
+        return self._scaling.by_node.get((self.group.cluster, node))
 
     def _cordon(self, nodes: tuple[str, ...]) -> None:
         kube = self._core.kube(self.group.cluster)
@@ -135,7 +135,7 @@ class Roll:
                 kube.cordon(node, labels={EXCLUDE: "true"})
 
     def _order(self) -> tuple[str, ...]:
-        order = [n.name for n in self.state.old]
+        order = list(self.state.waiting)
         self._core.rng(f"order {self.group.name}").shuffle(order)
         return tuple(order)
 
@@ -211,7 +211,7 @@ class Roll:
     # --- what happens in the group (asg.Watcher) --------------------------------------------------------------
 
     def instance_ready(self, instance: InstanceRecord) -> None:
-        if any(n.name == instance.node_name for n in self.state.old):
+        if self.state.is_old(instance.node_name):
             if self.state.phase is v.Phase.UPGRADE:  # it joined after the others were cordoned
                 self._core.kube(self.group.cluster).cordon(instance.node_name, labels={EXCLUDE: "true"})
             return
@@ -222,7 +222,7 @@ class Roll:
         node = instance.node_name
         if node in self._asked or node == self._lowering or node in self._surge:
             return
-        if node in {n.name for n in self.state.old} | {n.name for n in self.state.new}:
+        if self.state.is_old(node) or node in self.state.new:
             self._feed(v.NodeLost(node))
 
     def instance_gone(self, instance: InstanceRecord) -> None:
