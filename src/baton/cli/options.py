@@ -9,14 +9,14 @@ from pathlib import Path
 def add_cluster_options(parser: argparse.ArgumentParser) -> None:
     """Which cluster, and how to reach it."""
     group = parser.add_argument_group("which cluster")
-    group.add_argument("--cluster", metavar="NAME", help="cluster name (default: the only one in the Terraform, or region)")
-    group.add_argument("-C", "--dir", type=Path, default=Path("."), metavar="DIR", help="Terraform root (default: here)")
+    group.add_argument("--cluster", metavar="NAME", help="default: the only one in the Terraform, or region")
+    group.add_argument("-C", "--dir", type=Path, default=Path("."), metavar="DIR", help="Terraform root (default: .)")
     group.add_argument(
         "--var-file", action="append", default=[], metavar="FILE", help="as Terraform's -var-file; may be repeated"
     )
     group.add_argument("--region", metavar="REGION", help="AWS region (default: from the shell or profile)")
     group.add_argument("--profile", metavar="NAME", help="AWS profile")
-    group.add_argument("--kubeconfig", metavar="FILE", help="kubeconfig (default: $KUBECONFIG, else credentials from EKS)")
+    group.add_argument("--kubeconfig", metavar="FILE", help="default: credentials from EKS")
     group.add_argument("--context", metavar="NAME", help="kubeconfig context")
 
 
@@ -38,7 +38,9 @@ def add_target_options(parser: argparse.ArgumentParser, *, required: bool = True
         help="which add-on versions to choose (default: EKS's default version, never below what is installed)",
     )
     group.add_argument(
-        "--nodes-every-hop", action="store_true", help="roll nodes at every minor version, not only where skew demands it"
+        "--nodes-every-hop",
+        action="store_true",
+        help="roll nodes at every minor version, not only where skew demands it",
     )
 
 
