@@ -45,9 +45,9 @@ def checks_page() -> str:
     blocking = sum(c.severity.value == "block" for c in checks)
     lines = [
         f"{NOTE}# Preflight checks\n",
-        "Drawn from the registry in `src/baton/checks`. `baton check --explain CODE` prints one; codes of other tools are",
-        "found too. Only findings of severity `block` stop an upgrade; what could not be read counts like a failure. Waive a",
-        "finding with `--waive CODE` or `--waive 'CODE:SUBJECT'`; the report records it.\n",
+        "Drawn from the registry in `src/baton/checks`. `baton check --explain CODE` prints one; codes of other",
+        "tools are found too. Only findings of severity `block` stop an upgrade; what could not be read counts like a",
+        "failure. Waive a finding with `--waive CODE` or `--waive 'CODE:SUBJECT'`; the report records it.\n",
         f"{len(checks)} checks, {blocking} of which block.\n",
         "| code | check | severity | asked when | known elsewhere as |",
         "| --- | --- | --- | --- | --- |",
