@@ -27,7 +27,7 @@ SELF_MANAGED = {
     Severity.HIGH,
     "no managed add-ons are installed",
     needs=("addons",),
-    also=("eksup EKS004", "HDW"),
+    also=("eksup EKS004", "k8s-upgrade-skills"),
 )
 def addon_health(c: Context) -> Iterator[Result]:
     """EKS refuses to update an add-on that is being updated; one that is DEGRADED before is not mended by a new

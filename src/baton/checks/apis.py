@@ -101,7 +101,7 @@ def deprecated(c: Context) -> Iterator[Result]:
     Severity.MEDIUM,
     "every stored version of every custom resource is served",
     needs=("objects.customresourcedefinitions.apiextensions.k8s.io",),
-    also=("kua",),
+    also=("k8s-upgrade-agent",),
 )
 def stored_versions(c: Context) -> Iterator[Result]:
     """A version in status.storedVersions that the definition no longer serves means objects in etcd that the next

@@ -23,11 +23,13 @@ def _rule(budget: KubeObject) -> str:
 
 
 def never_allows(budget: KubeObject, pods: int) -> bool:
-    """Whether the budget allows no disruption even with all its `pods` healthy. Percentages round up.
+    """Whether the budget allows no disruption even with all its pods healthy. Percentages round up.
 
+    `pods` is how many it selects; how many it expects (the scale of their controllers) is taken from its status.
     Raises ReadError for a malformed percentage.
     """
-    want = wanted(budget.get("spec", {}), pods, pods)
+    scale = (budget.get("status") or {}).get("expectedPods") or pods
+    want = wanted(budget.get("spec", {}), scale, pods)
     return want.expected > 0 and want.expected - want.desired <= 0
 
 
@@ -37,7 +39,7 @@ def never_allows(budget: KubeObject, pods: int) -> bool:
     Severity.BLOCK,
     "no budget forbids every disruption",
     needs=("node_groups", "objects.nodes", "objects.pods", PDB),
-    also=("AWS upgrade skill", "kua"),
+    also=("AWS upgrade skill", "k8s-upgrade-agent"),
 )
 def never(c: Context) -> Iterator[Result]:
     """maxUnavailable 0, or minAvailable as large as the number of pods, forbids every eviction for ever: the drain
@@ -70,7 +72,7 @@ def never(c: Context) -> Iterator[Result]:
     Severity.HIGH,
     "every budget allows a disruption now",
     needs=("node_groups", "objects.nodes", "objects.pods", PDB),
-    also=("HDW", "AWS upgrade skill", "refresh"),
+    also=("k8s-upgrade-skills", "AWS upgrade skill", "refresh"),
 )
 def not_now(c: Context) -> Iterator[Result]:
     """A budget whose disruptionsAllowed is 0 while its pods move elsewhere or start holds every drain up until it rises
@@ -99,7 +101,7 @@ def _never(budget: KubeObject, pods: int) -> bool:
     Severity.BLOCK,
     "no pod is selected by more than one budget",
     needs=("node_groups", "objects.nodes", "objects.pods", PDB),
-    also=("draincheck", "kua"),
+    also=("draincheck", "k8s-upgrade-agent"),
 )
 def several(c: Context) -> Iterator[Result]:
     """The eviction API answers 500 for a pod that more than one budget selects, whatever they allow, so its node never

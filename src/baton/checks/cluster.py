@@ -11,7 +11,7 @@ from baton.model.findings import Severity
 CONTROL_PLANE_IPS = 5  # free addresses that a control plane update may need
 
 
-@check("BTN110", "The cluster is ACTIVE", Severity.BLOCK, "", needs=("cluster",), also=("HDW",))
+@check("BTN110", "The cluster is ACTIVE", Severity.BLOCK, "", needs=("cluster",), also=("k8s-upgrade-skills",))
 def cluster_active(c: Context) -> Iterator[Result]:
     """EKS refuses to update a cluster that is not ACTIVE."""
     status = c.snapshot.cluster.status
@@ -27,7 +27,7 @@ def cluster_active(c: Context) -> Iterator[Result]:
     Severity.BLOCK,
     "EKS works on no update",
     needs=("active_updates",),
-    also=("HDW", "refresh"),
+    also=("k8s-upgrade-skills", "refresh"),
 )
 def no_update_in_flight(c: Context) -> Iterator[Result]:
     """EKS answers `Cannot ... because cluster ... currently has update ... in progress` while one runs. `baton apply`

@@ -91,7 +91,7 @@ def karpenter_version(c: Context) -> Iterator[Result]:
     Severity.MEDIUM,
     "nothing keeps Karpenter from replacing its nodes",
     needs=("objects.nodes", "objects.pods"),
-    also=("HDW", "kua"),
+    also=("k8s-upgrade-skills", "k8s-upgrade-agent"),
 )
 def karpenter_blocks(c: Context) -> Iterator[Result]:
     """Karpenter replaces nodes by drift when images move. A NodePool whose budgets are 0, or pods marked
@@ -140,7 +140,7 @@ def ingress_nginx(c: Context) -> Iterator[Result]:
         "objects.services",
         "objects.pods",
     ),
-    also=("kua",),
+    also=("k8s-upgrade-agent",),
 )
 def webhooks(c: Context) -> Iterator[Result]:
     """A webhook with failurePolicy Fail whose pods are away refuses every pod that it guards. When its own replacement

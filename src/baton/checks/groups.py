@@ -109,7 +109,7 @@ def surge(group: NodeGroup, zones: int, at_once: int) -> int:
     Severity.BLOCK,
     "there are no managed node groups",
     needs=("node_groups", "subnets"),
-    also=("eksup AWS001", "eksup AWS002", "HDW"),
+    also=("eksup AWS001", "eksup AWS002", "k8s-upgrade-skills"),
 )
 def surge_addresses(c: Context) -> Iterator[Result]:
     """A roll starts by adding max(2 x zones, max_unavailable) nodes. Each takes an address for itself and, with the VPC
@@ -206,7 +206,7 @@ def half_rolled(c: Context) -> Iterator[Result]:
     Severity.MEDIUM,
     "no cluster autoscaler was found",
     needs=("objects.deployments.apps",),
-    also=("HF pauses it", "HDW"),
+    also=("eks-rolling-update", "k8s-upgrade-skills"),
 )
 def autoscaler(c: Context) -> Iterator[Result]:
     """The Cluster Autoscaler may take away the surge nodes while they are still empty, or scale a group up so that EKS
@@ -226,7 +226,7 @@ def autoscaler(c: Context) -> Iterator[Result]:
     Severity.HIGH,
     "every zonal disk in use has a node group in its zone",
     needs=("node_groups", "subnets", "objects.pods", "objects.persistentvolumes", "objects.persistentvolumeclaims"),
-    also=("HDW",),
+    also=("k8s-upgrade-skills",),
 )
 def zonal_volumes(c: Context) -> Iterator[Result]:
     """An EBS volume stays in its zone. When the node that mounts it goes, the pod waits for another node of that zone:

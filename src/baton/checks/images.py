@@ -38,7 +38,7 @@ def _next(c: Context, group: NodeGroup) -> Chosen | None:
     Severity.BLOCK,
     "there are no managed node groups",
     needs=("cluster", "node_groups"),
-    also=("eksup K8S001", "HDW", "insight Kubelet version skew"),
+    also=("eksup K8S001", "k8s-upgrade-skills", "insight Kubelet version skew"),
 )
 def triad(c: Context) -> Iterator[Result]:
     """Three versions must agree at two moments: when the control plane has moved and the nodes have not (their kubelets
@@ -102,7 +102,7 @@ def _no_way(c: Context, group: NodeGroup, finder: ImageFinder, kubelet: Minor) -
     Severity.BLOCK,
     "no node group moves to an image of its own",
     needs=("node_groups", "images"),
-    also=("HDW",),
+    also=("k8s-upgrade-skills",),
 )
 def image_fits(c: Context) -> Iterator[Result]:
     """An image boots only on instances of its architecture; it must be HVM, backed by EBS and speak ENA on current

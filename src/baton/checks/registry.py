@@ -63,7 +63,8 @@ CheckFunction = Callable[[Context], Iterable[Result]]
 class Check:
     """`needs` names Snapshot fields (`node_groups`, `objects.pods`) or `terraform`; one that could not be read makes
     the verdict unknown. `since`: asked when the target is that version or newer; `until`: when the cluster is older.
-    `also` lists where users of other tools know it from. `passed` is said when there is nothing to object to."""
+    `also` lists where users of other tools know it from. `optional` facts are used where they were read. `passed` is
+    said when there is nothing to object to."""
 
     code: str
     title: str
@@ -75,6 +76,7 @@ class Check:
     since: str = ""
     until: str = ""
     also: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
 
     @property
     def explanation(self) -> str:
@@ -94,6 +96,7 @@ def check(
     since: str = "",
     until: str = "",
     also: tuple[str, ...] = (),
+    optional: tuple[str, ...] = (),
 ) -> Callable[[CheckFunction], CheckFunction]:
     """Register a check."""
 
@@ -101,7 +104,7 @@ def check(
         if code in _REGISTRY:
             raise ValueError(f"check {code} is registered twice")
         subject = function.__module__.rpartition(".")[2]
-        _REGISTRY[code] = Check(code, title, severity, function, subject, passed, needs, since, until, also)
+        _REGISTRY[code] = Check(code, title, severity, function, subject, passed, needs, since, until, also, optional)
         return function
 
     return register
@@ -142,5 +145,6 @@ def explain(code: str) -> str:
 
 def resources() -> tuple[str, ...]:
     """The Kubernetes resources that the checks read, sorted: what a snapshot should hold."""
-    found = {n.removeprefix("objects.") for c in all_checks() for n in c.needs if n.startswith("objects.")}
+    named = {n for c in all_checks() for n in (*c.needs, *c.optional)}
+    found = {n.removeprefix("objects.") for n in named if n.startswith("objects.")}
     return tuple(sorted(found))

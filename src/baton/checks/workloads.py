@@ -64,7 +64,7 @@ def tolerations(c: Context) -> Iterator[Result]:
     Severity.MEDIUM,
     "every pod has a controller",
     needs=NODES_AND_PODS,
-    also=("HDW", "kua"),
+    also=("k8s-upgrade-skills", "k8s-upgrade-agent"),
 )
 def bare(c: Context) -> Iterator[Result]:
     """A pod without a controller is evicted like any other, and nothing starts it again."""
@@ -79,7 +79,7 @@ def bare(c: Context) -> Iterator[Result]:
     Severity.MEDIUM,
     "no Deployment or StatefulSet runs a single replica",
     needs=WITH_OWNERS,
-    also=("eksup K8S002", "HDW", "AWS upgrade skill"),
+    also=("eksup K8S002", "k8s-upgrade-skills", "AWS upgrade skill"),
 )
 def single(c: Context) -> Iterator[Result]:
     """A workload with one replica is down from the moment its pod is evicted until the next one is Ready elsewhere."""
@@ -109,7 +109,7 @@ def pod_problem(pod: KubeObject) -> str:
     Severity.HIGH,
     "",
     needs=("objects.pods",),
-    also=("HDW", "refresh"),
+    also=("k8s-upgrade-skills", "refresh"),
 )
 def baseline(c: Context) -> Iterator[Result]:
     """Pods that crash or wait before the upgrade are not its fault, but they hide what is, and a pod that waits for
@@ -148,7 +148,7 @@ def grace(c: Context) -> Iterator[Result]:
     Severity.LOW,
     "no pod keeps data on its node",
     needs=(*NODES_AND_PODS, "objects.persistentvolumes", "objects.persistentvolumeclaims"),
-    also=("HDW", "kua"),
+    also=("k8s-upgrade-skills", "k8s-upgrade-agent"),
 )
 def local_data(c: Context) -> Iterator[Result]:
     """emptyDir goes with the pod and hostPath with the node. A local PersistentVolume binds its pod to a node that is
@@ -183,7 +183,7 @@ def _seconds(text: str) -> float | None:
     Severity.MEDIUM,
     "no Job has been running for longer than the drain limit",
     needs=NODES_AND_PODS,
-    also=("HDW", "kua"),
+    also=("k8s-upgrade-skills", "k8s-upgrade-agent"),
 )
 def long_jobs(c: Context) -> Iterator[Result]:
     """A Job's pod is evicted like any other and starts again from the beginning, if its backoffLimit allows."""

@@ -161,5 +161,5 @@ def ssm_parameter(family: str, minor: str, architecture: str = "x86_64", variant
 def retarget_pattern(pattern: str, old: Minor, new: Minor) -> str:
     """A name or filter with every mention of `old` (1.34, 1-34, 1_34) turned into `new`; unchanged when it has none."""
     return re.sub(
-        rf"(?<![\d.]){old.major}([._-]){old.minor}(?![\d])", lambda m: f"{new.major}{m[1]}{new.minor}", pattern
+        rf"(?<![\d.]){old.major}(\\?[._-]){old.minor}(?![\d])", lambda m: f"{new.major}{m[1]}{new.minor}", pattern
     )

@@ -97,6 +97,7 @@ class NodeGroup:
     arn: str = ""
     image_id: str = ""  # what its launch template version boots, when it could be told
     tags: Mapping[str, str] = field(default_factory=dict)
+    user_data: str | None = None  # of its launch template version, decoded; None when it was not read
 
     @property
     def custom_ami(self) -> bool:

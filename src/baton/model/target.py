@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -12,7 +13,8 @@ ADDON_POLICIES = ("default", "newest", "pinned")
 
 @dataclass(frozen=True, slots=True)
 class ImageFilter:
-    """How a node group's Terraform finds its image: the name filter of `data "aws_ami"`, or an exact name or id.
+    """How a node group's Terraform finds its image: the name filter of `data "aws_ami"` (`*` and `?` as EC2 takes them;
+    a regular expression when `regex`, as its name_regex), or an exact name or id.
 
     `most_recent` False means that several matches are an error, as they are for Terraform.
     """
@@ -20,6 +22,18 @@ class ImageFilter:
     name: str
     owners: tuple[str, ...] = ()
     most_recent: bool = True
+    regex: bool = False
+
+    def matches(self, name: str, pattern: str | None = None) -> bool:
+        """Whether an image of this name passes the filter (or another `pattern` of the same kind)."""
+        text = self.name if pattern is None else pattern
+        if not self.regex:
+            text = "".join({"*": ".*", "?": "."}.get(c, re.escape(c)) for c in text)
+            return re.fullmatch(text, name) is not None
+        try:
+            return re.search(text, name) is not None
+        except re.error:
+            return False
 
 
 @dataclass(frozen=True, slots=True)

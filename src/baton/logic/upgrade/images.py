@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from baton.errors import ReadError, RefusedError
 from baton.knowledge.ami import ImageFacts, parse_image, retarget_pattern
@@ -101,7 +100,8 @@ class ImageFinder:
         return self._by_kind(group, current, version)
 
     def _asked(self, group: NodeGroup, asked: str, version: Minor) -> Chosen:
-        matching = [i for i in self._snapshot.images if asked == i.id or fnmatchcase(i.name, asked)]
+        named = ImageFilter(asked)
+        matching = [i for i in self._snapshot.images if asked == i.id or named.matches(i.name)]
         if not matching:
             raise RefusedError(
                 f"no image matches {asked}",
@@ -129,10 +129,10 @@ class ImageFinder:
         matching = [
             i
             for i in self._snapshot.images
-            if fnmatchcase(i.name, pattern) and _owned(i, filter_.owners) and i.state == "available"
+            if filter_.matches(i.name, pattern) and _owned(i, filter_.owners) and i.state == "available"
         ]
         if not matching:
-            if "*" not in filter_.name and "?" not in filter_.name and current is not None:
+            if not filter_.regex and not set("*?") & set(filter_.name) and current is not None:
                 return self._by_kind(group, current, version)  # an exact name: its date moves too
             raise RefusedError(
                 f"no image matches {pattern}, the name filter of node group {group.name} for Kubernetes {version}",
