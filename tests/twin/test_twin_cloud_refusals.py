@@ -408,3 +408,48 @@ def test_twin_cloud_refusals_asg_sizes_and_their_consequences() -> None:
         fresh.cloud.set_desired(name, 9)
     with pytest.raises(UsageError):
         fresh.cloud.terminate_instance("i-none")
+
+
+def test_twin_cloud_refusals_group_without_capacity_is_degraded_until_it_has_some() -> None:
+    """A scale-out that cannot be served must show on the node group with EC2's reason, and heal by itself."""
+    fresh = Bench()
+    fresh.cluster()
+    fresh.group()
+    fresh.settings.change("faults", "no_capacity", ["*"])
+    fresh.cloud.set_desired(fresh.cloud.asgs()[0].name, 4)
+    fresh.clock.sleep(60)
+    shown = fresh.shown()
+    assert (shown["status"], shown["health"]["issues"][0]["code"]) == ("DEGRADED", "AsgInstanceLaunchFailures")
+    fresh.settings.change("faults", "no_capacity", [])
+    fresh.clock.sleep(300)
+    assert fresh.shown()["status"] == "ACTIVE"
+    assert len(fresh.cloud.instances()) == 4
+
+
+def test_twin_cloud_refusals_nodes_use_up_a_small_subnet() -> None:
+    """The VPC CNI takes addresses for every node; a surge into a small subnet must fail as it does on EKS."""
+    fresh = Bench()
+    for name, subnet in list(fresh.catalogue.subnets.items()):
+        fresh.catalogue.subnets[name] = subnet.__class__(name, subnet.zone, "vpc-1", subnet.cidr, 20)
+    fresh.cluster()
+    fresh.group()
+    fresh.template("ami-35", 2)
+    roll = {"clusterName": "demo", "nodegroupName": "main", "launchTemplate": {"id": "lt-1", "version": "2"}}
+    update = fresh.update(fresh.eks("UpdateNodegroupVersion", **roll), nodegroupName="main")
+    assert update["errors"][0]["errorCode"] == "NodeCreationFailure"
+    texts = [a["message"] for a in fresh.cloud.asgs()[0].activities if a["status"] == "Failed"]
+    assert "There are not enough free addresses in subnet" in texts[0]
+    fresh.settings.change("switches", "cni_addresses", False)
+
+
+def test_twin_cloud_refusals_end_of_support_moves_the_control_plane() -> None:
+    """With the switch on, a cluster left in a version that ended must go up by itself, nodes untouched."""
+    fresh = Bench()
+    fresh.cluster("1.31")
+    fresh.clock.sleep(30 * 86400)
+    assert fresh.eks("DescribeCluster", name="demo")["cluster"]["version"] == "1.31"
+    fresh.settings.change("switches", "auto_upgrade", True)
+    assert fresh.status() == "UPDATING"
+    fresh.clock.sleep(1000)
+    assert fresh.eks("DescribeCluster", name="demo")["cluster"]["version"] == "1.32"
+    assert fresh.status() == "ACTIVE"

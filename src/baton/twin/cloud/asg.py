@@ -15,6 +15,7 @@ from baton.twin.cloud.facts import os_image
 from baton.twin.cloud.records import AsgRecord, InstanceRecord
 
 HOOK_SECONDS = 900.0  # scale-in tries evictions this long, then the node goes anyway (EKS user guide)
+LAUNCH_FAILURES = "AsgInstanceLaunchFailures"
 DELETE_HOOK_SECONDS = 300.0  # and this long when the whole node group is deleted
 
 
@@ -100,6 +101,8 @@ class AutoScaling:
             )
         by = wanted - group.desired
         group.min_size, group.max_size, group.desired = low, high, wanted
+        if wanted <= self._zones[group.name].total():
+            self._report(group, "")
         self._core.changed("asg", group)
         if by and outside:
             for watcher in self._tell(group.name):
@@ -141,11 +144,27 @@ class AutoScaling:
                 self._failed_launch(group, _NO_ADDRESS.format(subnet=subnet))
                 continue
             self._start(group, zone, subnet)
+            self._report(group, "")
             return True
+        self._report(group, str(group.activities[-1]["message"]))
         if not group.retry_pending:
             group.retry_pending = True
             self._core.later(self._core.settings.durations.launch_retry, lambda: self._try_again(group))
         return False
+
+    def _report(self, group: AsgRecord, failing: str) -> None:
+        """While nothing can be launched the node group is DEGRADED, and says why; afterwards it is ACTIVE again."""
+        if failing == group.failing:
+            return
+        group.failing = failing
+        record = self._core.clusters[group.cluster].node_groups.get(group.node_group)
+        if record is None:
+            return
+        kept = [i for i in record.api["health"]["issues"] if i["code"] != LAUNCH_FAILURES]
+        issue = {"code": LAUNCH_FAILURES, "message": failing, "resourceIds": [group.name]}
+        record.api["health"] = {"issues": [*kept, issue] if failing else kept}
+        if record.api["status"] in ("ACTIVE", "DEGRADED"):
+            record.api["status"] = "DEGRADED" if record.api["health"]["issues"] else "ACTIVE"
 
     def _try_again(self, group: AsgRecord) -> None:
         group.retry_pending = False
@@ -210,7 +229,17 @@ class AutoScaling:
         if instance.leaving or instance.cluster not in core.kubes:
             return
         instance.registered = True
+        self._take_addresses(instance)
         core.kubes[instance.cluster].boot_node(self._spec(instance), lambda: self._ready(instance))
+
+    def _take_addresses(self, instance: InstanceRecord) -> None:
+        """The VPC CNI attaches a second interface and fills both, as far as the subnet has addresses left."""
+        kind = self._core.catalogue.instance_type(instance.instance_type)
+        if not self._core.settings.switches.cni_addresses or kind is None:
+            return
+        more = max(0, min(2 * kind.addresses - instance.addresses, self._core.free_ips(instance.subnet_id)))
+        instance.addresses += more
+        self._core.ips_taken[instance.subnet_id] = self._core.ips_taken.get(instance.subnet_id, 0) + more
 
     def _spec(self, instance: InstanceRecord) -> Any:
         core = self._core
@@ -342,7 +371,7 @@ class AutoScaling:
         core.members.get(instance.asg, {}).pop(instance.id, None)
         self.by_node.pop((instance.cluster, instance.node_name), None)
         self._used.discard(instance.private_ip)
-        core.ips_taken[instance.subnet_id] = core.ips_taken.get(instance.subnet_id, 0) - 1
+        core.ips_taken[instance.subnet_id] = core.ips_taken.get(instance.subnet_id, 0) - instance.addresses
         if instance.registered and instance.cluster in core.kubes:
             core.kubes[instance.cluster].remove_node(instance.node_name)
         core.changed("instance", instance)

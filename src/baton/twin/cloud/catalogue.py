@@ -48,13 +48,14 @@ class LaunchTemplateVersion:
 
 @dataclass(frozen=True, slots=True)
 class InstanceType:
-    """`cpu` in vCPUs, `memory` in bytes, `max_pods` as the VPC CNI allows."""
+    """`cpu` in vCPUs, `memory` in bytes, `max_pods` as the VPC CNI allows, `addresses` per network interface."""
 
     name: str
     cpu: int
     memory: int
     max_pods: int
     arch: str = "amd64"
+    addresses: int = 10
 
 
 class CloudCatalogue(Protocol):
@@ -151,7 +152,8 @@ def known_instance_type(name: str) -> InstanceType | None:
     if size not in _SIZES:
         return None
     cpus, interfaces, addresses = _SIZES[size]
-    return InstanceType(name, cpus, cpus * _MEMORY_PER_CPU[family[0]] * _GIB, interfaces * (addresses - 1) + 2, arch)
+    pods, memory = interfaces * (addresses - 1) + 2, cpus * _MEMORY_PER_CPU[family[0]] * _GIB
+    return InstanceType(name, cpus, memory, pods, arch, addresses)
 
 
 def allocatable(kind: InstanceType) -> tuple[dict[str, str], dict[str, str]]:

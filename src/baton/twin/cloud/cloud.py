@@ -80,6 +80,8 @@ class CloudTwin:
         handler = self.operations.get(operation)
         if handler is None:
             raise AwsError("InvalidRequestException", f"The operation {operation} is not served here")
+        if self.settings.switches.auto_upgrade:
+            self.versions.end_of_support()
         return handler(params)
 
     # --- Kubernetes, Auto Scaling, EC2 ------------------------------------------------------------------------

@@ -103,11 +103,11 @@ class Insights:
             }
 
     def _ident(self, cluster: ClusterRecord, category: str, title: str) -> str:
-        """The same id for the same check of the same cluster."""
+        """The same id for the same check of the same cluster, whoever asks first."""
         key = f"{category}/{title}"
         idents: dict[str, str] = cluster.insights_refresh.setdefault("ids", {})
         if key not in idents:
-            idents[key] = self._core.uuid(f"insight {cluster.name}")
+            idents[key] = self._core.uuid(f"insight {cluster.api['createdAt']} {cluster.name}/{key}")
         return idents[key]
 
     def _upgrade_checks(self, cluster: ClusterRecord, current: Minor) -> list[Check]:

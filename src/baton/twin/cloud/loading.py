@@ -83,6 +83,10 @@ class Loader:
         self._objects(record)
         for group, scaling in groups:
             self._add_group(record, group, scaling)
+        for update in snapshot.active_updates:
+            self.assumptions.append(
+                f"update {update.id} ({update.type}) was in progress: the twin takes it as not begun"
+            )
 
     # --- catalogue --------------------------------------------------------------------------------------------
 
@@ -301,6 +305,8 @@ class Loader:
             (a["address"] for a in node.get("status", {}).get("addresses") or () if a.get("type") == "InternalIP"), ""
         )
         subnets = asg.subnets.get(zone) or next(iter(asg.subnets.values()))
+        kind = self._catalogue.instance_type(labels(node).get(TYPE, ""))
+        held = 2 * kind.addresses if kind is not None and self._core.settings.switches.cni_addresses else 1
         return InstanceRecord(
             id=ident,
             asg=asg.name,
@@ -318,6 +324,7 @@ class Loader:
             state="running",
             registered=True,
             ready_at=self._snapshot.taken_at if ready(node) else None,
+            addresses=held,
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from baton.logic.rolling import values as v
 from baton.twin.clock import Handle
-from baton.twin.cloud.asg import AutoScaling
+from baton.twin.cloud.asg import LAUNCH_FAILURES, AutoScaling
 from baton.twin.cloud.catalogue import LaunchTemplateVersion
 from baton.twin.cloud.core import Core, need, page
 from baton.twin.cloud.errors import in_use, invalid_parameter, invalid_request
@@ -55,7 +55,7 @@ class Creation:
         missing = [i.id for i in alive if i.ready_at is None]
         if len(alive) < self._group.desired:
             reason = next((a["message"] for a in reversed(self._group.activities) if a["status"] == "Failed"), "")
-            issue = {"code": "AsgInstanceLaunchFailures", "message": reason, "resourceIds": [self._group.name]}
+            issue = {"code": LAUNCH_FAILURES, "message": reason, "resourceIds": [self._group.name]}
         else:
             text = "Instances failed to join the kubernetes cluster"
             issue = {"code": "NodeCreationFailure", "message": text, "resourceIds": missing}

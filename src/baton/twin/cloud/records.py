@@ -41,6 +41,7 @@ class InstanceRecord:
     state: str = "pending"
     registered: bool = False
     ready_at: float | None = None
+    addresses: int = 1  # private addresses it holds in its subnet
 
     @property
     def leaving(self) -> bool:
@@ -67,6 +68,7 @@ class AsgRecord:
     activities: list[dict[str, Any]] = field(default_factory=list)
     deleting: bool = False
     retry_pending: bool = False
+    failing: str = ""  # why no instance could be launched last time
 
     def version(self, number: int | None = None) -> TemplateVersion:
         wanted = self.current if number is None else number

@@ -41,6 +41,8 @@ class Switches:
     drain_seconds: float = 900.0
     join_seconds: float = 900.0
     settle_seconds: float = 60.0
+    cni_addresses: bool = True  # a joined node holds two interfaces' worth of addresses, as the VPC CNI does by default
+    auto_upgrade: bool = False  # clusters whose support ends move up by themselves (AWS announces no date)
     addon_wait: float = 900.0  # before an unhealthy add-on is called DEGRADED or its update Failed
 
 

@@ -52,6 +52,18 @@ class Versions:
         core.later(wait, lambda: self._ended(cluster, update, wanted))
         return {"update": dict(update.api)}
 
+    def end_of_support(self) -> None:
+        """With the switch on: clusters past their support go up one minor, control plane only, as AWS does it."""
+        for cluster in self._core.clusters.values():
+            info = self._core.facts.version(cluster.api["version"])
+            if info is None or cluster.api["status"] != "ACTIVE" or self._updates.running(cluster, CLUSTER):
+                continue
+            standard = cluster.api["upgradePolicy"]["supportType"] == "STANDARD"
+            if info.status == "UNSUPPORTED" or (standard and info.status == "EXTENDED_SUPPORT"):
+                wanted = str(Minor.parse(cluster.api["version"]).plus(1))
+                if self._core.facts.version(wanted) is not None and not self.lagging(cluster, wanted):
+                    self.update_cluster_version({"name": cluster.name, "version": wanted, "force": True})
+
     # --- rules ------------------------------------------------------------------------------------------------
 
     def _is_rollback(self, cluster: ClusterRecord, wanted: str) -> bool:
