@@ -39,6 +39,7 @@ def checks_page() -> str:
         "addons": "Add-ons",
         "controllers": "Controllers and webhooks",
         "apis": "APIs",
+        "changes": "Changes of behaviour",
         "terraform": "Terraform",
     }
     checks = all_checks()

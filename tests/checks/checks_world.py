@@ -15,6 +15,12 @@ from baton.model.target import Target
 from baton.model.terraform import TerraformFacts
 
 CASES = Path(__file__).parent.parent / "cases" / "checks"
+NODEADM = """\
+apiVersion: node.eks.aws/v1alpha1
+kind: NodeConfig
+spec:
+  cluster: {name: demo, apiServerEndpoint: https://x, certificateAuthority: eA==, cidr: 172.20.0.0/16}
+"""
 NOW = 1_795_392_000.0  # 2026-11-23
 
 
@@ -59,6 +65,7 @@ def group(given: Mapping[str, Any]) -> dict[str, Any]:
         "desired_size": 3,
         "max_size": 6,
         "update_config": {"max_unavailable": 1},
+        "user_data": NODEADM,
         **given,
     }
 
@@ -109,7 +116,7 @@ def pod(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def pdb(given: Mapping[str, Any]) -> dict[str, Any]:
-    """`name`, `labels` (selector), `spec`, `allowed`, `healthy`, `desired`."""
+    """`name`, `labels` (selector), `spec`, `allowed`, `healthy`, `desired`, `expected`, `conditions`."""
     space, _, name = given["name"].partition("/")
     return {
         "metadata": {"namespace": space, "name": name, "generation": 1},
@@ -118,6 +125,7 @@ def pdb(given: Mapping[str, Any]) -> dict[str, Any]:
             "disruptionsAllowed": given.get("allowed", 1),
             "currentHealthy": given.get("healthy", 2),
             "desiredHealthy": given.get("desired", 1),
+            "expectedPods": given.get("expected", 0),
             "observedGeneration": 1,
             "conditions": given.get("conditions", []),
         },

@@ -202,3 +202,39 @@ def two_cnis(c: Context) -> Iterator[Result]:
     others = sorted(names & {"cilium", "calico-node", "weave-net", "kube-flannel-ds"})
     if "aws-node" in names and others:
         yield bad(c.cluster, f"aws-node and {', '.join(others)} both run", "make sure that only one does IPAM")
+
+
+# Who may write to an add-on's objects without it being a conflict.
+ITS_OWN = ("eks", "kube-controller-manager", "kubelet", "kube-scheduler", "kube-apiserver")
+
+
+@check(
+    "BTN708",
+    "No add-on was changed behind EKS's back",
+    Severity.MEDIUM,
+    "nobody but EKS wrote to the add-ons' objects",
+    needs=("addons", "objects.daemonsets.apps", "objects.deployments.apps"),
+)
+def field_conflicts(c: Context) -> Iterator[Result]:
+    """EKS applies add-ons as the field manager `eks`. Fields that someone else has written (kubectl set env on aws-node
+    is the usual one) make an update fail with ConfigurationConflict under resolve conflicts NONE, are reset under
+    OVERWRITE (what Terraform's module sends) and stay under PRESERVE. Put them into the add-on's configuration
+    values."""
+    for addon in c.snapshot.addons:
+        info = c.knowledge.addon(addon.name)
+        if info is None:
+            continue
+        kind, _, name = info.workload.partition(" ")
+        for obj in c.objects(f"{kind}s.apps"):
+            if nodes.name(obj) != name or obj["metadata"].get("namespace") != info.namespace:
+                continue
+            others = sorted(
+                str(entry.get("manager"))
+                for entry in obj["metadata"].get("managedFields") or ()
+                if entry.get("manager") not in ITS_OWN
+                and not entry.get("subresource")
+                and "f:spec" in (entry.get("fieldsV1") or {})
+            )
+            if others:
+                message = f"{info.workload} was also written by {', '.join(others)}"
+                yield bad(f"add-on {addon.name}", message, "keep it in the add-on's configuration values")

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from baton.checks.context import Context, full_name
-from baton.checks.registry import Result, bad, check
+from baton.checks.registry import Result, bad, check, unknown
 from baton.knowledge.tables import ApiRow
 from baton.model import nodes
 from baton.model.cluster import KubeObject
@@ -37,14 +37,55 @@ def versions_used(obj: KubeObject) -> dict[str, str]:
     return found
 
 
+def plural(kind: str) -> str:
+    """The resource name of a built-in kind: `FlowSchema` -> `flowschemas`, `NetworkPolicy` -> `networkpolicies`."""
+    word = kind.lower()
+    if word.endswith("y"):
+        return word[:-1] + "ies"
+    if word == "endpoints":
+        return word
+    return word + ("es" if word.endswith("s") else "s")
+
+
+# Kinds that are asked, not stored: nobody keeps objects of them.
+ASKED = ("Review", "Eviction", "Scale", "Discovery", "Options", "Event", "Binding", "AuditSink", "JobTemplate")
+# Names by which the resources of removed API versions are served today.
+READ_FOR_REMOVED = (
+    "objects.flowschemas.flowcontrol.apiserver.k8s.io",
+    "objects.prioritylevelconfigurations.flowcontrol.apiserver.k8s.io",
+    "objects.horizontalpodautoscalers.autoscaling",
+    "objects.cronjobs.batch",
+    "objects.ingresses.networking.k8s.io",
+    "objects.networkpolicies.networking.k8s.io",
+    "objects.storageclasses.storage.k8s.io",
+    "objects.csidrivers.storage.k8s.io",
+    "objects.priorityclasses.scheduling.k8s.io",
+    "objects.validatingadmissionpolicies.admissionregistration.k8s.io",
+    "objects.validatingadmissionpolicybindings.admissionregistration.k8s.io",
+)
+
+
+def stored(row: ApiRow) -> bool:
+    """Whether objects of the kind are stored, by a version that is on by default (alpha ones are off on EKS)."""
+    return "alpha" not in row.group_version and not row.kind.endswith(ASKED)
+
+
+def _unread(c: Context) -> list[ApiRow]:
+    """Removed API versions, stored and on by default, whose objects are not in the snapshot."""
+    read = {r.partition(".")[0] for r in c.snapshot.objects}
+    found = c.knowledge.removed_between(c.start, c.end)
+    return [r for r in found if stored(r) and plural(r.kind) not in read]
+
+
 def _uses(c: Context) -> dict[ApiRow, list[tuple[str, str]]]:
     """Deprecated or removed API versions in use -> (object, by whom)."""
     found: dict[ApiRow, list[tuple[str, str]]] = defaultdict(list)
-    for objects in c.snapshot.objects.values():
+    kinds = {plural(row.kind): row.kind for row in c.knowledge.apis.values()}
+    for resource, objects in c.snapshot.objects.items():
+        # The items of a list do not repeat their kind.
+        listed = kinds.get(resource.partition(".")[0], "")
         for obj in objects:
-            kind = str(obj.get("kind", ""))
-            if not kind:
-                continue
+            kind = str(obj.get("kind", listed))
             for version, by in versions_used(obj).items():
                 row = c.knowledge.api(version, kind)
                 if row is not None:
@@ -61,8 +102,9 @@ def _told(uses: list[tuple[str, str]]) -> str:
     "BTN901",
     "No removed API is written any more",
     Severity.BLOCK,
-    "nothing that was read is written with an API version that the target lacks",
+    "nothing is written with an API version that the target lacks",
     also=("pluto", "kubent", "kubepug", "insight Deprecated APIs removed in Kubernetes v1.X"),
+    optional=READ_FOR_REMOVED,
 )
 def removed(c: Context) -> Iterator[Result]:
     """Objects survive: the API server hands them out in every version it still has. Who wrote them with a removed
@@ -76,6 +118,9 @@ def removed(c: Context) -> Iterator[Result]:
         severity = Severity.MEDIUM if row.removed <= c.start.minor else None
         message = f"{gone}; written by {_told(uses)}"
         yield bad(f"api {row.group_version} {row.kind}", message, instead, severity, objects=[u[0] for u in uses])
+    for row in _unread(c):
+        message = f"gone in 1.{row.removed}; no {plural(row.kind)} were read, so who writes them is not known"
+        yield unknown(f"api {row.group_version} {row.kind}", message, "let Baton list them", Severity.MEDIUM)
 
 
 @check(

@@ -245,6 +245,26 @@ def zonal_volumes(c: Context) -> Iterator[Result]:
                 yield bad(subject, message, "it would not start again", Severity.BLOCK)
 
 
+@check(
+    "BTN209",
+    "Instances run the group's launch template version",
+    Severity.MEDIUM,
+    "every instance runs its group's launch template version",
+    needs=("node_groups", "auto_scaling_groups"),
+    also=("eksup EKS006",),
+)
+def template_drift(c: Context) -> Iterator[Result]:
+    """Instances on another launch template version than most of their group are left over from a roll that stopped, or
+    were started by hand."""
+    owners = {asg: g for g in c.snapshot.node_groups for asg in g.auto_scaling_groups}
+    for asg in c.snapshot.auto_scaling_groups:
+        counts = Counter(i.launch_template_version for i in asg.instances if i.launch_template_version)
+        if len(counts) > 1 and asg.name in owners:
+            told = ", ".join(f"{n} on version {v}" for v, n in sorted(counts.items()))
+            hint = "the next roll replaces them all; see why the last one stopped"
+            yield bad(f"node group {owners[asg.name].name}", told, hint, versions=dict(counts))
+
+
 def _claims(c: Context) -> list[KubeObject]:
     return list(c.objects("persistentvolumeclaims"))
 

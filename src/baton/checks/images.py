@@ -3,6 +3,7 @@ here."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -239,3 +240,89 @@ def amazon_linux_2(c: Context) -> Iterator[Result]:
         shown_os = str(nodes.info(node).get("osImage", ""))
         if nodes.owner(node) == "self-managed" and shown_os.startswith("Amazon Linux 2") and "2023" not in shown_os:
             yield bad(f"node {nodes.name(node)}", f"runs {shown_os}", "replace it", Severity.HIGH)
+
+
+FORMATS = (
+    ("nodeadm", re.compile(r"node\.eks\.aws/")),
+    ("bootstrap.sh", re.compile(r"/etc/eks/bootstrap\.sh")),
+    ("toml", re.compile(r"^\s*\[settings[.\]]", re.M)),
+    ("powershell", re.compile(r"Start-EKSBootstrap", re.I)),
+)
+NODEADM_KEYS = ("name", "apiServerEndpoint", "certificateAuthority", "cidr")
+
+
+def user_data_format(text: str) -> str:
+    """nodeadm, bootstrap.sh, toml, powershell, or "" when it is none of them."""
+    return next((name for name, pattern in FORMATS if pattern.search(text)), "")
+
+
+@check(
+    "BTN307",
+    "User data fits the image",
+    Severity.BLOCK,
+    "no node group moves to an image of its own",
+    needs=("node_groups", "images"),
+)
+def user_data(c: Context) -> Iterator[Result]:
+    """With a custom AMI EKS adds nothing to the user data: it must start the kubelet by itself, in the way of the
+    image's family. Amazon Linux 2 and Ubuntu run /etc/eks/bootstrap.sh, AL2023 reads a NodeConfig of nodeadm (name,
+    endpoint, CA and service CIDR are all needed), Bottlerocket TOML, Windows PowerShell. The wrong one, and no node
+    ever joins."""
+    for group in c.snapshot.node_groups:
+        if not group.custom_ami or (chosen := _next(c, group)) is None:
+            continue
+        subject, text = f"node group {group.name}", group.user_data
+        family = c.knowledge.families[facts_of(chosen.image).family]
+        if text is None:
+            current = c.snapshot.image(current_image_id(c.snapshot, group))
+            if current is not None and facts_of(current).family == family.name:
+                yield good(subject, f"{chosen.image.name} is of the same family as {current.name}; it was not read")
+            else:
+                message = f"{chosen.image.name} is of another family than the image in use, and it was not read"
+                hint = "let Baton read launch templates (ec2:DescribeLaunchTemplateVersions)"
+                yield unknown(subject, message, hint, Severity.HIGH)
+            continue
+        found = user_data_format(text)
+        if family.user_data and found and found != family.user_data:
+            message = f"its user data is for {found}, but {chosen.image.name} ({family.title}) needs {family.user_data}"
+            yield bad(subject, message, "change the user data together with the image")
+        elif not found:
+            message = "its user data does not start the kubelet in a known way"
+            yield unknown(subject, message, "make sure that the image does it by itself", Severity.MEDIUM)
+        elif found == "nodeadm" and (missing := [k for k in NODEADM_KEYS if not re.search(rf"\b{k}\s*:", text)]):
+            message = f"its NodeConfig lacks {', '.join(missing)}, which EKS does not add for a custom AMI"
+            yield bad(subject, message, "set them under spec.cluster", Severity.HIGH)
+        else:
+            yield good(subject, f"{found}, as {family.title} {'takes it' if family.user_data else 'has it now'}")
+
+
+# Kubelet flags that are gone, with the version that refuses to start with them.
+GONE_FLAGS = {
+    "--container-runtime": "1.27",
+    "--keep-terminated-pod-volumes": "1.31",
+    "--pod-infra-container-image": "1.35",
+}
+
+
+@check(
+    "BTN308",
+    "User data passes no kubelet flag that is gone",
+    Severity.BLOCK,
+    "no user data that was read passes a kubelet flag that is gone",
+    needs=("node_groups",),
+)
+def kubelet_flags(c: Context) -> Iterator[Result]:
+    """A kubelet refuses to start with a flag it no longer knows, so the node never joins. --pod-infra-container-image
+    went with 1.35, --keep-terminated-pod-volumes with 1.31, --container-runtime with 1.27."""
+    crossed = [f for f, v in GONE_FLAGS.items() if c.start < Minor.parse(v) <= c.end]
+    for group in c.snapshot.node_groups:
+        subject = f"node group {group.name}"
+        if group.user_data is None and group.custom_ami and crossed:
+            message = f"its user data was not read, so whether it passes {', '.join(crossed)} is not known"
+            yield unknown(subject, message, "let Baton read launch templates", Severity.MEDIUM)
+        for flag, version in GONE_FLAGS.items():
+            used = re.search(rf"{flag}(?![\w-])", group.user_data or "")
+            if used and c.end >= Minor.parse(version):
+                yield bad(
+                    subject, f"its user data passes {flag}, gone since {version}", "take it out with the new image"
+                )

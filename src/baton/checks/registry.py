@@ -28,6 +28,7 @@ SUBJECTS = (
     "addons",
     "controllers",
     "apis",
+    "changes",
     "terraform",
 )
 

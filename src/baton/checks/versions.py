@@ -101,3 +101,19 @@ def target_lasts(c: Context) -> Iterator[Result]:
         yield bad(f"version {c.end}", message, f"also offered: {', '.join(newer)}" if newer else "")
     else:
         yield good(f"version {c.end}", f"in standard support until {until}, {left} days from now")
+
+
+@check("BTN105", "The control plane could be taken back", Severity.LOW, "")
+def rollback(c: Context) -> Iterator[Result]:
+    """For seven days after an upgrade EKS can take the control plane back by one minor: not while a node runs a newer
+    kubelet, not without policy EXTENDED when the older version is in extended support, and not the add-ons. Keeping the
+    nodes back for a while keeps that way open."""
+    before = c.end.plus(-1)
+    row = next((v for v in c.offered if v.version == str(before)), None)
+    if row is None or row.status == UNSUPPORTED:
+        yield bad(c.cluster, f"{before} is out of support: EKS would not go back to it", "rehearse before you start")
+    elif row.status == EXTENDED and c.snapshot.cluster.support_type == "STANDARD":
+        message = f"{before} is in extended support and the upgrade policy is STANDARD: EKS would not go back to it"
+        yield bad(c.cluster, message, "set the upgrade policy to EXTENDED to keep that way open")
+    else:
+        yield good(c.cluster, f"within {c.knowledge.rollback_days} days EKS can go back to {before}, nodes first")

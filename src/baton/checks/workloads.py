@@ -7,7 +7,7 @@ from datetime import datetime
 
 from baton.checks.context import Context, full_name
 from baton.checks.registry import Result, bad, check, good
-from baton.logic.eviction import controller_of
+from baton.logic.eviction import controller_of, selector_matches
 from baton.model import nodes
 from baton.model.cluster import KubeObject
 from baton.model.findings import Severity
@@ -299,3 +299,78 @@ def finalizers(c: Context) -> Iterator[Result]:
             )
         elif meta.get("finalizers"):
             yield bad(f"pod {full_name(pod)}", f"has finalizers: {', '.join(meta['finalizers'])}", "", Severity.LOW)
+
+
+WELL_KNOWN = ("kubernetes.io/", "k8s.io/", "eks.amazonaws.com/", "karpenter.sh/", "k8s.aws/")
+
+
+def wanted_labels(pod: KubeObject) -> dict[str, str]:
+    """Node label keys that a pod insists on -> what it wants of them: nodeSelector and required node affinity."""
+    spec = pod.get("spec", {})
+    found = {key: str(value) for key, value in (spec.get("nodeSelector") or {}).items()}
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    terms = (affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}).get("nodeSelectorTerms") or []
+    if len(terms) == 1:  # several terms are alternatives
+        for expression in terms[0].get("matchExpressions") or ():
+            if expression.get("operator") in ("In", "Exists"):
+                found[str(expression.get("key"))] = ", ".join(expression.get("values") or ("any",))
+    return found
+
+
+@check(
+    "BTN613",
+    "Labels that pods insist on come with new nodes",
+    Severity.HIGH,
+    "no pod insists on a node label that new nodes may lack",
+    needs=NODES_AND_PODS,
+)
+def hand_labels(c: Context) -> Iterator[Result]:
+    """A label put on nodes by hand (kubectl label) is gone with them: pods that select by it wait for ever on the new
+    ones. Labels of the node group come with every node; labels that user data passes to the kubelet do too, if the new
+    image still does so."""
+    group_of = {nodes.name(n): g for g in c.snapshot.node_groups for n in c.group_nodes[g.name]}
+    found: dict[tuple[str, str, str], list[KubeObject]] = {}
+    for pod in c.moving_pods:
+        group = group_of[pod["spec"]["nodeName"]]
+        for key, value in wanted_labels(pod).items():
+            known = any(domain in key for domain in WELL_KNOWN)
+            if not known and key not in group.labels and key not in (group.user_data or ""):
+                found.setdefault((group.name, key, value), []).append(pod)
+    for (name, key, value), pods in sorted(found.items()):
+        message = (
+            f"{_some(pods)} insist{'s' if len(pods) == 1 else ''} on {key}={value}, which is no label of the group"
+        )
+        yield bad(f"node group {name}", message, "add it to the group's labels", pods=[full_name(p) for p in pods])
+
+
+@check(
+    "BTN614",
+    "Pods behind load balancers end gently",
+    Severity.LOW,
+    "every pod behind a load balancer waits before it ends",
+    needs=(*NODES_AND_PODS, "objects.services"),
+)
+def load_balanced(c: Context) -> Iterator[Result]:
+    """A load balancer goes on sending for some seconds after a pod is told to end: without a preStop hook that waits,
+    its clients see errors each time a node is drained."""
+    by_space: dict[str, list[KubeObject]] = {}
+    for pod in c.moving_pods:
+        by_space.setdefault(pod["metadata"].get("namespace", ""), []).append(pod)
+    for service in c.objects("services"):
+        spec = service.get("spec", {})
+        if spec.get("type") != "LoadBalancer" or not spec.get("selector"):
+            continue
+        behind = [
+            p
+            for p in by_space.get(service["metadata"].get("namespace", ""), ())
+            if selector_matches({"matchLabels": spec["selector"]}, nodes.labels(p))
+        ]
+        if behind and not any(_waits(p) for p in behind):
+            message = f"{_some(behind)}: no preStop hook"
+            yield bad(
+                f"service {full_name(service)}", message, "a preStop that sleeps longer than deregistration takes"
+            )
+
+
+def _waits(pod: KubeObject) -> bool:
+    return any((x.get("lifecycle") or {}).get("preStop") for x in pod.get("spec", {}).get("containers") or ())
