@@ -375,6 +375,7 @@ def test_twin_cloud_refusals_settings_by_name() -> None:
         ("timings", "node_boot", "fast"),
         ("timings", "nonsense", 3),
         ("switches", "drain_windows", 0),
+        ("switches", "failure_mode", "hope"),
     ):
         with pytest.raises(UsageError):
             settings.change(group, name, value)
@@ -453,3 +454,52 @@ def test_twin_cloud_refusals_end_of_support_moves_the_control_plane() -> None:
     fresh.clock.sleep(1000)
     assert fresh.eks("DescribeCluster", name="demo")["cluster"]["version"] == "1.32"
     assert fresh.status() == "ACTIVE"
+
+
+def test_twin_cloud_refusals_enforced_insights_need_force() -> None:
+    """With enforcement on, an add-on that does not fit the next version must stop the update until forced."""
+    fresh = Bench()
+    fresh.cluster()
+    old = next(r for r in fresh.cloud.core.facts.addon_releases("kube-proxy", "1.34") if "1.35" not in r.compatible)
+    fresh.eks("CreateAddon", clusterName="demo", addonName="kube-proxy", addonVersion=old.version)
+    fresh.clock.sleep(60)
+    fresh.settings.change("switches", "enforce_insights", True)
+    code, status, _ = refused(lambda: fresh.eks("UpdateClusterVersion", name="demo", version="1.35"))
+    assert (code, status) == ("InvalidStateException", 400)
+    details = [
+        fresh.eks("DescribeInsight", clusterName="demo", id=i["id"])["insight"]
+        for i in fresh.eks("ListInsights", clusterName="demo", filter={"statuses": ["ERROR"]})["insights"]
+    ]
+    assert [d["name"] for d in details] == ["kube-proxy version skew", "EKS add-on version compatibility"]
+    assert details[1]["categorySpecificSummary"]["addonCompatibilityDetails"][0]["name"] == "kube-proxy"
+    assert (
+        fresh.eks("UpdateClusterVersion", name="demo", version="1.35", force=True)["update"]["status"] == "InProgress"
+    )
+
+
+def test_twin_cloud_refusals_deprecated_api_use_becomes_an_insight() -> None:
+    """A client that still asks for an API that goes away must be named, with what replaces it."""
+    fresh = Bench()
+    fresh.cluster("1.31")
+    removed = next(r for r in fresh.cloud.core.facts.knowledge.apis.values() if r.removed == 32)
+    fresh.cloud.insights.api_used("demo", removed.group_version, removed.kind, "old-controller/v1")
+    found = fresh.eks("ListInsights", clusterName="demo", filter={"statuses": ["ERROR", "WARNING"]})["insights"]
+    insight = next(i for i in found if i["name"] == "Deprecated APIs removed in Kubernetes v1.32")
+    detail = fresh.eks("DescribeInsight", clusterName="demo", id=insight["id"])["insight"]
+    (use,) = detail["categorySpecificSummary"]["deprecationDetails"]
+    assert use["clientStats"][0]["userAgent"] == "old-controller/v1"
+    assert use["replacedWith"] == removed.replacement
+
+
+def test_twin_cloud_refusals_scale_in_past_a_blocking_budget_takes_15_minutes() -> None:
+    """A scale-in tries evictions for 15 minutes, then the node goes anyway; waiting on would hide lost pods."""
+    fresh = Bench()
+    fresh.cluster()
+    fresh.group(size=4)
+    fresh.pods(8)
+    fresh.kube().blocked = {f"web-{i}" for i in range(8)}
+    start = fresh.clock.now()
+    fresh.cloud.set_desired(fresh.cloud.asgs()[0].name, 3)
+    took = fresh.until(lambda: len(fresh.cloud.instances()) == 3)
+    assert 900 < took < 1010
+    assert len(list(fresh.kube().world.items("pods"))) == 6, f"two pods went with the node after {start}"

@@ -138,17 +138,15 @@ class Clusters:
     def shown(self, record: ClusterRecord) -> dict[str, Any]:
         """As the API shows it: the endpoint and the CA once the cluster has been created."""
         api = dict(record.api)
-        api["accessConfig"] = {k: n for k, n in api["accessConfig"].items() if k == "authenticationMode"}
+        if not api["encryptionConfig"]:
+            del api["encryptionConfig"]
         if api["status"] == "CREATING":
-            api.pop("encryptionConfig") if not api["encryptionConfig"] else None
             api["certificateAuthority"] = {}
-            api["accessConfig"] = dict(record.api["accessConfig"])
             return api
+        api["accessConfig"] = {"authenticationMode": api["accessConfig"]["authenticationMode"]}
         endpoint, authority = self._core.connection(record.name) if self._core.connection else _nowhere(record)
         api["endpoint"] = endpoint
         api["certificateAuthority"] = {"data": authority}
-        if not api["encryptionConfig"]:
-            api.pop("encryptionConfig")
         return api
 
     def describe_cluster(self, params: Mapping[str, Any]) -> dict[str, Any]:

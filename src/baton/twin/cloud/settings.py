@@ -127,6 +127,6 @@ def _fitted(name: str, old: Any, value: Any) -> Any:
         return int(value)
     if isinstance(old, float) and number and value >= 0:
         return float(value)
-    if isinstance(old, str) and isinstance(value, str):
+    if isinstance(old, str) and value in ("rollback", "mixed"):  # failure_mode is the only text
         return value
     raise UsageError(f"{name} cannot be {value!r}", hint=f"it is now {_plain(old)!r}")
