@@ -67,8 +67,11 @@ class FakeKube:
         self.world.update("nodes", {**node, "metadata": metadata, "spec": {**node["spec"], "unschedulable": on}})
 
     def place(self, name: str) -> None:
-        """A pod on the schedulable node with fewest pods."""
+        """A pod on the schedulable node with fewest pods; nowhere to go means it waits."""
         nodes = [n["metadata"]["name"] for n in self.world.items("nodes") if not n["spec"].get("unschedulable")]
+        if not nodes:
+            self.clock.call_later(10.0, lambda: self.place(name))
+            return
         node = min(nodes, key=lambda n: (len(list(self.world.pods_on(n))), n))
         self.world.create("pods", {"metadata": {"namespace": "shop", "name": name}, "spec": {"nodeName": node}})
 

@@ -297,6 +297,8 @@ class Nodegroups:
         def finished(failed: v.Failure | None) -> None:
             self.rolls.pop(group.name, None)
             record.api["modifiedAt"] = core.now()
+            configured = int(record.api["scalingConfig"]["maxSize"])  # a scale-down that was cut short left it raised
+            self.scaling.set_sizes(group, maximum=max(group.desired, configured))
             if failed is None:
                 record.api.update(new)
                 self.updates.end(cluster, update)
