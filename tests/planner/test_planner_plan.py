@@ -336,3 +336,32 @@ def test_the_digest_follows_facts_and_not_sizes() -> None:
     other = world(addons={"vpc-cni": "v1.21.1-eksbuild.3", "kube-proxy": "v1.34.0-eksbuild.2"})
     assert plan(other).facts_digest != first.facts_digest
     assert plan(replace(world(), taken_at=world().taken_at + 60)).facts_digest == first.facts_digest
+
+
+def test_groups_that_share_a_literal_roll_at_the_same_points() -> None:
+    """Editing the shared AMI filter for the older group would move the newer one unplanned, or back."""
+    groups = [optimised_group("old", "1.31", 1), optimised_group("new", "1.33", 5)]
+    snapshot = world("1.33", groups=groups, addons={})
+    apart = names(plan(snapshot))
+    assert apart == [
+        "control plane to 1.34",
+        "node group old to 1.34",
+        "control plane to 1.35",
+        "node group old to 1.35",
+        "node group new to 1.35",
+    ]
+    bound = names(make_plan(snapshot, Target("1.35"), KNOWLEDGE, together=[("old", "new")]))
+    assert bound == [
+        "control plane to 1.34",
+        "node groups old, new to 1.34",
+        "control plane to 1.35",
+        "node groups old, new to 1.35",
+    ]
+
+
+def test_of_bound_groups_the_one_that_is_there_stays_out() -> None:
+    """After an interruption between two groups that share a literal, the finished one would be awaited again."""
+    groups = [custom_group("done", golden("1.35"), version="1.35"), custom_group("left")]
+    snapshot = world("1.35", groups=groups, addons={})
+    found = make_plan(snapshot, Target("1.35"), KNOWLEDGE, together=[("done", "left")])
+    assert names(found) == ["node group left to 1.35"]

@@ -153,3 +153,25 @@ def forced(c: Context) -> Iterator[Result]:
         if group.force_update:
             message = "force_update_version = true: budgets are overridden after 15 minutes"
             yield bad(f"node group {group.name}", message, "leave it off and see to the budgets")
+
+
+@check(
+    "BTN956",
+    "Nothing moves on an unrelated apply",
+    Severity.MEDIUM,
+    "every version is chosen by a change of the configuration",
+    needs=("terraform",),
+)
+def unasked(c: Context) -> Iterator[Result]:
+    """`most_recent = true` (the module's default from v21 on) moves an add-on at whatever apply comes after its
+    release, and use_latest_ami_release_version rolls all nodes of a group the same way: in the middle of another
+    change, unasked and unrehearsed. Write the versions down, or set both to false."""
+    assert c.terraform is not None
+    for name in c.terraform.addons_most_recent:
+        yield bad(
+            f"add-on {name}", "takes the newest version at every apply", "set most_recent = false or write a version"
+        )
+    for group in c.terraform.groups:
+        if group.latest_release:
+            message = "rolls to the newest image release at every apply"
+            yield bad(f"node group {group.name}", message, "set use_latest_ami_release_version = false", Severity.HIGH)

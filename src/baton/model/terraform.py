@@ -14,6 +14,7 @@ class TerraformGroup:
     """One managed node group as configured. None means that the configuration does not say or could not be traced.
 
     `update_timeout` in seconds (`timeouts.update`); `ignores_desired_size`: lifecycle.ignore_changes names it.
+    `latest_release`: use_latest_ami_release_version, by setting or by the module's default.
     """
 
     name: str
@@ -24,6 +25,7 @@ class TerraformGroup:
     ignores_desired_size: bool | None = None
     min_size: int | None = None
     force_update: bool = False
+    latest_release: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,6 @@ class TerraformFacts:
     groups: tuple[TerraformGroup, ...] = ()
     addon_pins: Mapping[str, str] = field(default_factory=dict)
     addons_most_recent: tuple[str, ...] = ()
-    cluster_update_timeout: float | None = None
     predicted: Mapping[str, float] = field(default_factory=dict)
 
     def group(self, name: str) -> TerraformGroup | None:

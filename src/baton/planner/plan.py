@@ -142,7 +142,7 @@ class _Maker:
         """All stages, numbered from 1, and the rolls of each node group."""
         points = (start, *hops(start, end))
         self._check_unmanaged(points)
-        rolls = {g.name: self._rolls(g, points, self.target.nodes_every_hop) for g in self.snapshot.node_groups}
+        rolls = self._all_rolls(points, self.target.nodes_every_hop)
         self._update_configs(rolls)
         installed = {a.name: a.version for a in self.snapshot.addons}
         kubelets = {g.name: kubelet_of(self.snapshot, g)[0] for g in self.snapshot.node_groups}
@@ -220,19 +220,40 @@ class _Maker:
 
     # node groups
 
-    def _rolls(self, group: NodeGroup, points: tuple[Minor, ...], all_hops: bool) -> tuple[Roll, ...]:
-        oldest, _ = kubelet_of(self.snapshot, group)
-        self._check_newest(group, points[0])
-
-        def available(version: Minor) -> bool:
-            return not self._why_not(group, oldest, version)
-
-        found = (every_hop if all_hops else fewest_rolls)(oldest, points, available)
-        if found is None:
-            raise self._no_way(group, oldest, points)
+    def _all_rolls(self, points: tuple[Minor, ...], all_hops: bool) -> dict[str, tuple[Roll, ...]]:
+        """The rolls of each group; groups that share a literal have the same ones."""
+        found: dict[str, tuple[Roll, ...]] = {}
+        for group in self.snapshot.node_groups:
+            if group.name in found:
+                continue
+            bound = next((set(t) for t in self.together if group.name in t), {group.name})
+            members = [g for g in self.snapshot.node_groups if g.name in bound]
+            rolls = self._rolls(members, points, all_hops)
+            found |= {g.name: rolls for g in members}
         return found
 
-    def _check_newest(self, group: NodeGroup, control_plane: Minor) -> None:
+    def _rolls(self, members: Sequence[NodeGroup], points: tuple[Minor, ...], all_hops: bool) -> tuple[Roll, ...]:
+        """The rolls of groups that move together: counted from their oldest kubelet, never below their newest."""
+        oldest: dict[str, Minor] = {}
+        newest = points[0].plus(-99)
+        for group in members:
+            oldest[group.name], _ = kubelet_of(self.snapshot, group)
+            newest = max(newest, self._newest(group, points[0], oldest[group.name]))
+
+        def available(version: Minor) -> bool:
+            return version >= newest and all(self._why_not(g, oldest[g.name], version) is None for g in members)
+
+        start = min(oldest.values())
+        found = (every_hop if all_hops else fewest_rolls)(start, points, available)
+        if found is None:
+            slowest = min(members, key=lambda g: oldest[g.name])
+            stuck = next((g for g in members if self._why_not(g, oldest[g.name], points[-1]) is not None), slowest)
+            raise self._no_way(stuck, oldest[stuck.name], points)
+        return found
+
+    def _newest(self, group: NodeGroup, control_plane: Minor, oldest: Minor) -> Minor:
+        """The newest kubelet of a group. Raises RefusedError when it is newer than the control plane."""
+        newest = oldest
         for node in nodes.of_group(self.snapshot, group.name):
             minor = nodes.kubelet(node)
             if minor is not None and minor > control_plane:
@@ -242,6 +263,8 @@ class _Maker:
                     where=f"node group {group.name}",
                     hint="put it back on an image for the control plane's version first",
                 )
+            newest = max(newest, minor or newest)
+        return newest
 
     def _why_not(self, group: NodeGroup, kubelet: Minor, version: Minor) -> RefusedError | ReadError | None:
         """Why nodes of the group cannot be brought to a version; None when they can."""
@@ -296,8 +319,13 @@ class _Maker:
             changes = []
             for name in names:
                 roll = next(r for r in rolls[name] if r.control_plane == version)
-                changes.append(self._group_change(due[name], kubelets[name], roll.to))
+                change = self._group_change(due[name], kubelets[name], roll.to)
+                if change.from_ != change.to:  # one of a bound set may be there already
+                    changes.append(change)
                 kubelets[name] = roll.to
+            if not changes:
+                continue
+            names = [c.name for c in changes]
             groups = f"node group{'s' if len(names) > 1 else ''} {', '.join(names)}"
             title = f"{groups} to {changes[0].attributes['kubelet_to']}"
             self._add(StageKind.NODE_GROUP, title, changes, self._roll_reason(names, version, points, len(due)))
@@ -359,13 +387,17 @@ class _Maker:
                 continue
             for version in points:
                 if not kubelet_allowed(minor, version):
+                    if minor > version:
+                        hint = "a kubelet is never newer than the control plane: replace the node first"
+                    elif who == "fargate":
+                        hint = "restart its pod: Fargate starts it anew with the control plane's kubelet"
+                    else:
+                        hint = f"Baton rolls managed node groups only: bring it to {oldest_kubelet(version)} or newer"
                     raise RefusedError(
                         f"node {nodes.name(node)} ({who}) runs kubelet {minor}, which may not run under a control "
                         f"plane at {version}",
                         where=f"cluster {self.snapshot.cluster.name}",
-                        hint=f"Baton rolls managed node groups only: bring it to {oldest_kubelet(version)} or newer"
-                        if minor < version
-                        else "a kubelet is never newer than the control plane: replace the node first",
+                        hint=hint,
                     )
 
     # alternatives
@@ -378,7 +410,7 @@ class _Maker:
         if len(points) > 2:
             other = not self.target.nodes_every_hop
             try:
-                count = sum(len(self._rolls(g, points, other)) for g in self.snapshot.node_groups)
+                count = sum(map(len, self._all_rolls(points, other).values()))
             except (RefusedError, ReadError) as error:
                 found.append(f"nodes at every hop: not possible, {error.message}")
             else:

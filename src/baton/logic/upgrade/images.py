@@ -126,13 +126,16 @@ class ImageFinder:
                     hint=f"name the next one: --ami {group.name}=ami-…",
                 )
             return self._by_kind(group, current, version)
+        exact = not filter_.regex and not set("*?") & set(filter_.name)
+        if exact and pattern == filter_.name and current is not None:
+            return self._by_kind(group, current, version)  # a name that tells no version: another name of its kind
         matching = [
             i
             for i in self._snapshot.images
             if filter_.matches(i.name, pattern) and _owned(i, filter_.owners) and i.state == "available"
         ]
         if not matching:
-            if not filter_.regex and not set("*?") & set(filter_.name) and current is not None:
+            if exact and current is not None:
                 return self._by_kind(group, current, version)  # an exact name: its date moves too
             raise RefusedError(
                 f"no image matches {pattern}, the name filter of node group {group.name} for Kubernetes {version}",

@@ -31,7 +31,9 @@ def check_target(target: Minor, start: Minor, offered: Sequence[VersionInfo], to
     while version <= target:
         row = known.get(str(version))
         if row is None or row.status == UNSUPPORTED:
-            ended = f" since {row.end_of_extended_support}" if row is not None and row.end_of_extended_support else ""
+            ended = (
+                f" since {row.end_of_extended_support[:10]}" if row is not None and row.end_of_extended_support else ""
+            )
             raise UsageError(f"EKS no longer supports Kubernetes {version}{ended}", hint=f"it supports {names}")
         version = version.plus(1)
 
