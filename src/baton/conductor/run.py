@@ -78,7 +78,10 @@ class Status:
 
 @dataclass
 class Conductor:
-    """Runs a plan. `crash` is called with the name of each crash point (tests kill there)."""
+    """Runs a plan. `crash` is called with the name of each crash point (tests kill there).
+
+    `finished` holds the records of the stages that ended, also when a later one halts.
+    """
 
     aws: AwsReader
     kube: KubeReader
@@ -89,13 +92,16 @@ class Conductor:
     settings: Settings = field(default_factory=Settings)
     on_status: Callable[[Status], None] = lambda status: None
     crash: Callable[[str], None] = lambda point: None
+    finished: list[StageRecord] = field(default_factory=list, init=False)
 
     def run(self, run_id: str, plan: Plan) -> tuple[StageRecord, ...]:
         """Conduct every stage that the journal does not show as done. Raises RefusedError, HaltedError, ReadError."""
         started = self.clock.now()
         watch = self.kube.watch(WATCHED)
         try:
-            return tuple(self._stage(run_id, plan, stage, started, watch.poll) for stage in plan.stages)
+            for stage in plan.stages:
+                self.finished.append(self._stage(run_id, plan, stage, started, watch.poll))
+            return tuple(self.finished)
         finally:
             watch.close()
 

@@ -1,0 +1,246 @@
+"""Counts what happens to a twin while it is conducted: nodes, evictions, what waits and what blocks.
+
+It listens to the twin's own records instead of a watch, so that counting costs little beside the rolling itself; the
+figures are defined as the observe room defines them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from baton.model.events import Event
+from baton.twin.controllers.base import ADDED, BOUND, READY, REMOVED, TERMINATING, Pod
+from baton.twin.kube import KubeTwin
+from baton.twin.twin import Twin
+
+GROUP_LABEL = "eks.amazonaws.com/nodegroup"
+
+
+@dataclass
+class GroupTally:
+    """One node group. `surge_seconds` is the integral of nodes beyond the desired number."""
+
+    desired: int
+    nodes: int = 0
+    ready: int = 0
+    min_ready: int = 0
+    peak: int = 0
+    replaced: int = 0
+    surge_seconds: float = 0.0
+    outcome: str = "unchanged"
+    since: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """An eviction that was refused; `seconds` from the first refusal to the pod's leaving (or the end)."""
+
+    pod: str
+    workload: str
+    node: str
+    pdb: str
+    since: float
+    seconds: float
+    cleared: bool
+
+
+@dataclass
+class _Wait:
+    workload: str
+    node: str
+    pdb: str
+    since: float
+
+
+@dataclass
+class Tally:
+    """Attach before conducting, `finish` after. Times are cluster time."""
+
+    twin: Twin
+    cluster: str
+    groups: dict[str, GroupTally] = field(default_factory=dict)
+    evictions: int = 0
+    repeat: int = 0
+    forced: int = 0
+    blocked: list[Blocked] = field(default_factory=list)
+    max_pending: int = 0
+    longest_pending: float = 0.0
+    lowest: dict[str, tuple[int, int]] = field(default_factory=dict)  # workload -> (lowest ready, wanted)
+    by_workload: dict[str, int] = field(default_factory=dict)
+    placements: int = 0
+
+    def attach(self) -> None:
+        """Begin to count."""
+        kube = self.twin.kube(self.cluster)
+        self._kube: KubeTwin = kube
+        self._start = self.twin.clock.now()
+        self._fresh: set[tuple[str, str]] = set()
+        self._pending: dict[tuple[str, str], float] = {}
+        self._waiting: dict[tuple[str, str], _Wait] = {}
+        self._workloads: dict[str, str] = {}
+        self._evicted_from: dict[tuple[str, str], str] = {}
+        self._node_groups: dict[str, str] = {}
+        self._ready_nodes: set[str] = set()
+        for group in self.twin.cloud.core.cluster(self.cluster).node_groups.values():
+            scaling = group.api["scalingConfig"]
+            self.groups[group.api["nodegroupName"]] = GroupTally(scaling["desiredSize"], since=self._start)
+        for node in kube.world.items("nodes"):
+            self._node_in(node)
+        for tally in self.groups.values():
+            tally.min_ready, tally.peak = tally.ready, tally.nodes
+        kube.world.subscribe(self._on_node, ["nodes"])
+        kube.pods.listen(self._on_pod, ADDED | REMOVED | READY | TERMINATING | BOUND)
+        self.twin.cloud.on_event(self._on_event)
+        for pod in kube.pods.by_key.values():
+            if not pod.node and not pod.finished:
+                self._pending[pod.key] = self._start
+        self.max_pending = len(self._pending)
+
+    # nodes
+
+    def _node_in(self, node: Mapping[str, Any]) -> None:
+        name = node["metadata"]["name"]
+        group = (node["metadata"].get("labels") or {}).get(GROUP_LABEL, "")
+        tally = self.groups.get(group)
+        if tally is None:
+            return
+        if name not in self._node_groups:
+            self._node_groups[name] = group
+            self._integrate(tally)
+            tally.nodes += 1
+            tally.peak = max(tally.peak, tally.nodes)
+        ready = _ready(node)
+        if ready and name not in self._ready_nodes:
+            self._ready_nodes.add(name)
+            tally.ready += 1
+        elif not ready and name in self._ready_nodes:
+            self._unready(name, tally)
+
+    def _unready(self, name: str, tally: GroupTally) -> None:
+        self._ready_nodes.discard(name)
+        tally.ready -= 1
+        tally.min_ready = min(tally.min_ready, tally.ready)
+
+    def _integrate(self, tally: GroupTally) -> None:
+        now = self.twin.clock.now()
+        tally.surge_seconds += max(0, tally.nodes - tally.desired) * (now - tally.since)
+        tally.since = now
+
+    def _on_node(self, kind: str, resource: str, node: dict[str, Any], old: dict[str, Any] | None) -> None:
+        if kind != "DELETED":
+            if old is not None and old.get("status") is node.get("status"):
+                return
+            self._node_in(node)
+            return
+        name = node["metadata"]["name"]
+        tally = self.groups.get(self._node_groups.pop(name, ""))
+        if tally is None:
+            return
+        self._integrate(tally)
+        tally.nodes -= 1
+        if name in self._ready_nodes:
+            self._unready(name, tally)
+
+    # pods
+
+    def workload_of(self, pod: Pod) -> str:
+        """`Deployment shop/web`: the controller's controller where there is one."""
+        group = pod.owner
+        if group is None:
+            return f"Pod {pod.namespace}/{pod.name}"
+        name = self._workloads.get(group.uid)
+        if name is None:
+            kind, top = group.kind, group.name
+            if kind == "ReplicaSet":
+                owned = self._kube.world.get("replicasets.apps", group.namespace, group.name)
+                for ref in (owned or {}).get("metadata", {}).get("ownerReferences") or ():
+                    if ref.get("controller"):
+                        kind, top = ref["kind"], ref["name"]
+            name = self._workloads[group.uid] = f"{kind} {group.namespace}/{top}"
+        return name
+
+    def _on_pod(self, pod: Pod, bits: int) -> None:
+        if bits & ADDED:
+            self._fresh.add(pod.key)
+            if not pod.node:
+                self._pending[pod.key] = self.twin.clock.now()
+                if len(self._pending) > self.max_pending:
+                    self.max_pending = len(self._pending)
+        if bits & BOUND:
+            self.placements += 1
+            self._placed(pod)
+        if bits & (REMOVED | TERMINATING):
+            self._leaving(pod, bits)
+        group = pod.owner
+        if bits & (READY | TERMINATING | REMOVED) and group is not None and group.kind != "Job" and group.desired > 0:
+            self._lowest(group.ready, group.desired, pod)
+
+    def _placed(self, pod: Pod) -> None:
+        since = self._pending.pop(pod.key, None)
+        if since is not None:
+            waited = self.twin.clock.now() - since
+            if waited > self.longest_pending:
+                self.longest_pending = waited
+
+    def _lowest(self, ready: int, wanted: int, pod: Pod) -> None:
+        name = self.workload_of(pod)
+        before = self.lowest.get(name)
+        if before is None or ready < before[0]:
+            self.lowest[name] = (ready, wanted)
+
+    def _leaving(self, pod: Pod, bits: int) -> None:
+        if bits & REMOVED:
+            self._pending.pop(pod.key, None)
+            self._fresh.discard(pod.key)
+        wait = self._waiting.pop(pod.key, None)
+        if wait is not None:
+            self.blocked.append(self._ended(pod.key, wait, cleared=True))
+
+    def _ended(self, key: tuple[str, str], wait: _Wait, *, cleared: bool) -> Blocked:
+        seconds = self.twin.clock.now() - wait.since
+        return Blocked("/".join(key), wait.workload, wait.node, wait.pdb, wait.since, round(seconds, 3), cleared)
+
+    # what the cloud tells
+
+    def _on_event(self, event: Event) -> None:
+        if event.kind == "pod.evicted":
+            self._evicted(event)
+        elif event.kind == "pod.blocked":
+            _, namespace, name = event.subject.split("/", 2)
+            pod = self._kube.pods.by_key.get((namespace, name))
+            if pod is not None and pod.key not in self._waiting:
+                self._waiting[pod.key] = _Wait(self.workload_of(pod), event.data["node"], event.data["pdb"], event.at)
+        elif event.kind == "instance.terminated":
+            return
+
+    def _evicted(self, event: Event) -> None:
+        self.evictions += 1
+        if event.data.get("forced"):
+            self.forced += 1
+        _, namespace, name = event.subject.split("/", 2)
+        key = (namespace, name)
+        pod = self._kube.pods.by_key.get(key)
+        if pod is not None:
+            workload = self.workload_of(pod)
+            self.by_workload[workload] = self.by_workload.get(workload, 0) + 1
+        if key in self._fresh:
+            self.repeat += 1
+
+    def finish(self, replaced: Mapping[str, int], outcomes: Mapping[str, str]) -> None:
+        """Close what is open. `replaced` nodes and the `outcomes` per node group come from who conducted."""
+        for key, wait in sorted(self._waiting.items()):
+            self.blocked.append(self._ended(key, wait, cleared=False))
+        now = self.twin.clock.now()
+        for since in self._pending.values():
+            self.longest_pending = max(self.longest_pending, now - since)
+        for name, tally in self.groups.items():
+            self._integrate(tally)
+            tally.replaced = replaced.get(name, 0)
+            tally.outcome = outcomes.get(name, "unchanged")
+
+
+def _ready(node: Mapping[str, Any]) -> bool:
+    conditions = node.get("status", {}).get("conditions") or ()
+    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
