@@ -123,7 +123,7 @@ class Session:
                     if task.done():
                         task.result()
             ready()
-            asyncio.get_running_loop().run_in_executor(None, _warm_up)
+            threading.Thread(target=_warm_up, daemon=True).start()
             await asyncio.gather(*tasks)
         except asyncio.CancelledError:
             for server in servers:
