@@ -91,7 +91,7 @@ class Tally:
         for tally in self.groups.values():
             tally.min_ready, tally.peak = tally.ready, tally.nodes
         kube.world.subscribe(self._on_node, ["nodes"])
-        kube.pods.listen(self._on_pod, ADDED | REMOVED | READY | TERMINATING | BOUND)
+        kube.pods.listen(self._on_pod)
         self.twin.cloud.on_event(self._on_event)
         for pod in kube.pods.by_key.values():
             if not pod.node and not pod.finished:
