@@ -155,14 +155,28 @@ class Roll:
             world.update("nodes", {**node, "metadata": {**node["metadata"], "labels": labels}})
 
     def _drain(self, node: str) -> None:
-        self._core.event("node.draining", node, group=self.group.node_group)
-        self._scaling.drains(self.group.cluster).start(node, lambda: self._feed(v.Drained(node)))
+        """After the service's own delay; a repeated request (a further window) goes on with the drain there is."""
+        drains = self._scaling.drains(self.group.cluster)
+        if node in drains.active:
+            drains.active[node].go()
+            return
+
+        def begin_drain() -> None:
+            if any(n.name == node and n.step is v.Step.DRAINING for n in self.state.flight) and not self.state.done:
+                self._core.event("node.draining", node, group=self.group.node_group)
+                drains.start(node, lambda: self._feed(v.Drained(node)))
+
+        self._soon(begin_drain)
+
+    def _soon(self, fn: Callable[[], object]) -> None:
+        """When the service next looks."""
+        wait = self._core.draw(self._core.settings.durations.roll_step, f"roll step {self.group.name}")
+        self._core.later(wait, fn)
 
     def _force(self, node: str) -> None:
         drains = self._scaling.drains(self.group.cluster)
-        running = drains.active.get(node)
-        if running is not None:
-            running.force()
+        running = drains.active.get(node) or drains.start(node, lambda: self._feed(v.Drained(node)))
+        running.force()
 
     def _take(self, node: str, *, drained: bool) -> None:
         instance = self._find(node)
@@ -229,10 +243,10 @@ class Roll:
         node = instance.node_name
         if node in self._asked:
             self._asked.discard(node)
-            self._feed(v.Terminated(node))
+            self._soon(lambda: self._feed(v.Terminated(node)))
         elif node == self._lowering:
             self._lowering = ""
-            self._feed(v.ScaledDown(node))
+            self._soon(lambda: self._feed(v.ScaledDown(node)))
         elif node in self._surge:
             self._surge.discard(node)
             self._surge_gone.append(node)
