@@ -13,7 +13,20 @@ from typing import Any
 from baton.logic.eviction import Action, DrainList, DrainOptions, Verdict, drain_list, judge
 from baton.twin.addons import AddonInstaller
 from baton.twin.clock import VirtualClock
-from baton.twin.controllers.base import CONTROLLERS, REMOVED, Cluster, Controller, Obj, Pod
+from baton.twin.controllers.base import (
+    ADDED,
+    BOUND,
+    CONTROLLERS,
+    LABELS,
+    PHASE,
+    READY,
+    REMOVED,
+    TERMINATING,
+    Cluster,
+    Controller,
+    Obj,
+    Pod,
+)
 from baton.twin.controllers.daemonsets import DaemonSetController
 from baton.twin.controllers.deployments import DeploymentController
 from baton.twin.controllers.disruption import Budget, DisruptionController
@@ -110,20 +123,19 @@ class KubeTwin:
         self._started = True
         self.disruption.start()
         self.scheduling.start()
-        for fn in (
-            self.disruption.on_pod,
-            self.replicasets.on_pod,
-            self.deployments.on_pod,
-            self.daemonsets.on_pod,
-            self.statefulsets.on_pod,
-            self.jobs.on_pod,
-            self.volumes.on_pod,
-            self.kubelets.on_pod,
-            self.nodes.on_pod,
-            self.scheduling.on_pod,
-            self._on_pod,
-        ):
-            self.pods.listen(fn)
+        listen = self.pods.listen
+        listen(self.disruption.on_pod, ADDED | REMOVED | READY | TERMINATING | LABELS)
+        listen(self.replicasets.on_pod, kind="ReplicaSet")
+        listen(self.deployments.on_pod, REMOVED | PHASE, "ReplicaSet")
+        listen(self.daemonsets.on_pod, kind="DaemonSet")
+        listen(self.statefulsets.on_pod, kind="StatefulSet")
+        listen(self.jobs.on_pod, kind="Job")
+        listen(self.volumes.on_pod, ADDED | BOUND)
+        listen(self.kubelets.on_pod, ADDED | BOUND | TERMINATING)
+        listen(self.nodes.on_pod, ADDED | BOUND)
+        listen(self.scheduling.on_pod, ADDED | REMOVED | BOUND | TERMINATING | PHASE | LABELS)
+        listen(self.garbage.on_pod, REMOVED)
+        listen(self._on_pod, REMOVED)
         if self.settings.endpoints:
             self.pods.listen(self.endpoints.on_pod)
             self.endpoints.start()
@@ -268,7 +280,7 @@ class KubeTwin:
         return lambda: self._listeners.remove(fn)
 
     def _on_pod(self, pod: Pod, bits: int) -> None:
-        if bits & REMOVED and self._listeners:
+        if self._listeners:
             self._tell("pod", pod.namespace, pod.name)
 
     def _on_raised(self, budget: Budget) -> None:

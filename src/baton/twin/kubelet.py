@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 from baton.logic.eviction import controller_of
 from baton.twin.controllers.base import ADDED, BOUND, REMOVED, TERMINATING, Cluster, Controller, Obj, Pod
@@ -21,6 +21,15 @@ HEARTBEAT = 10.0  # seconds between renewals of a node's lease
 _NONE = PodTimes()
 
 
+class _Facts(NamedTuple):
+    """`probes`: per container with probes, (initialDelaySeconds, periodSeconds) of each; `pre_stop` in seconds."""
+
+    containers: Any
+    init: int
+    probes: tuple[tuple[tuple[float, float], ...], ...]
+    pre_stop: float
+
+
 class Kubelets(Controller):
     """Hears of pods bound to nodes and of pods asked to go."""
 
@@ -28,6 +37,7 @@ class Kubelets(Controller):
         super().__init__(cluster)
         self.maker = maker
         self.dead: set[str] = set()  # nodes whose kubelet does not report
+        self._by_template: dict[int, _Facts] = {}
         self.bad_images: set[str] = set()  # images that cannot be pulled
         self._rng = cluster.rng("kubelet")
         self._timings = cluster.settings.timings
@@ -66,36 +76,55 @@ class Kubelets(Controller):
         return group.name
 
     def _start(self, pod: Pod) -> None:
-        times = self._times(pod)
+        times = self._times(pod) if self.settings.workloads else _NONE
         spec = pod.obj["spec"]
         if self.bad_images and any(c.get("image") in self.bad_images for c in spec.get("containers") or ()):
             self.clock.call_later(self._timings.pod_start.draw(self._rng), partial(self._cannot_pull, pod))
             return
         delay = (times.start or self._timings.pod_start).draw(self._rng)
-        for _ in spec.get("initContainers") or ():
+        facts = self._facts(spec)
+        for _ in range(facts.init):
             delay += self._timings.init_container.draw(self._rng)
-        if any(v.get("persistentVolumeClaim") for v in spec.get("volumes") or ()):
+        if spec.get("volumes") and any(v.get("persistentVolumeClaim") for v in spec["volumes"]):
             delay += self._timings.volume_attach.draw(self._rng)
-        self._record_start(pod, delay)
-        ready = self._readiness(spec, times)
+        if self.settings.events:
+            self._record_start(pod, delay)
+        ready = self._readiness(facts, times)
         self.clock.call_later(delay, partial(self._started, pod, ready))
 
-    def _readiness(self, spec: Obj, times: PodTimes) -> float | None:
+    def _facts(self, spec: Obj) -> _Facts:
+        """What the containers of a template say about its pods' times; read once per template."""
+        containers = spec.get("containers") or ()
+        known = self._by_template.get(id(containers))
+        if known is not None and known.containers is containers:
+            return known
+        probes = [[c[k] for k in ("startupProbe", "readinessProbe") if c.get(k)] for c in containers]
+        waits = [
+            [(float(p.get("initialDelaySeconds") or 0), float(p.get("periodSeconds") or 10)) for p in ps]
+            for ps in probes
+        ]
+        facts = _Facts(
+            containers,
+            len(spec.get("initContainers") or ()),
+            tuple(tuple(w) for w in waits if w),
+            max((pre_stop(c) for c in containers), default=0.0),
+        )
+        if len(self._by_template) > 100_000:
+            self._by_template.clear()
+        self._by_template[id(containers)] = facts
+        return facts
+
+    def _readiness(self, facts: _Facts, times: PodTimes) -> float | None:
         """Seconds from started to Ready; None never."""
         if times.never_ready:
             return None
         if times.ready is not None:
             return times.ready.draw(self._rng)
         slowest = 0.0
-        for container in spec.get("containers") or ():
+        for container in facts.probes:
             wait = 0.0
-            for kind in ("startupProbe", "readinessProbe"):
-                probe = container.get(kind)
-                if probe:
-                    period = probe.get("periodSeconds") or 10
-                    wait += (probe.get("initialDelaySeconds") or 0) + period * self._timings.readiness_phase.draw(
-                        self._rng
-                    )
+            for delay, period in container:
+                wait += delay + period * self._timings.readiness_phase.draw(self._rng)
             slowest = max(slowest, wait)
         return round(slowest, 3)
 
@@ -263,8 +292,9 @@ class Kubelets(Controller):
     def _stop(self, pod: Pod) -> None:
         grace = pod.obj["metadata"].get("deletionGracePeriodSeconds")
         limit = 30.0 if grace is None else float(grace)
-        wish = (self._times(pod).stop or self._timings.pod_stop).draw(self._rng)
-        wish += max((pre_stop(c) for c in pod.obj["spec"].get("containers") or ()), default=0.0)
+        times = self._times(pod) if self.settings.workloads else _NONE
+        wish = (times.stop or self._timings.pod_stop).draw(self._rng)
+        wish += self._facts(pod.obj["spec"]).pre_stop
         self.clock.call_later(min(limit, wish), partial(self._stopped, pod))
         if self.settings.events and pod.phase == "Running":
             for container in pod.obj["spec"].get("containers") or ():

@@ -15,6 +15,7 @@ from baton.ports import Clock
 from baton.twin.timefmt import rfc3339
 
 Json = dict[str, Any]
+Key = tuple[str, str]
 Watcher = Callable[[str, str, Json, Json | None], object]
 
 
@@ -81,11 +82,13 @@ class World:
         self._rng = rng
         self.rv = 1
         self._objects: dict[str, dict[tuple[str, str], Json]] = {}
-        self._by_namespace: dict[str, dict[str, dict[str, Json]]] = {}
-        self._pods_on: dict[str, dict[tuple[str, str], Json]] = {}
-        self._owned: dict[str, dict[tuple[str, str, str], Json]] = {}
+        # indices hold keys in order, so that an update writes the object in one place only
+        self._by_namespace: dict[str, dict[str, dict[Key, None]]] = {}
+        self._pods_on: dict[str, dict[Key, None]] = {}
+        self._owned: dict[str, dict[tuple[str, Key], None]] = {}
         self._all: list[Watcher] = []
         self._some: dict[str, list[Watcher]] = {}
+        self._fan: dict[str, tuple[Watcher, ...]] = {}  # per resource, who is told
         self._keep = history
         self.history: deque[Change] = deque(maxlen=history or 1)
 
@@ -98,7 +101,8 @@ class World:
     def items(self, resource: str, namespace: str | None = None) -> Iterable[Json]:
         """The stored objects, in order of creation."""
         if namespace:
-            return self._by_namespace.get(resource, {}).get(namespace, {}).values()
+            found = self._objects.get(resource, {})
+            return [found[key] for key in self._by_namespace.get(resource, {}).get(namespace, ())]
         return self._objects.get(resource, {}).values()
 
     def count(self, resource: str) -> int:
@@ -110,11 +114,12 @@ class World:
 
     def pods_on(self, node: str) -> Iterable[Json]:
         """Pods whose spec.nodeName is `node`, in order of binding."""
-        return self._pods_on.get(node, {}).values()
+        pods = self._objects.get("pods", {})
+        return [pods[key] for key in self._pods_on.get(node, ())]
 
     def owned_by(self, uid: str) -> Iterable[Json]:
         """Objects whose controller ownerReference is `uid`, in order of creation."""
-        return self._owned.get(uid, {}).values()
+        return [self._objects[resource][key] for resource, key in self._owned.get(uid, ())]
 
     @property
     def oldest_rv(self) -> int:
@@ -147,7 +152,7 @@ class World:
         if "spec" in obj:
             metadata["generation"] = given.get("generation") or 1
         stored: Json = {**obj, "metadata": metadata}
-        self._put(resource, (namespace, name), stored, None)
+        self._add(resource, (namespace, name), stored)
         self._tell("ADDED", resource, stored, None)
         return stored
 
@@ -155,8 +160,9 @@ class World:
         """Replace an object. Raises ApiError NotFound, or Conflict when `check_rv` and its resourceVersion is stale."""
         given = obj["metadata"]
         key = (given.get("namespace") or "", given["name"])
-        old = self.get(resource, *key)
-        if old is None:
+        table = self._objects.get(resource)
+        old = table.get(key) if table is not None else None
+        if old is None or table is None:
             raise not_found(resource, key[1])
         before = old["metadata"]
         if check_rv and given.get("resourceVersion") not in (None, "", before["resourceVersion"]):
@@ -174,11 +180,16 @@ class World:
             "creationTimestamp": before["creationTimestamp"],
             "resourceVersion": str(self.rv),
         }
+        spec, spec_before = obj.get("spec"), old.get("spec")
         if "generation" in before:
-            changed = obj.get("spec") is not old.get("spec") and obj.get("spec") != old.get("spec")
+            changed = spec is not spec_before and spec != spec_before
             metadata["generation"] = before["generation"] + (1 if changed else 0)
         stored: Json = {**obj, "metadata": metadata}
-        self._put(resource, key, stored, old)
+        table[key] = stored
+        if spec is not spec_before and resource == "pods":
+            self._rebind(key, stored, old)
+        if given.get("ownerReferences") is not before.get("ownerReferences"):
+            self._reown(resource, key, stored, old)
         self._tell("MODIFIED", resource, stored, old)
         return stored
 
@@ -207,7 +218,7 @@ class World:
         gone: Json = {**old, "metadata": {**old["metadata"], "resourceVersion": str(self.rv)}}
         del self._objects[resource][key]
         if key[0]:
-            del self._by_namespace[resource][key[0]][key[1]]
+            del self._by_namespace[resource][key[0]][key]
         self._unindex(resource, key, old)
         self._tell("DELETED", resource, gone, old)
         return gone
@@ -216,16 +227,15 @@ class World:
 
     def subscribe(self, fn: Watcher, resources: Iterable[str] | None = None) -> Callable[[], None]:
         """Call `fn(type, resource, object, old)` on every change from now on; returns how to stop that."""
-        if resources is None:
-            self._all.append(fn)
-            return lambda: self._all.remove(fn)
-        lists = [self._some.setdefault(r, []) for r in resources]
+        lists = [self._all] if resources is None else [self._some.setdefault(r, []) for r in resources]
         for watchers in lists:
             watchers.append(fn)
+        self._fan.clear()
 
         def stop() -> None:
             for watchers in lists:
                 watchers.remove(fn)
+            self._fan.clear()
 
         return stop
 
@@ -249,28 +259,33 @@ class World:
 
     # inside
 
-    def _put(self, resource: str, key: tuple[str, str], new: Json, old: Json | None) -> None:
+    def _add(self, resource: str, key: Key, new: Json) -> None:
         self._objects.setdefault(resource, {})[key] = new
         if key[0]:
-            self._by_namespace.setdefault(resource, {}).setdefault(key[0], {})[key[1]] = new
-        self._index(resource, key, new, old)
-
-    def _index(self, resource: str, key: tuple[str, str], new: Json, old: Json | None) -> None:
+            self._by_namespace.setdefault(resource, {}).setdefault(key[0], {})[key] = None
         if resource == "pods":
             node = new.get("spec", {}).get("nodeName")
-            before = old.get("spec", {}).get("nodeName") if old is not None else None
-            if before and before != node:
-                self._pods_on[before].pop(key, None)
             if node:
-                self._pods_on.setdefault(node, {})[key] = new
+                self._pods_on.setdefault(node, {})[key] = None
         owner = controller_uid(new)
-        previous = controller_uid(old) if old is not None else None
-        if previous and previous != owner:
-            self._owned[previous].pop((resource, *key), None)
         if owner:
-            self._owned.setdefault(owner, {})[(resource, *key)] = new
+            self._owned.setdefault(owner, {})[(resource, key)] = None
 
-    def _unindex(self, resource: str, key: tuple[str, str], old: Json) -> None:
+    def _rebind(self, key: Key, new: Json, old: Json) -> None:
+        node, before = new.get("spec", {}).get("nodeName"), old.get("spec", {}).get("nodeName")
+        if before and before != node:
+            self._pods_on[before].pop(key, None)
+        if node:
+            self._pods_on.setdefault(node, {})[key] = None
+
+    def _reown(self, resource: str, key: Key, new: Json, old: Json) -> None:
+        owner, before = controller_uid(new), controller_uid(old)
+        if before and before != owner:
+            self._owned[before].pop((resource, key), None)
+        if owner:
+            self._owned.setdefault(owner, {})[(resource, key)] = None
+
+    def _unindex(self, resource: str, key: Key, old: Json) -> None:
         if resource == "pods":
             node = old.get("spec", {}).get("nodeName")
             if node and node in self._pods_on:
@@ -279,16 +294,17 @@ class World:
                     del self._pods_on[node]
         owner = controller_uid(old)
         if owner and owner in self._owned:
-            self._owned[owner].pop((resource, *key), None)
+            self._owned[owner].pop((resource, key), None)
             if not self._owned[owner]:
                 del self._owned[owner]
 
     def _tell(self, kind: str, resource: str, obj: Json, old: Json | None) -> None:
         if self._keep:
             self.history.append(Change(self.rv, kind, resource, obj, old))
-        for fn in tuple(self._some.get(resource, ())):
-            fn(kind, resource, obj, old)
-        for fn in tuple(self._all):
+        fan = self._fan.get(resource)
+        if fan is None:
+            fan = self._fan[resource] = (*self._some.get(resource, ()), *self._all)
+        for fn in fan:
             fn(kind, resource, obj, old)
 
 

@@ -24,11 +24,15 @@ Key = tuple[str, str]  # (namespace, name)
 
 # what changed about a pod
 ADDED, REMOVED, READY, TERMINATING, BOUND, PHASE, LABELS = 1, 2, 4, 8, 16, 32, 64
+EVERY = 127
 
 # priorities of same-time work on the clock: timers first (0), then controllers, then the scheduler
 CONTROLLERS, SCHEDULER = 2, 4
 
-_SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
+_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
+_TWO = [a + b for a in _LETTERS for b in _LETTERS]
+_THREE = [a + b for a in _TWO for b in _LETTERS]
+_NAMES = len(_TWO) * len(_THREE)
 
 
 class Recorder(Protocol):
@@ -41,13 +45,14 @@ class Group:
     """The pods of one controller and the counts its sync needs. `active` and `ready` leave out terminating and finished
     pods, as FilterActivePods does."""
 
-    __slots__ = ("active", "desired", "kind", "name", "namespace", "pods", "ready", "rolling", "uid")
+    __slots__ = ("active", "desired", "key", "kind", "name", "namespace", "pods", "ready", "rolling", "uid")
 
     def __init__(self, uid: str, kind: str, namespace: str, name: str) -> None:
         self.uid = uid
         self.kind = kind
         self.namespace = namespace
         self.name = name
+        self.key: Key = (namespace, name)
         self.pods: dict[str, Pod] = {}
         self.active = 0
         self.ready = 0
@@ -171,10 +176,23 @@ class PodCache:
         self.by_namespace: dict[str, dict[str, Pod]] = {}
         self.groups: dict[str, Group] = {}
         self.budgets_for: Callable[[Pod], tuple[Budget, ...]] = lambda pod: ()
-        self._listeners: list[PodListener] = []
+        self._listeners: list[tuple[PodListener, int, str]] = []
+        self._chosen: dict[tuple[int, str], tuple[PodListener, ...]] = {}
 
-    def listen(self, fn: PodListener) -> None:
-        self._listeners.append(fn)
+    def listen(self, fn: PodListener, bits: int = EVERY, kind: str = "") -> None:
+        """Call `fn(pod, bits)` when any of `bits` changed, for pods of controllers of this kind ("": of all pods)."""
+        self._listeners.append((fn, bits, kind))
+        self._chosen.clear()
+
+    def _tell(self, pod: Pod, bits: int) -> None:
+        key = (bits, pod.owner.kind if pod.owner is not None else "")
+        chosen = self._chosen.get(key)
+        if chosen is None:
+            chosen = self._chosen[key] = tuple(
+                fn for fn, mask, kind in self._listeners if mask & bits and kind in ("", key[1])
+            )
+        for fn in chosen:
+            fn(pod, bits)
 
     def start(self) -> None:
         for obj in list(self._world.items("pods")):
@@ -217,8 +235,7 @@ class PodCache:
             self._join(pod, obj)
         pod.budgets = self.budgets_for(pod)
         self._count(pod, 1)
-        for fn in self._listeners:
-            fn(pod, ADDED)
+        self._tell(pod, ADDED)
 
     def _join(self, pod: Pod, obj: Obj) -> None:
         reference = controller_of(obj)
@@ -259,8 +276,7 @@ class PodCache:
         if meta is not before["metadata"]:
             bits |= self._meta_changed(pod, meta, before["metadata"], obj)
         if bits:
-            for fn in self._listeners:
-                fn(pod, bits)
+            self._tell(pod, bits)
 
     def _meta_changed(self, pod: Pod, meta: Obj, before: Obj, obj: Obj) -> int:
         """Labels or owners changed (adoption, orphaning): match budgets and groups anew."""
@@ -294,8 +310,7 @@ class PodCache:
         self._count(pod, -1)
         if pod.owner is not None:
             pod.owner.pods.pop(pod.name, None)
-        for fn in self._listeners:
-            fn(pod, REMOVED)
+        self._tell(pod, REMOVED)
 
     @staticmethod
     def _count(pod: Pod, by: int) -> None:
@@ -326,6 +341,7 @@ class Cluster:
     def name_for(self, resource: str, namespace: str, prefix: str) -> str:
         """`prefix` and five random characters, as generateName does."""
         while True:
-            name = prefix + "".join(self.names.choices(_SUFFIX, k=5))
+            high, low = divmod(int(self.names.random() * _NAMES), len(_TWO))
+            name = prefix + _THREE[high] + _TWO[low]
             if self.world.get(resource, namespace, name) is None:
                 return name

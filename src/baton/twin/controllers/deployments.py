@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from baton.logic.eviction import controller_of
-from baton.twin.controllers.base import PHASE, REMOVED, Controller, Group, Key, Obj, Pod
+from baton.twin.controllers.base import Controller, Group, Key, Obj, Pod
 from baton.twin.controllers.pods import PodMaker
 from baton.twin.controllers.replicasets import REPLICASETS
 from baton.twin.controllers.templates import HASH_LABEL, conditions_with, owner_reference, same_template, template_hash
@@ -60,7 +60,7 @@ class DeploymentController(Controller):
             self.enqueue((obj["metadata"]["namespace"], owner["name"]))
 
     def on_pod(self, pod: Pod, bits: int) -> None:
-        if bits & (REMOVED | PHASE) and self._emptying and pod.owner is not None and pod.owner.uid in self._emptying:
+        if self._emptying and pod.owner is not None and pod.owner.uid in self._emptying:
             self.enqueue(self._emptying[pod.owner.uid])
 
     # --- one pass
@@ -394,7 +394,7 @@ class DeploymentController(Controller):
         known = self._progressed.get(uid)
         if known is None or known[0] != mark:
             self._progressed[uid] = (mark, now)
-            self.clock.call_later(seconds, lambda: self.enqueue(key))
+            self.clock.call_later(seconds, lambda: self.enqueue(key) if uid in self._progressed else None)
             return False
         return now - known[1] >= seconds
 

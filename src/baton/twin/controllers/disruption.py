@@ -18,9 +18,7 @@ from baton.logic.eviction import (
 from baton.twin.controllers.base import (
     ADDED,
     LABELS,
-    READY,
     REMOVED,
-    TERMINATING,
     Cluster,
     Controller,
     Group,
@@ -52,11 +50,13 @@ class Budget:
         "desired",
         "disrupted",
         "expected",
+        "from_scale",
         "healthy",
         "key",
         "name",
         "obj",
         "pods",
+        "scale",
         "spec",
         "stale",
     )
@@ -70,6 +70,7 @@ class Budget:
         self.controllers: dict[str, int] = {}  # group uid -> matched pods
         self.disrupted: dict[str, float] = {}
         self.stale = True
+        self.scale: tuple[int, str] | None = None  # summed, with the sync error; None: to be looked up
         self.read(obj)
         status = obj.get("status") or {}
         self.expected: int = status.get("expectedPods", 0)
@@ -82,20 +83,31 @@ class Budget:
         self.obj = obj
         self.spec: Obj = obj.get("spec") or {}
         self.always_allow = self.spec.get("unhealthyPodEvictionPolicy") == "AlwaysAllow"
+        self.from_scale = needs_scale(self.spec)
+        self.scale = None
 
     @property
     def in_flight(self) -> int:
         return len(self.disrupted)
 
-    def join(self, pod: Pod) -> None:
+    def join(self, pod: Pod) -> bool:
+        """Whether the status may change."""
         self.pods[pod.key] = pod
+        news = not self.from_scale
         if pod.owner is not None:
-            self.controllers[pod.owner.uid] = self.controllers.get(pod.owner.uid, 0) + 1
-        self.recount(pod)
+            uid = pod.owner.uid
+            known = self.controllers.get(uid, 0)
+            self.controllers[uid] = known + 1
+            if not known:
+                self.scale = None
+                news = True
+        return self.recount(pod) or news
 
-    def leave(self, pod: Pod) -> None:
+    def leave(self, pod: Pod) -> bool:
+        """Whether the status may change."""
         if self.pods.pop(pod.key, None) is None:
-            return
+            return False
+        news = not self.from_scale or pod.key in self.counted or pod.name in self.disrupted
         self.counted.discard(pod.key)
         self.disrupted.pop(pod.name, None)
         if pod.owner is not None:
@@ -104,14 +116,23 @@ class Budget:
                 self.controllers[pod.owner.uid] = left
             else:
                 self.controllers.pop(pod.owner.uid, None)
+                self.scale = None
+                news = True
+        return news
 
-    def recount(self, pod: Pod) -> None:
-        if pod.terminating:
-            self.disrupted.pop(pod.name, None)
-        if pod.ready and not pod.terminating and pod.name not in self.disrupted:
+    def recount(self, pod: Pod) -> bool:
+        """Whether the status may change."""
+        news = False
+        if pod.terminating and self.disrupted:
+            news = self.disrupted.pop(pod.name, None) is not None
+        healthy = pod.ready and not pod.terminating and pod.name not in self.disrupted
+        if healthy == (pod.key in self.counted):
+            return news
+        if healthy:
             self.counted.add(pod.key)
         else:
-            self.counted.discard(pod.key)
+            self.counted.remove(pod.key)
+        return True
 
 
 class DisruptionController(Controller):
@@ -154,17 +175,14 @@ class DisruptionController(Controller):
         budgets = pod.budgets
         if not budgets:
             return
-        if bits & ADDED:
-            for budget in budgets:
-                budget.join(pod)
-                self.enqueue(budget.key)
-        elif bits & REMOVED:
-            for budget in budgets:
-                budget.leave(pod)
-                self.enqueue(budget.key)
-        elif bits & (READY | TERMINATING):
-            for budget in budgets:
-                budget.recount(pod)
+        for budget in budgets:
+            if bits & ADDED:
+                news = budget.join(pod)
+            elif bits & REMOVED:
+                news = budget.leave(pod)
+            else:
+                news = budget.recount(pod)
+            if news:
                 self.enqueue(budget.key)
 
     def _rematch(self, pod: Pod) -> None:
@@ -223,6 +241,7 @@ class DisruptionController(Controller):
         elif type_ == "MODIFIED":
             return
         for budget in self._by_namespace.get(obj["metadata"].get("namespace", ""), ()):
+            budget.scale = None
             self.enqueue(budget.key)
 
     # --- the eviction's side
@@ -243,8 +262,10 @@ class DisruptionController(Controller):
         budget = self.budgets.get(key)
         if budget is None:
             return
-        scale, problem = self._scale(budget) if needs_scale(budget.spec) else (0, "")
-        before = (budget.allowed, budget.healthy, -budget.desired, not budget.stale)
+        if budget.scale is None:
+            budget.scale = self._scale(budget) if budget.from_scale else (0, "")
+        scale, problem = budget.scale
+        allowed, healthy, desired, stale = budget.allowed, budget.healthy, budget.desired, budget.stale
         if problem:
             budget.allowed, budget.denied = 0, ("SyncFailed", problem)
         else:
@@ -259,8 +280,8 @@ class DisruptionController(Controller):
             budget.denied = ("", "") if budget.allowed else ("SyncFailed" if problem else "InsufficientPods", problem)
             budget.stale = False
         self._publish(budget)
-        after = (budget.allowed, budget.healthy, -budget.desired, not budget.stale)
-        if any(now > then for now, then in zip(after, before, strict=True)):
+        more = budget.allowed > allowed or budget.healthy > healthy
+        if more or budget.desired < desired or budget.stale != stale:
             self._raise(budget)
 
     def _raise(self, budget: Budget) -> None:
@@ -279,7 +300,7 @@ class DisruptionController(Controller):
                 pod = next(p for p in budget.pods.values() if p.owner is group)
                 return 0, f'found no controllers for pod "{pod.name}"'
             scales[found[0]] = found[1]
-        if len(budget.pods) > sum(budget.controllers.values()):
+        if self.settings.events and len(budget.pods) > sum(budget.controllers.values()):
             self.cluster.record(budget.obj, "Warning", "UnmanagedPods", _unmanaged(budget), "controllermanager")
         return sum(scales.values()), ""
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from baton.logic.eviction import controller_of
-from baton.twin.controllers.base import Cluster, Controller, Obj
+from baton.twin.controllers.base import Cluster, Controller, Obj, Pod
 from baton.twin.controllers.pods import PodMaker
 
 NAMESPACES = "namespaces"
@@ -28,8 +28,6 @@ class GarbageCollector(Controller):
 
     def _on_change(self, type_: str, resource: str, obj: Obj, old: Obj | None) -> None:
         if resource == "pods" or resource == "events":
-            if type_ == "DELETED" and resource == "pods":
-                self._after(resource, obj)
             return
         meta = obj["metadata"]
         if type_ == "DELETED":
@@ -40,6 +38,9 @@ class GarbageCollector(Controller):
                 self.enqueue(("namespace", meta["name"]))
             else:
                 self.enqueue(("foreground", resource, meta.get("namespace") or "", meta["name"]))
+
+    def on_pod(self, pod: Pod, bits: int) -> None:
+        self._after("pods", pod.obj)
 
     def _after(self, resource: str, obj: Obj) -> None:
         """Something went: a namespace or an owner may have been waiting for it."""

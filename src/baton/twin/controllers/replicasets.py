@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from baton.twin.controllers.base import ADDED, LABELS, REMOVED, TERMINATING, Controller, Group, Key, Obj, Pod
+from baton.twin.controllers.base import Controller, Group, Key, Obj, Pod
 from baton.twin.controllers.pods import PodMaker
 from baton.twin.controllers.templates import new_pod
 
@@ -17,6 +17,7 @@ class ReplicaSetController(Controller):
     def __init__(self, cluster: Any, maker: PodMaker) -> None:
         super().__init__(cluster)
         self.maker = maker
+        self._live = self.settings.live_status
         self._unpublished: dict[Key, None] = {}
 
     def start(self) -> None:
@@ -36,16 +37,12 @@ class ReplicaSetController(Controller):
 
     def on_pod(self, pod: Pod, bits: int) -> None:
         group = pod.owner
-        if group is None or group.kind != "ReplicaSet":
+        if group is None:
             return
-        if self.settings.live_status or group.rolling or group.desired < 0:
-            self.enqueue((group.namespace, group.name))
-        elif bits & (ADDED | REMOVED | TERMINATING | LABELS) or group.active != group.desired:
-            if group.active != group.desired:
-                self.enqueue((group.namespace, group.name))
-            self._unpublished[(group.namespace, group.name)] = None
+        if self._live or group.active != group.desired or group.rolling:
+            self.enqueue(group.key)
         else:
-            self._unpublished[(group.namespace, group.name)] = None
+            self._unpublished[group.key] = None
 
     def sync(self, key: Key) -> None:
         obj = self.world.get(REPLICASETS, *key)
