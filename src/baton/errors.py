@@ -3,7 +3,8 @@
     BatonError
     ├── UsageError        exit 2   the caller's words are off: unknown flag, version, strategy
     ├── ReadError         exit 3   something could not be read: files, AWS, Kubernetes
-    │   └── UnavailableError       ... and trying again later may help (temporary)
+    │   ├── UnavailableError       ... and trying again later may help (temporary)
+    │   └── NotServedError         the API server has no such resource (its CRD or API is not installed)
     ├── RefusedError      exit 1   read and understood, and refused: a gate, a check, an unsafe plan
     └── HaltedError       exit 4   an upgrade under way stopped; the journal says where
 
@@ -50,6 +51,10 @@ class UnavailableError(ReadError):
     """A service did not answer; the same call may succeed later."""
 
     temporary = True
+
+
+class NotServedError(ReadError):
+    """The API server knows no such resource: there can be no objects of it."""
 
 
 class RefusedError(BatonError):

@@ -107,6 +107,10 @@ class AwsReader(Protocol):
         """The image id of a launch template version, "" when the template names none."""
         ...
 
+    def launch_template_user_data(self, template_id: str, version: str) -> str:
+        """The decoded user data of a launch template version, "" when it has none."""
+        ...
+
 
 class AwsWriter(Protocol):
     """The calls that change something. `token` makes each idempotent: the same token returns the same Update."""

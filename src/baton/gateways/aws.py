@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -214,12 +215,22 @@ class AwsGateway:
             return [shapes.instance_from_api(i) for page in pages for r in page["Reservations"] for i in r["Instances"]]
 
     def launch_template_image(self, template_id: str, version: str) -> str:
+        return str(self._template_data(template_id, version).get("ImageId", ""))
+
+    def launch_template_user_data(self, template_id: str, version: str) -> str:
+        text = str(self._template_data(template_id, version).get("UserData", ""))
+        try:
+            return base64.b64decode(text).decode(errors="replace")
+        except ValueError as error:
+            raise ReadError(f"its user data is not base64: {error}", where=f"launch template {template_id}") from error
+
+    def _template_data(self, template_id: str, version: str) -> Mapping[str, Any]:
         with _calling(f"ec2:DescribeLaunchTemplateVersions {template_id}"):
             answer = self._ec2.describe_launch_template_versions(
                 LaunchTemplateId=template_id, Versions=[version or "$Default"]
             )
         versions = answer["LaunchTemplateVersions"]
-        return str(versions[0]["LaunchTemplateData"].get("ImageId", "")) if versions else ""
+        return versions[0]["LaunchTemplateData"] if versions else {}
 
     # writing
 
@@ -298,8 +309,6 @@ class AwsGateway:
 
     def kubernetes_token(self, cluster: str) -> str:
         """What `aws eks get-token` makes: a presigned STS GetCallerIdentity that names the cluster, for 60 seconds."""
-        import base64
-
         with _calling("sts:GetCallerIdentity"):
             client = self.session.client("sts", config=self._sts_config)
 

@@ -18,7 +18,7 @@ from lightkube.config.client_adapter import ConnectionParams, verify_cluster
 from lightkube.config.kubeconfig import KubeConfig
 from lightkube.core.exceptions import ConfigError
 
-from baton.errors import BatonError, ReadError, UnavailableError
+from baton.errors import BatonError, NotServedError, ReadError, UnavailableError
 from baton.model.events import WatchEvent
 
 PAGE = 500
@@ -144,6 +144,8 @@ class KubeGateway:
             message = json.loads(text).get("message", text)
         except ValueError:
             message = text[:200]
+        if status == 404:
+            return NotServedError(f"HTTP 404: {message}", where=self._where)
         if status in (429, 500, 502, 503, 504):
             return UnavailableError(f"HTTP {status}: {message}", where=self._where)
         hint = {

@@ -160,6 +160,9 @@ class TwinAws:
     def launch_template_image(self, template_id: str, version: str) -> str:
         return self._template(template_id, version).image_id
 
+    def launch_template_user_data(self, template_id: str, version: str) -> str:
+        return self._template(template_id, version).user_data
+
     def _template(self, template_id: str, version: str) -> LaunchTemplateVersion:
         found = self._twin.catalogue.launch_template(template_id, version)
         if found is None:
