@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from planner_world import custom_group, golden, node, world
 
 from baton.errors import ReadError
@@ -114,3 +117,26 @@ def test_what_the_plan_itself_brought_about_is_no_difference() -> None:
     assert moved(made, half) == ()
     odd = replace(half, objects={"nodes": (node("a"), node("b", kubelet="1.33"))})
     assert moved(made, odd) == ("node-group/main.kubelets was 1.34, is 1.33, 1.34",)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_no_plan_file_ends_in_a_traceback(data: st.DataObject) -> None:
+    """A file that only looks like a plan would crash instead of being refused."""
+    made: Any = plan_to_json(plan())
+    junk = st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    )
+    place = made
+    for _ in range(data.draw(st.integers(0, 4))):
+        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+        key = data.draw(st.sampled_from(keys)) if keys else None
+        if key is None or not isinstance(place[key], dict | list):
+            break
+        place = place[key]
+    keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+    if keys:
+        place[data.draw(st.sampled_from(keys))] = data.draw(junk)
+    with contextlib.suppress(ReadError):
+        assert isinstance(plan_from_json(made), Plan)

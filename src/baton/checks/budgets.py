@@ -38,7 +38,7 @@ def never_allows(budget: KubeObject, pods: int) -> bool:
     "Every budget can allow a disruption",
     Severity.BLOCK,
     "no budget forbids every disruption",
-    needs=("node_groups", "objects.nodes", "objects.pods", PDB),
+    needs=("objects.nodes", "objects.pods", PDB),
     also=("AWS upgrade skill", "k8s-upgrade-agent"),
 )
 def never(c: Context) -> Iterator[Result]:
@@ -71,7 +71,7 @@ def never(c: Context) -> Iterator[Result]:
     "Every budget allows a disruption now",
     Severity.HIGH,
     "every budget allows a disruption now",
-    needs=("node_groups", "objects.nodes", "objects.pods", PDB),
+    needs=("objects.nodes", "objects.pods", PDB),
     also=("k8s-upgrade-skills", "AWS upgrade skill", "refresh"),
 )
 def not_now(c: Context) -> Iterator[Result]:
@@ -100,7 +100,7 @@ def _never(budget: KubeObject, pods: int) -> bool:
     "No pod has several budgets",
     Severity.BLOCK,
     "no pod is selected by more than one budget",
-    needs=("node_groups", "objects.nodes", "objects.pods", PDB),
+    needs=("objects.nodes", "objects.pods", PDB),
     also=("draincheck", "k8s-upgrade-agent"),
 )
 def several(c: Context) -> Iterator[Result]:
@@ -125,7 +125,7 @@ def several(c: Context) -> Iterator[Result]:
     "No budget guards unhealthy pods",
     Severity.HIGH,
     "no budget keeps an unhealthy pod in place",
-    needs=("node_groups", "objects.nodes", "objects.pods", PDB),
+    needs=("objects.nodes", "objects.pods", PDB),
 )
 def unhealthy(c: Context) -> Iterator[Result]:
     """By default (IfHealthyBudget) a pod that is not Ready may be evicted only while its budget is met by the others. A
@@ -169,7 +169,7 @@ def sync(c: Context) -> Iterator[Result]:
     "Replicated workloads have a budget",
     Severity.LOW,
     "every replicated workload has a budget",
-    needs=("node_groups", "objects.nodes", "objects.pods", "objects.replicasets.apps", PDB),
+    needs=("objects.nodes", "objects.pods", "objects.replicasets.apps", PDB),
     also=("eksup K8S004", "refresh", "AWS upgrade skill"),
 )
 def without(c: Context) -> Iterator[Result]:

@@ -73,8 +73,13 @@ class Context:
 
     @functools.cached_property
     def moving_pods(self) -> tuple[KubeObject, ...]:
-        """Pods on nodes of managed node groups that a drain has to move: no DaemonSet, mirror or finished pods."""
-        rolled = {nodes.name(n) for group in self.group_nodes.values() for n in group}
+        """Pods that a drain has to move: no DaemonSet, mirror or finished pods.
+
+        Those on nodes of managed node groups; where no node belongs to one (a dump of another cluster), on all nodes
+        but Fargate's. """
+        owners = {name: nodes.owner(n) for name, n in self.nodes.items()}
+        managed = {name for name, who in owners.items() if who.startswith("node group ")}
+        rolled = managed or {name for name, who in owners.items() if who != "fargate"}
         there = [p for p in self.live_pods if p.get("spec", {}).get("nodeName") in rolled]
         return drain_list(there, DrainOptions(), lambda namespace, name: True).pods
 

@@ -13,7 +13,7 @@ from baton.model.cluster import KubeObject
 from baton.model.findings import Severity
 
 DRAIN_LIMIT = 900.0  # seconds: how long EKS lets a node drain before it reports PodEvictionFailure
-NODES_AND_PODS = ("node_groups", "objects.nodes", "objects.pods")
+NODES_AND_PODS = ("objects.nodes", "objects.pods")
 WITH_OWNERS = (*NODES_AND_PODS, "objects.replicasets.apps")
 
 
@@ -322,7 +322,7 @@ def wanted_labels(pod: KubeObject) -> dict[str, str]:
     "Labels that pods insist on come with new nodes",
     Severity.HIGH,
     "no pod insists on a node label that new nodes may lack",
-    needs=NODES_AND_PODS,
+    needs=("node_groups", *NODES_AND_PODS),
 )
 def hand_labels(c: Context) -> Iterator[Result]:
     """A label put on nodes by hand (kubectl label) is gone with them: pods that select by it wait for ever on the new
@@ -331,7 +331,9 @@ def hand_labels(c: Context) -> Iterator[Result]:
     group_of = {nodes.name(n): g for g in c.snapshot.node_groups for n in c.group_nodes[g.name]}
     found: dict[tuple[str, str, str], list[KubeObject]] = {}
     for pod in c.moving_pods:
-        group = group_of[pod["spec"]["nodeName"]]
+        group = group_of.get(pod["spec"]["nodeName"])
+        if group is None:
+            continue
         for key, value in wanted_labels(pod).items():
             known = any(domain in key for domain in WELL_KNOWN)
             if not known and key not in group.labels and key not in (group.user_data or ""):

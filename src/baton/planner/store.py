@@ -25,7 +25,8 @@ def facts_of_snapshot(snapshot: Snapshot) -> dict[str, str]:
         key = f"node-group/{group.name}"
         config = group.update_config
         facts[f"{key}.ami_type"] = group.ami_type
-        facts[f"{key}.image"] = current_image_id(snapshot, group)
+        if group.custom_ami:
+            facts[f"{key}.image"] = current_image_id(snapshot, group)
         facts[f"{key}.pacing"] = (
             f"max_unavailable_percentage {config.max_unavailable_percentage}"
             if config.max_unavailable_percentage is not None
@@ -167,7 +168,7 @@ def plan_from_json(data: Any, where: str = "plan") -> Plan:
             made_at=float(data["madeAt"]),
             facts=_strings(data, "facts"),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ReadError(f"the plan is not complete: {error}", where=where, hint="make the plan again") from error
     if digest(plan.facts) != plan.facts_digest:
         raise ReadError("the plan's facts do not match their digest", where=where, hint="make the plan again")
