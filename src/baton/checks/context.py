@@ -76,7 +76,7 @@ class Context:
         """Pods that a drain has to move: no DaemonSet, mirror or finished pods.
 
         Those on nodes of managed node groups; where no node belongs to one (a dump of another cluster), on all nodes
-        but Fargate's. """
+        but Fargate's."""
         owners = {name: nodes.owner(n) for name, n in self.nodes.items()}
         managed = {name for name, who in owners.items() if who.startswith("node group ")}
         rolled = managed or {name for name, who in owners.items() if who != "fargate"}
