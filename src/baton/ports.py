@@ -39,7 +39,7 @@ class SystemClock:
     """The wall clock. `speed` > 1 follows an emulator whose time runs that much faster from `origin` on."""
 
     def __init__(self, speed: float = 1.0, origin: float | None = None) -> None:
-        self._speed = speed
+        self.speed = self._speed = speed
         self._start = time.monotonic()
         self._origin = time.time() if origin is None else origin
 

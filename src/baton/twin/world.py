@@ -234,7 +234,8 @@ class World:
 
         def stop() -> None:
             for watchers in lists:
-                watchers.remove(fn)
+                if fn in watchers:  # stopping twice does no harm: a watch may end from either side
+                    watchers.remove(fn)
             self._fan.clear()
 
         return stop

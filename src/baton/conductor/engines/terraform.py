@@ -86,6 +86,21 @@ class Terraform:
         done = self.run(*args, *self.vars(), *(f"-target={t}" for t in targets), ok=(0, 2))
         return done.returncode == 2
 
+    def start_plan(self, out: Path, log: Path, targets: Sequence[str] = ()) -> Planning:
+        """Start `terraform plan -out`, to be polled."""
+        if not self.available():
+            raise UsageError(
+                f"{self.program} is not installed",
+                hint="install Terraform (or OpenTofu, --terraform tofu), or use --engine aws",
+            )
+        args = ["plan", "-input=false", "-no-color", "-detailed-exitcode", "-lock-timeout=120s"]
+        args += [f"-out={out.absolute()}", *self.vars(), *(f"-target={t}" for t in targets)]
+        with log.open("wb") as to:
+            child = subprocess.Popen(
+                self.command(*args), env=self.env(), stdin=subprocess.DEVNULL, stdout=to, stderr=subprocess.STDOUT
+            )
+        return Planning(child, out, log, str(self.root))
+
     def show(self, plan_file: Path) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.run("show", "-json", str(plan_file)).stdout)
         return found
@@ -123,10 +138,10 @@ class TerraformEngine:
         return {"root": str(self._terraform.root), "targets": list(stage.targets)}
 
     def begin(self, plan: Plan, stage: Stage, intent: Mapping[str, Any]) -> StageRun:
-        """Edit, plan, judge and start the apply.
+        """Edit and start to plan; the run that is given back then judges the plan and applies exactly that.
 
-        Raises RefusedError, with the edits taken back, when the plan holds anything the stage does not expect.
-        An apply that an earlier run of Baton left behind is waited for first: two never run at once.
+        Its `poll` raises RefusedError, with the edits taken back, when the plan holds anything the stage does not
+        expect. An apply that an earlier run of Baton left behind is waited for first: two never run at once.
         """
         left = self._left_running()
         if left is not None:
@@ -138,30 +153,30 @@ class TerraformEngine:
                 hint="pass --allow-target to accept that, on record; or pin the add-on versions in the Terraform",
             )
         self._work.mkdir(exist_ok=True)
-        plan_file = self._work / f"stage-{stage.ordinal}.tfplan"
-        undo = self._staging.edit(plan, stage)
-        try:
-            changed = self._terraform.plan(plan_file.absolute(), stage.targets)
-            reasons = (
-                () if not changed else self._staging.judge(plan, stage, self._terraform.show(plan_file.absolute()))
-            )
-        except BatonError:
-            undo()
-            raise
+        return _Staged(self, plan, stage)
+
+    def judged(self, plan: Plan, stage: Stage, plan_file: Path) -> None:
+        """Raises RefusedError when the plan file holds anything that the stage does not expect."""
+        reasons = self._staging.judge(plan, stage, self._terraform.show(plan_file.absolute()))
         if reasons:
-            undo()
-            plan_file.unlink(missing_ok=True)
             raise RefusedError(
                 f"the Terraform plan of stage {stage.ordinal} ({stage.name}) was refused; nothing was changed:\n  "
                 + "\n  ".join(reasons),
                 where=str(self._terraform.root),
                 hint="mend the configuration or the drift named above, then run again",
             )
-        if not changed:
-            return _Nothing()
-        return self._start(stage, plan_file)
 
-    def _start(self, stage: Stage, plan_file: Path) -> StageRun:
+    def edit(self, plan: Plan, stage: Stage) -> Callable[[], None]:
+        """Make the stage's edits; returns how to take them back."""
+        return self._staging.edit(plan, stage)
+
+    def start_plan(self, stage: Stage) -> Planning:
+        """Start `terraform plan` into the stage's plan file."""
+        plan_file = self._work / f"stage-{stage.ordinal}.tfplan"
+        return self._terraform.start_plan(plan_file, self._work / f"stage-{stage.ordinal}.plan.log", stage.targets)
+
+    def start_apply(self, stage: Stage, plan_file: Path) -> StageRun:
+        """Start `terraform apply` of exactly this plan file, and note its process for a later run of Baton."""
         log = self._work / f"stage-{stage.ordinal}.log"
         with log.open("wb") as out:
             # A session of its own: Ctrl-C stops Baton, not an apply half-way through its writes to the state.
@@ -225,14 +240,76 @@ def _alive_elsewhere(pid: int) -> str | None:
     return "alive"
 
 
-class _Nothing:
-    """Terraform had nothing to change."""
+@dataclass
+class Planning:
+    """A `terraform plan` under way. `changes()` is None while it runs, then whether the plan holds changes."""
 
-    def poll(self) -> Progress:
-        return Progress("succeeded", "Terraform reports no changes")
+    child: subprocess.Popen[bytes]
+    out: Path
+    log: Path
+    where: str
+
+    def changes(self) -> bool | None:
+        """Raises ReadError with Terraform's own words when the plan failed."""
+        code = self.child.poll()
+        if code is None:
+            return None
+        if code not in (0, 2):
+            text = self.log.read_text(errors="replace")
+            shown = clean(text[text.find("Error:") :] if "Error:" in text else text)
+            raise ReadError(f"terraform plan failed:\n{shown}", where=self.where, hint=_hint(text))
+        return code == 2
 
     def stop(self) -> None:
-        """Nothing runs."""
+        """End it: a plan changes nothing, and lets go of the state lock when asked."""
+        if self.child.poll() is None:
+            self.child.send_signal(signal.SIGINT)
+            try:
+                self.child.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                self.child.kill()
+                self.child.wait()
+
+
+class _Staged:
+    """One stage: the edits stand, the plan is made, judged, and then applied."""
+
+    def __init__(self, engine: TerraformEngine, plan: Plan, stage: Stage) -> None:
+        self._engine = engine
+        self._plan, self._stage = plan, stage
+        self._undo = engine.edit(plan, stage)
+        self._applying: StageRun | None = None
+        try:
+            self._planning = engine.start_plan(stage)
+        except BatonError:
+            self._undo()
+            raise
+
+    def poll(self) -> Progress:
+        """Raises RefusedError or ReadError, with the edits taken back, before anything has been changed."""
+        if self._applying is not None:
+            return self._applying.poll()
+        try:
+            changes = self._planning.changes()
+            if changes is None:
+                return Progress("running", "terraform plan")
+            if changes:
+                self._engine.judged(self._plan, self._stage, self._planning.out)
+        except BatonError:
+            self._undo()
+            self._planning.out.unlink(missing_ok=True)
+            raise
+        if not changes:
+            return Progress("succeeded", "Terraform reports no changes")
+        self._applying = self._engine.start_apply(self._stage, self._planning.out)
+        return Progress("running", "the gate allows the plan; terraform apply")
+
+    def stop(self) -> None:
+        """An apply is left running (see _Apply); a plan is ended and its edits stay for the next run to find."""
+        if self._applying is not None:
+            self._applying.stop()
+        else:
+            self._planning.stop()
 
 
 class _Apply:

@@ -1,0 +1,190 @@
+"""Findings, plans and rehearsals as text for a terminal, and as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from baton.model.findings import Finding
+    from baton.model.plan import Plan
+
+WIDTH = 110
+_MARKS = {"pass": "ok", "fail": "FAIL", "unknown": "????", "waived": "waived"}
+
+
+def to_json(value: Any) -> Any:
+    """Frozen values as plain JSON; keys in camelCase, as in every file Baton writes."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {camel(f.name): to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {str(k): to_json(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [to_json(v) for v in value]
+    return value
+
+
+def camel(name: str) -> str:
+    head, *rest = name.rstrip("_").split("_")
+    return head + "".join(part.capitalize() for part in rest)
+
+
+def print_json(value: Any) -> None:
+    """One document on stdout."""
+    json.dump(to_json(value), sys.stdout, indent=2, sort_keys=False)
+    sys.stdout.write("\n")
+
+
+def wrapped(text: str, indent: str = "", first: str | None = None) -> str:
+    return textwrap.fill(text, WIDTH, initial_indent=indent if first is None else first, subsequent_indent=indent)
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `1 h 05 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def findings_text(findings: Sequence[Finding], *, passed: bool = True) -> str:
+    """The worst first; what passed in one line each, at the end."""
+    lines = []
+    open_ones = [f for f in findings if f.verdict.value != "pass"]
+    for finding in open_ones:
+        lines.append(
+            f"{_MARKS[finding.verdict.value]:>6}  {finding.severity.value:<6}  {finding.code}  {finding.subject}"
+        )
+        lines.append(wrapped(finding.message, " " * 16))
+        if finding.hint:
+            lines.append(wrapped(finding.hint, " " * 22, " " * 16 + "hint: "))
+    if passed:
+        for finding in findings:
+            if finding.verdict.value == "pass":
+                lines.append(f"{_MARKS['pass']:>6}          {finding.code}  {finding.title}: {finding.message}"[:WIDTH])
+    lines.append("")
+    lines.append(summary(findings))
+    return "\n".join(lines)
+
+
+def summary(findings: Sequence[Finding]) -> str:
+    """`41 passed, 3 to look at, 1 blocks`."""
+    blocking = sum(f.blocks for f in findings)
+    passed = sum(f.verdict.value == "pass" for f in findings)
+    waived = sum(f.verdict.value == "waived" for f in findings)
+    rest = len(findings) - passed - blocking - waived
+    parts = [f"{passed} passed", f"{rest} to look at"]
+    if waived:
+        parts.append(f"{waived} waived")
+    parts.append(f"{blocking} block" + ("s" if blocking == 1 else "") if blocking else "nothing blocks")
+    return ", ".join(parts)
+
+
+def plan_text(plan: Plan, *, diffs: bool = True) -> str:
+    """Stages in order, each with its changes, its reason and its Terraform diff."""
+    lines = [f"Cluster {plan.cluster}: {plan.from_version} -> {plan.to_version}, {len(plan.stages)} stages", ""]
+    for stage in plan.stages:
+        lines.append(f"{stage.ordinal}. {stage.name}")
+        for change in stage.changes:
+            lines.append(f"     {_subject(change.kind, change.name):<28} {_from_to(change)}")
+        lines.append(wrapped(stage.reason, "     ", "     why: "))
+        for diff_line in stage.diff.splitlines() if diffs else ():
+            lines.append("     | " + diff_line)
+        if stage.targets:
+            lines.append("     with " + " ".join(f"-target={t}" for t in stage.targets))
+        lines.append("")
+    lines += _bullets("Notes", plan.notes)
+    lines += _bullets("Other ways", plan.alternatives)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _subject(kind: str, name: str) -> str:
+    return {"cluster": "cluster", "addon": "add-on", "node-group": "node group"}.get(kind, kind) + " " + name
+
+
+def _from_to(change: Any) -> str:
+    attributes = change.attributes
+    text = f"{change.from_} -> {change.to}"
+    if attributes.get("image_name"):
+        text += (
+            f" ({attributes['image_name']}, kubelet {attributes.get('kubelet_from')} -> {attributes.get('kubelet_to')})"
+        )
+    return text
+
+
+def _bullets(title: str, lines: Iterable[str]) -> list[str]:
+    found = [wrapped(line, "    ", "  - ") for line in lines]
+    return [title + ":", *found, ""] if found else []
+
+
+def prediction_text(found: Mapping[str, Any]) -> str:
+    """What one rehearsal says, in a few lines."""
+    lines = [f"Rehearsed on a twin of this cluster: {duration(found['predictedSeconds'])} of cluster time"]
+    lines += [f"  {s['ordinal']}. {s['name']:<34} {duration(s['seconds']):>9}" for s in found["stages"]]
+    for name, group in found["groups"].items():
+        lines.append(
+            f"  node group {name}: {group['replaced']} nodes replaced, never fewer than {group['minReady']} ready"
+        )
+    lines.append(f"  {found['evictions']} evictions, {found['repeatEvictions']} of them repeat; "
+                 f"at most {found['maxPending']} pods pending at once")  # fmt: skip
+    waits = [b for b in found["blocked"] if b["seconds"] >= 60]
+    for blocked in waits[:5]:
+        lines.append(f"  blocked: {blocked['pod']} by {blocked['pdb']} for {duration(blocked['seconds'])}")
+    return "\n".join(lines) + "\n"
+
+
+def report_text(tree: Mapping[str, Any], files: Iterable[Any]) -> str:
+    """The report in a screenful: outcome, stages, node groups, workloads, what was verified."""
+    lines = ["", _headline(tree), ""]
+    for step in tree.get("path") or ():
+        took = _took(step.get("startedAt"), step.get("endedAt"))
+        lines.append(f"  {step['stage']:<14} {step['name']:<24} {step['from']} -> {step['to']:<24} {took}")
+    for group in tree.get("nodeGroups") or ():
+        lines.append(
+            f"  node group {group['name']}: {group['nodesReplaced']} nodes replaced, {group['minReady']} of "
+            f"{group['desired']} ready at the lowest (at most {group['maxUnavailable']} may be away)"
+        )
+    work = tree.get("workloads") or {}
+    lines.append(
+        f"  workloads: {work.get('evictions')} evictions ({work.get('repeatEvictions')} repeat), "
+        f"{work.get('pdbViolations')} budgets broken, at most {work.get('maxPending')} pods pending, "
+        f"{work.get('lost')} lost"
+    )
+    rehearsal = tree.get("rehearsal") or {}
+    if rehearsal.get("predictedSeconds") is not None:
+        actual = rehearsal.get("actualSeconds")
+        lines.append(
+            f"  rehearsed {duration(rehearsal['predictedSeconds'])}, took "
+            + ("?" if actual is None else duration(actual))
+            + " of cluster time"
+        )
+    lines += _verified_lines(tree.get("verified") or ())
+    written = [str(f) for f in files]
+    if written:
+        lines += ["", *(f"  {name}" for name in written)]
+    return "\n".join(lines) + "\n"
+
+
+def _headline(tree: Mapping[str, Any]) -> str:
+    words = {"succeeded": "Done and verified", "halted": "HALTED", "refused": "REFUSED", "not-verified": "NOT VERIFIED"}
+    outcome = str(tree.get("outcome"))
+    return f"{words.get(outcome, outcome)}: {tree.get('cluster')} {tree.get('from')} -> {tree.get('to')}"
+
+
+def _took(start: Any, end: Any) -> str:
+    return duration(end - start) if isinstance(start, int | float) and isinstance(end, int | float) else ""
+
+
+def _verified_lines(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    marks = {"pass": "ok", "fail": "FAIL", "unknown": "????"}
+    return [""] + [
+        f"  {marks.get(str(r.get('verdict')), '?'):>4}  {r.get('name')} {r.get('subject')}: {r.get('message')}"
+        for r in rows
+    ]

@@ -1,0 +1,131 @@
+"""Puts the real wiring together: AWS and Kubernetes gateways, the clock, files given instead of a live cluster."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from baton.errors import ReadError, UnavailableError, UsageError
+from baton.ports import SystemClock
+
+if TYPE_CHECKING:
+    from baton.gateways.aws import AwsGateway
+    from baton.gateways.kube import KubeGateway
+    from baton.model.cluster import Snapshot
+    from baton.model.target import Target
+    from baton.terraform.inspection import Inspection
+
+
+@dataclass(frozen=True)
+class Live:
+    """A live cluster, reached."""
+
+    aws: AwsGateway
+    kube: KubeGateway
+    clock: SystemClock
+    cluster: str
+
+
+def clock() -> SystemClock:
+    """Wall time; beside an emulator (BATON_CLOCK) its cluster time, which may run faster."""
+    url = os.environ.get("BATON_CLOCK")
+    if not url:
+        return SystemClock()
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            body: dict[str, Any] = json.load(answer)
+        return SystemClock(float(body["speed"]), float(body["now"]))
+    except (OSError, ValueError, KeyError) as error:
+        raise UnavailableError(
+            f"the emulator's clock does not answer: {error}",
+            where=url,
+            hint="is the emulator still up? Start one with `baton emulator`, or unset BATON_CLOCK for real AWS",
+        ) from error
+
+
+def live(args: argparse.Namespace, inspection: Inspection | None = None) -> Live:
+    """Reach the cluster that the options, the Terraform or the region name."""
+    from baton.gateways.aws import AwsGateway
+    from baton.gateways.kube import KubeGateway
+
+    at = clock()
+    aws = AwsGateway(region=args.region, profile=args.profile)
+    name = args.cluster or _configured_name(inspection) or _only_cluster(aws)
+    found = aws.cluster(name)
+    if args.kubeconfig or args.context:
+        kube = KubeGateway.from_kubeconfig(args.kubeconfig, args.context)
+    else:
+        kube = KubeGateway.from_cluster(found.endpoint, found.certificate_authority, lambda: aws.kubernetes_token(name))
+    return Live(aws, kube, at, name)
+
+
+def _configured_name(inspection: Inspection | None) -> str | None:
+    return None if inspection is None else inspection.cluster().name.value
+
+
+def _only_cluster(aws: AwsGateway) -> str:
+    names = list(aws.clusters())
+    if len(names) == 1:
+        return names[0]
+    raise UsageError(
+        f"there are {len(names)} clusters in this region" + (": " + ", ".join(sorted(names)) if names else ""),
+        hint="name one with --cluster, or point at its Terraform with -C DIR",
+    )
+
+
+def inspection(args: argparse.Namespace, *, required: bool) -> Inspection | None:
+    """The Terraform of -C DIR. Without `required`, None where that directory holds no Terraform."""
+    from baton.terraform.inspect import inspect
+
+    root: Path = args.dir
+    if not required and not any(root.glob("*.tf")) and not any(root.glob("terragrunt.hcl")):
+        return None
+    found = inspect(root, var_files=args.var_file, environ=dict(os.environ))
+    if required:
+        found.cluster(args.cluster)
+    return found if found.clusters else None
+
+
+def snapshot(args: argparse.Namespace, found: Inspection | None) -> Snapshot:
+    """From --snapshot or --dump, else read from the live cluster."""
+    from baton.observe.store import load, load_dump
+
+    if getattr(args, "snapshot", None) and getattr(args, "dump", None):
+        raise UsageError("--snapshot and --dump are both given", hint="choose one")
+    if getattr(args, "snapshot", None):
+        return load(args.snapshot)
+    if getattr(args, "dump", None):
+        return load_dump(args.dump)
+    return read(live(args, found), found)
+
+
+def read(reached: Live, found: Inspection | None) -> Snapshot:
+    """Everything Baton needs to know of a live cluster."""
+    from baton.conductor.staging import image_owners
+    from baton.observe.snapshot import read_snapshot
+
+    owners = image_owners(found, reached.cluster)
+    return read_snapshot(reached.aws, reached.kube, reached.cluster, reached.clock, owners=owners)
+
+
+def target(args: argparse.Namespace) -> Target:
+    from baton.model.target import Target
+    from baton.model.versions import Minor
+
+    return Target(str(Minor.parse(args.to)), nodes_every_hop=args.nodes_every_hop, addon_policy=args.addon_policy)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    fresh = path.with_name(path.name + ".new")
+    try:
+        fresh.write_text(text)
+        fresh.replace(path)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise ReadError(f"cannot be written: {error.strerror}", where=str(path), hint="choose another place") from error
