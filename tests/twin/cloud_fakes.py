@@ -34,6 +34,9 @@ class FakeKube:
         self.wakers: list[Callable[[str, str, str], object]] = []
         self.started = False
 
+    def bootstrap(self) -> None:
+        return None
+
     def start(self) -> None:
         self.started = True
 

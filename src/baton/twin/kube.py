@@ -12,6 +12,7 @@ from typing import Any
 
 from baton.logic.eviction import Action, DrainList, DrainOptions, Verdict, drain_list, judge
 from baton.twin.addons import AddonInstaller
+from baton.twin.bootstrap import fill_new_cluster
 from baton.twin.clock import VirtualClock
 from baton.twin.controllers.base import (
     ADDED,
@@ -115,6 +116,10 @@ class KubeTwin:
         self._listeners: list[DisruptionListener] = []
         self._news: list[tuple[str, str, str]] = []
         self._started = False
+
+    def bootstrap(self) -> None:
+        """Fill a cluster that was just created with what EKS puts into every one; before `start`."""
+        fill_new_cluster(self.world)
 
     def start(self) -> None:
         """Read the world and begin to control it. Call once."""

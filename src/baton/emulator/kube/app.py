@@ -38,11 +38,13 @@ def kube_app(
 ) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
     """`resolve` finds a cluster's KubeTwin; whoever serves this brings the twin's clock to now before each request."""
 
+    used: dict[str, str] = {}  # bearer -> the cluster it last spoke to
+
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
         try:
-            request, objects = await _admit(scope, receive, resolve, tokens)
+            request, objects = await _admit(scope, receive, resolve, tokens, used)
             reply = handle(request, objects)
         except ApiError as error:
             reply = Reply(error.status, error.to_status(), _retry(error))
@@ -59,29 +61,42 @@ def _retry(error: ApiError) -> dict[str, str]:
 
 
 async def _admit(
-    scope: Scope, receive: Receive, resolve: Callable[[str], KubeTwin | None], tokens: Tokens
+    scope: Scope,
+    receive: Receive,
+    resolve: Callable[[str], KubeTwin | None],
+    tokens: Tokens,
+    used: dict[str, str],
 ) -> tuple[Request, Objects]:
-    """Who asks, for which cluster, for what."""
-    m = _PATH.match(scope["path"])
-    twin = resolve(m[1]) if m else None
-    if m is None or twin is None:
-        raise ApiError(404, "NotFound", "there is no such cluster here")
+    """Who asks, for which cluster, for what.
+
+    `kubectl get --raw /healthz` leaves out the path that the kubeconfig names: that of the last request is meant.
+    """
     headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
-    bearer = headers.get("authorization", "")
-    who = tokens.identify(m[1], bearer[7:].strip()) if bearer[:7].lower() == "bearer " else None
+    authorization = headers.get("authorization", "")
+    bearer = authorization[7:].strip() if authorization[:7].lower() == "bearer " else ""
+    m = _PATH.match(scope["path"])
+    name, path = (m[1], m[2] or "/") if m else (used.get(bearer, ""), scope["path"])
+    twin = resolve(name) if name else None
+    if twin is None:
+        raise ApiError(404, "NotFound", "there is no such cluster here")
+    who = tokens.identify(name, bearer) if bearer else None
     if who is None:
         raise ApiError(401, "Unauthorized", "Unauthorized")
+    if used.get(bearer) != name:
+        if len(used) > 1000:
+            used.clear()
+        used[bearer] = name
     query = {k: v[-1] for k, v in parse_qs(scope.get("query_string", b"").decode(), keep_blank_values=True).items()}
     body = await _body(receive)
     request = Request(
         scope["method"],
-        m[2] or "/",
+        path,
         query,
         headers.get("accept", ""),
         headers.get("content-type", "").split(";")[0].strip(),
         body,
         who.username,
-        f"/clusters/{m[1]}",
+        headers.get("kubectl-command", ""),
     )
     return request, Objects(twin)
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from baton.emulator.kube import discovery
+from baton.emulator.kube import clientside, discovery
+from baton.emulator.kube.clientside import AGES_BY_CLIENT
 from baton.emulator.kube.objects import SCALABLE, Objects, Query
 from baton.emulator.kube.patch import apply_patch
 from baton.emulator.kube.protobuf import decode
@@ -29,7 +30,7 @@ class Request:
     content_type: str
     body: bytes
     user: str
-    prefix: str  # of this cluster's paths
+    command: str = ""  # kubectl says which of its commands asks
 
     def json(self) -> Json:
         """The body as an object. Raises ApiError 400 or 415."""
@@ -233,6 +234,8 @@ def _many(request: Request, objects: Objects, target: Target) -> Reply | Stream:
         if request.flag("watch"):
             return _watch(request, objects, target)
         items, metadata = objects.list(kind, _query(request, target))
+        if request.command in AGES_BY_CLIENT:
+            items = clientside.in_wall_time(kind, _query(request, target), items, objects.twin.clock.now())
         if _wants_table(request):
             include = request.query.get("includeObject", "Metadata")
             return Reply(200, table(kind.resource, items, objects.twin.clock.now(), metadata, include))

@@ -46,6 +46,7 @@ class Clusters:
             if api["status"] != "CREATING":
                 return
             kube = core.kubes[name]
+            kube.bootstrap()
             kube.start()
             if bootstrap is None or bootstrap:
                 for addon in SELF_MANAGED:

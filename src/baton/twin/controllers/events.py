@@ -20,6 +20,7 @@ class EventRecorder:
         self._rng = cluster.rng("events")
         self._names: dict[tuple[str, ...], tuple[str, str]] = {}
         self._expiry: deque[tuple[float, tuple[str, ...]]] = deque()
+        self._waiting = False
 
     def __call__(self, obj: Obj, type_: str, reason: str, message: str, source: str) -> None:
         meta = obj["metadata"]
@@ -37,6 +38,8 @@ class EventRecorder:
         name = f"{meta['name']}.{self._rng.getrandbits(64):016x}"
         self._names[key] = (namespace, name)
         self._expiry.append((now + self._ttl, key))
+        if not self._waiting:
+            self._wait()
         where: Obj = {"component": component}
         if host:
             where["host"] = host
@@ -68,6 +71,17 @@ class EventRecorder:
                 "reportingInstance": host,
             },
         )
+
+    def _wait(self) -> None:
+        """Look again a minute after the oldest is due, so that many go at once."""
+        self._waiting = True
+        self._clock.call_at(self._expiry[0][0] + 60.0, self._due)
+
+    def _due(self) -> None:
+        self._waiting = False
+        self._expire(self._clock.now())
+        if self._expiry:
+            self._wait()
 
     def _expire(self, now: float) -> None:
         while self._expiry and self._expiry[0][0] <= now:

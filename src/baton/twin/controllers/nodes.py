@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from baton.twin.bootstrap import boot_id, machine_id, system_uuid
 from baton.twin.controllers.base import ADDED, BOUND, Cluster, Controller, Obj, Pod
 from baton.twin.controllers.pods import PodMaker
 from baton.twin.controllers.templates import NOT_READY, UNREACHABLE, conditions_with
@@ -344,15 +345,15 @@ def node_object(spec: NodeSpec, now: str) -> Obj:
             "images": [],
             "nodeInfo": {
                 "architecture": spec.architecture,
-                "bootID": "",
+                "bootID": boot_id(spec.instance_id),
                 "containerRuntimeVersion": "containerd://2.1.5",
                 "kernelVersion": "6.12.55-74.119.amzn2023.x86_64",
                 "kubeProxyVersion": "",
                 "kubeletVersion": spec.kubelet_version,
-                "machineID": spec.instance_id.replace("-", ""),
+                "machineID": machine_id(spec.instance_id),
                 "operatingSystem": "linux",
                 "osImage": spec.os_image,
-                "systemUUID": spec.instance_id.replace("-", ""),
+                "systemUUID": system_uuid(spec.instance_id),
             },
         },
     }
