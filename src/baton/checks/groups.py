@@ -48,10 +48,11 @@ def group_health(c: Context) -> Iterator[Result]:
 def update_config(c: Context) -> Iterator[Result]:
     """max_unavailable bounds how many old nodes are drained at once (1 to 100). As large as the group, all its nodes go
     at the same time. A percentage follows the group's size; EKS does not say how it rounds, Baton counts it down, never
-    below one."""
+    below one. What the Terraform says counts too: EKS refuses a wrong value only at the apply."""
+    written = {} if c.terraform is None else {g.name: g.update_config for g in c.terraform.groups}
     for group in c.snapshot.node_groups:
         subject = f"node group {group.name}"
-        config = c.target.update_config(group.name) or group.update_config
+        config = c.target.update_config(group.name) or written.get(group.name) or group.update_config
         numbers = (config.max_unavailable, config.max_unavailable_percentage)
         wrong = [n for n in numbers if n is not None and not 1 <= n <= 100]
         size = group.desired_size

@@ -79,14 +79,17 @@ def _only_cluster(aws: AwsGateway) -> str:
 
 
 def inspection(args: argparse.Namespace, *, required: bool) -> Inspection | None:
-    """The Terraform of -C DIR. Without `required`, None where that directory holds no Terraform."""
+    """The Terraform of -C DIR. Without `required`, None where that directory holds no Terraform.
+
+    Raises UsageError when there is no EKS cluster in it, or several and none is named.
+    """
     from baton.terraform.inspect import inspect
 
     root: Path = args.dir
     if not required and not any(root.glob("*.tf")) and not any(root.glob("terragrunt.hcl")):
         return None
     found = inspect(root, var_files=args.var_file, environ=dict(os.environ))
-    if required:
+    if required or root != Path("."):  # a directory that was named is meant to hold the cluster
         found.cluster(args.cluster)
     return found if found.clusters else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -100,7 +101,8 @@ class AwsGateway:
     def __init__(self, *, region: str | None = None, profile: str | None = None) -> None:
         config = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=5, read_timeout=30)
         with _calling("AWS configuration"):
-            self.session = boto3.Session(region_name=region, profile_name=profile)
+            # boto3 knows AWS_DEFAULT_REGION only; Terraform and the other SDKs read AWS_REGION first.
+            self.session = boto3.Session(region_name=region or os.environ.get("AWS_REGION"), profile_name=profile)
             self._eks = self.session.client("eks", config=config)
             self._ec2 = self.session.client("ec2", config=config)
             self._asg = self.session.client("autoscaling", config=config)
