@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from baton.model.cluster import Snapshot, UpdateConfig
+from baton.errors import ReadError
+from baton.knowledge.tables import Knowledge
+from baton.model.cluster import AddonRelease, Snapshot, UpdateConfig
 from baton.model.plan import Plan, Stage
-from baton.model.target import ImageFilter
+from baton.model.target import ImageFilter, Target
 from baton.model.terraform import TerraformFacts, TerraformGroup
+from baton.planner.plan import make_plan
+from baton.terraform.edit import apply
+from baton.terraform.gate import GateResult, expectation_of, judge
 from baton.terraform.inspection import ClusterConfig, GroupConfig, Inspection, Traced
+from baton.terraform.stages import pending, picks_from, weave
 
 
 def image_owners(inspection: Inspection | None, cluster: str) -> tuple[str, ...]:
@@ -103,25 +109,62 @@ def _number(value: Traced) -> int | None:
 
 def duration(text: str | None) -> float | None:
     """Terraform's `90m`, `1h30m`, in seconds; None for what is none."""
-    import re
-
     parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text or "")
     if not parts:
         return None
     return sum(float(n) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[u] for n, u in parts)
 
 
-__all__ = [
-    "Callable",
-    "Mapping",
-    "Path",
-    "Plan",
-    "Sequence",
-    "Stage",
-    "image_filters",
-    "image_owners",
-    "replace",
-    "shared_images",
-    "terraform_facts",
-]
-Json = Mapping[str, Any]
+class TerraformStaging:
+    """The engine's Staging over one Terraform root. The plan's stages carry their edits (terraform.stages.weave)."""
+
+    def __init__(self, root: Path, on_gate: Callable[[Stage, GateResult], None] = lambda stage, result: None) -> None:
+        self._root = root
+        self._on_gate = on_gate
+
+    def edit(self, plan: Plan, stage: Stage) -> Callable[[], None]:
+        """Make the stage's edits unless they stand already (an interrupted run made them). Raises RefusedError when
+        the files have changed since the plan was made."""
+        if not pending(self._text, stage.edits):
+            return lambda: None
+        undo = apply(self._root, stage.edits)
+        return lambda: undo()
+
+    def _text(self, name: str) -> bytes:
+        try:
+            return (self._root / name).read_bytes()
+        except OSError as error:
+            raise ReadError(f"cannot be read: {error.strerror}", where=str(self._root / name)) from error
+
+    def judge(self, plan: Plan, stage: Stage, plan_json: Mapping[str, Any]) -> Sequence[str]:
+        """The gate's reasons to refuse, () when every change was expected."""
+        result = judge(plan_json, expectation_of(stage, plan.cluster))
+        self._on_gate(stage, result)
+        return result.reasons
+
+
+def make(snapshot: Snapshot, target: Target, knowledge: Knowledge, inspection: Inspection | None) -> Plan:
+    """The plan, with the Terraform edits of each stage where there is Terraform.
+
+    Raises UsageError, RefusedError or ReadError, as the planner and the editor do.
+    """
+    plan = make_plan(
+        snapshot,
+        target,
+        knowledge,
+        images=image_filters(inspection, snapshot),
+        together=shared_images(inspection, snapshot),
+    )
+    if inspection is None:
+        return plan
+    releases: dict[str, list[AddonRelease]] = {}
+    for release in snapshot.addon_releases:
+        releases.setdefault(release.name, []).append(release)
+    config = _config(inspection, snapshot.cluster.name)
+    return weave(
+        plan,
+        inspection,
+        cluster=config.address,
+        installed={a.name: a.version for a in snapshot.addons},
+        picks=picks_from(releases),
+    )

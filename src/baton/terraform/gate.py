@@ -1,0 +1,538 @@
+"""The gate: is every change of a Terraform plan one that the stage is about?
+
+Judges the JSON of `terraform show -json` (format version 1.x). What is replaced or destroyed is refused with the
+attribute that forces it; what is known noise of a control plane upgrade is named as such; values that Terraform calls
+sensitive never appear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from baton.errors import ReadError, UsageError
+from baton.model.plan import Stage, StageKind
+from baton.model.versions import AddonVersion
+from baton.terraform.traps import REFUSED_UPDATES, REPLACED, ROLLS_NODES, Trap
+
+REFUSE, WARN, EXPECTED, NOISE = "refuse", "warning", "expected", "noise"
+SHOWN = ("version", "addon_version", "image_id", "release_version")  # values that may be shown when not sensitive
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What a stage is about. `addresses` are the resources to change; `addons` add-on -> version; `images` the image
+    ids, `versions` the group versions a node group stage leads to. Empty means any.
+    """
+
+    kind: StageKind
+    cluster: str
+    version: str = ""
+    addresses: tuple[str, ...] = ()
+    addons: Mapping[str, str] = field(default_factory=dict)
+    images: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
+
+
+def expectation_of(stage: Stage, cluster: str) -> Expectation:
+    """What the plan of this stage may do."""
+    images = {c.attributes.get("image_id", "") for c in stage.changes if c.kind == "node-group"} - {""}
+    versions = {c.attributes.get("version", "") for c in stage.changes if c.kind == "node-group"} - {""}
+    return Expectation(
+        stage.kind,
+        cluster,
+        next((c.to for c in stage.changes if c.kind == "cluster"), ""),
+        stage.addresses,
+        {c.name: c.to for c in stage.changes if c.kind == "addon"},
+        tuple(sorted(images)),
+        tuple(sorted(versions)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class GateFinding:
+    """One change of the plan as the gate sees it. `severity`: refuse, warning, expected, noise."""
+
+    code: str
+    severity: str
+    address: str
+    action: str
+    message: str
+    attribute: str = ""
+    hint: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.address}: " if self.address else ""
+        return f"{where}{self.message}" + (f" (hint: {self.hint})" if self.hint else "")
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """`allowed` when nothing is refused."""
+
+    findings: tuple[GateFinding, ...]
+    terraform_version: str = ""
+
+    @property
+    def allowed(self) -> bool:
+        return not any(f.severity == REFUSE for f in self.findings)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why it is refused, one line each; () when it is not."""
+        return tuple(str(f) for f in self.findings if f.severity == REFUSE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """One entry of resource_changes."""
+
+    raw: Mapping[str, Any]
+
+    @property
+    def address(self) -> str:
+        return str(self.raw.get("address", ""))
+
+    @property
+    def shown(self) -> str:
+        deposed = self.raw.get("deposed")
+        return f"{self.address} (deposed {deposed})" if deposed else self.address
+
+    @property
+    def type(self) -> str:
+        return str(self.raw.get("type", ""))
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        return tuple(self.raw.get("change", {}).get("actions", ()))
+
+    @property
+    def action(self) -> str:
+        return "replace" if {"create", "delete"} <= set(self.actions) else "+".join(self.actions) or "none"
+
+    @property
+    def before(self) -> Mapping[str, Any]:
+        return self.raw["change"].get("before") or {}
+
+    @property
+    def after(self) -> Mapping[str, Any]:
+        return self.raw["change"].get("after") or {}
+
+    @property
+    def unknown(self) -> Mapping[str, Any]:
+        found = self.raw["change"].get("after_unknown")
+        return found if isinstance(found, dict) else {}
+
+    def attributes(self) -> tuple[str, ...]:
+        """Top-level attributes that differ or will only be known after apply."""
+        keys = dict.fromkeys([*self.before, *self.after, *self.unknown])
+        return tuple(k for k in keys if _any_true(self.unknown.get(k)) or self.before.get(k) != self.after.get(k))
+
+    def sensitive(self, attribute: str) -> bool:
+        change = self.raw["change"]
+        for side in ("before_sensitive", "after_sensitive"):
+            marks = change.get(side)
+            if marks is True or (isinstance(marks, dict) and _any_true(marks.get(attribute))):
+                return True
+        return False
+
+    def show(self, attribute: str) -> str:
+        """`version "1.34" -> "1.35"`; only the name for what is sensitive or no version."""
+        if attribute not in SHOWN or self.sensitive(attribute):
+            return attribute
+        after = "(known after apply)" if _any_true(self.unknown.get(attribute)) else f'"{self.after.get(attribute)}"'
+        return f'{attribute} "{self.before.get(attribute)}" -> {after}'
+
+    def forced_by(self) -> tuple[str, ...]:
+        """The attributes that force a replacement, dotted."""
+        paths = self.raw["change"].get("replace_paths") or []
+        return tuple(".".join(str(step) for step in path) for path in paths)
+
+
+def _any_true(marks: Any) -> bool:
+    if isinstance(marks, Mapping):
+        return any(_any_true(v) for v in marks.values())
+    if isinstance(marks, (list, tuple)):
+        return any(_any_true(v) for v in marks)
+    return marks is True
+
+
+# In-place changes that a stage is about: resource type -> attributes.
+_OWN: dict[StageKind, dict[str, frozenset[str]]] = {
+    StageKind.CONTROL_PLANE: {"aws_eks_cluster": frozenset({"version", "platform_version"})},
+    StageKind.ADDONS: {"aws_eks_addon": frozenset({"addon_version", "modified_at"})},
+    StageKind.UPDATE_CONFIG: {"aws_eks_node_group": frozenset({"update_config"})},
+    StageKind.NODE_GROUP: {
+        "aws_launch_template": frozenset({"image_id", "default_version", "latest_version"}),
+        "aws_eks_node_group": frozenset({"launch_template", "version", "release_version"}),
+    },
+}
+_EKS = ("aws_eks_cluster", "aws_eks_node_group", "aws_eks_addon", "aws_launch_template")
+
+
+def judge(plan: Mapping[str, Any], expectation: Expectation) -> GateResult:
+    """Judge a plan. Raises ReadError when it is not the JSON of a Terraform plan of format 1.x."""
+    _check_format(plan)
+    changes = [_Change(c) for c in plan.get("resource_changes") or () if c.get("mode", "managed") == "managed"]
+    findings = list(_whole(plan))
+    for change in changes:
+        findings += _judge_one(change, expectation)
+    findings += _missing(changes, expectation, bool(findings))
+    findings += _drift(plan)
+    order = {REFUSE: 0, WARN: 1, EXPECTED: 2, NOISE: 3}
+    findings.sort(key=lambda f: (order[f.severity], f.address, f.code))
+    return GateResult(tuple(findings), str(plan.get("terraform_version", "")))
+
+
+def _check_format(plan: Mapping[str, Any]) -> None:
+    version = plan.get("format_version") if isinstance(plan, Mapping) else None
+    if not isinstance(version, str):
+        raise ReadError(
+            "this is not the JSON of a Terraform plan", hint="make it with `terraform show -json tfplan > plan.json`"
+        )
+    if version.split(".")[0] != "1":
+        raise ReadError(
+            f"the plan has format version {version}; this Baton reads 1.x",
+            hint="use a newer Baton, or the Terraform that the plan format belongs to",
+        )
+    if "resource_changes" not in plan and "planned_values" not in plan:
+        raise ReadError("this is a state, not a plan", hint="run `terraform show -json` on the file of `plan -out`")
+
+
+def _whole(plan: Mapping[str, Any]) -> Iterator[GateFinding]:
+    if plan.get("errored"):
+        yield GateFinding(
+            "plan-errored", REFUSE, "", "", "the plan ended with errors and is incomplete", hint="mend them, plan again"
+        )
+    if plan.get("complete") is False or plan.get("deferred_changes"):
+        yield GateFinding(
+            "plan-incomplete",
+            REFUSE,
+            "",
+            "",
+            "the plan leaves changes for a later plan, so what they are is not known",
+            hint="plan without -target and without deferral",
+        )
+
+
+def _judge_one(change: _Change, expectation: Expectation) -> Iterator[GateFinding]:
+    actions = set(change.actions)
+    if actions <= {"no-op", "read"}:
+        if change.raw.get("previous_address"):
+            text = f"moved from {change.raw['previous_address']}; nothing else changes"
+            yield GateFinding("moved", WARN, change.shown, "move", text)
+        return
+    if change.type == "time_sleep" and expectation.kind is StageKind.CONTROL_PLANE and actions <= {"create", "delete"}:
+        text = "the module's timer is replaced, or its old object removed, whenever the version changes"
+        yield GateFinding("noise-time-sleep", NOISE, change.shown, change.action, text)
+        return
+    if change.type == "time_sleep" and change.raw.get("deposed") and actions == {"delete"}:
+        yield GateFinding("noise-time-sleep", NOISE, change.shown, change.action, "left over from an interrupted apply")
+        return
+    if actions & {"delete", "forget"}:
+        yield _removed(change)
+    elif "create" in actions:
+        yield _created(change)
+    else:
+        yield from _updated(change, expectation)
+
+
+def _removed(change: _Change) -> GateFinding:
+    replaced = "create" in change.actions
+    forced = change.forced_by()
+    reason = str(change.raw.get("action_reason", "")).replace("_", " ")
+    if change.raw.get("deposed"):
+        return GateFinding(
+            "deposed", REFUSE, change.shown, change.action, "an object left over from an earlier apply is destroyed",
+            hint="apply that alone first, knowing what it is",
+        )  # fmt: skip
+    if "forget" in change.actions:
+        return GateFinding(
+            "forgotten", REFUSE, change.shown, "forget", "Terraform would stop managing it",
+            hint="remove the `removed` block, or apply it by itself first",
+        )  # fmt: skip
+    verb = "replaced" if replaced else "destroyed"
+    why = f", forced by {', '.join(forced)}" if forced else (f" ({reason})" if reason else "")
+    trap = _trap(REPLACED.get(change.type, ()), forced)
+    default = "find what changed it, and put that back or apply it by itself with care"
+    return GateFinding(
+        f"{verb}-{_short(change.type)}",
+        REFUSE,
+        change.shown,
+        change.action,
+        f"would be {verb}{why}" + (f": {trap.why}" if trap else ""),
+        ", ".join(forced),
+        trap.hint if trap else default,
+    )
+
+
+def _trap(traps: Sequence[Trap], attributes: Sequence[str]) -> Trap | None:
+    return next((t for t in traps for a in attributes if a == t.attribute or a.startswith(t.attribute + ".")), None)
+
+
+def _short(kind: str) -> str:
+    return {
+        "aws_eks_node_group": "node-group",
+        "aws_eks_cluster": "cluster",
+        "aws_launch_template": "launch-template",
+        "aws_eks_addon": "addon",
+    }.get(kind, "resource")
+
+
+def _created(change: _Change) -> GateFinding:
+    return GateFinding(
+        f"created-{_short(change.type)}",
+        REFUSE,
+        change.shown,
+        "create",
+        "would be created, which no stage of an upgrade does",
+        hint="apply it by itself before the upgrade, or take it out of the configuration",
+    )
+
+
+# --- in-place changes -----------------------------------------------------------------------------
+
+
+def _updated(change: _Change, expectation: Expectation) -> Iterator[GateFinding]:
+    attributes = change.attributes()
+    if change.raw["change"].get("importing"):
+        yield GateFinding(
+            "imported", REFUSE, change.shown, "import", "would be imported", hint="import it by itself first"
+        )
+    if _is_thumbprint(change, attributes):
+        text = "the thumbprint of the OIDC provider is read again; it stays the same unless AWS changed its certificate"
+        yield GateFinding("noise-oidc-thumbprint", NOISE, change.shown, "update", text, "thumbprint_list")
+        return
+    own = _OWN[expectation.kind].get(change.type)
+    if own is None or not _is_meant(change, expectation):
+        yield _other_update(change, expectation, attributes)
+        return
+    strange = [a for a in attributes if a not in own]
+    for attribute in strange:
+        yield _strange_attribute(change, attribute)
+    problems = list(_CHECKS[change.type](change, expectation))
+    yield from problems
+    if not strange and not any(p.severity == REFUSE for p in problems):
+        text = "changes in place: " + ", ".join(change.show(a) for a in attributes)
+        yield GateFinding("expected", EXPECTED, change.shown, "update", text, ", ".join(attributes))
+
+
+def _is_thumbprint(change: _Change, attributes: Sequence[str]) -> bool:
+    return change.type == "aws_iam_openid_connect_provider" and set(attributes) <= {"thumbprint_list"}
+
+
+def _is_meant(change: _Change, expectation: Expectation) -> bool:
+    """The resource is one that this stage is about."""
+    if expectation.addresses:
+        return change.address in expectation.addresses
+    cluster = change.before.get("cluster_name", change.before.get("name") if change.type == "aws_eks_cluster" else None)
+    if cluster not in (None, expectation.cluster) and change.type != "aws_launch_template":
+        return False
+    return (
+        not expectation.addons
+        or change.type != "aws_eks_addon"
+        or change.before.get("addon_name") in expectation.addons
+    )
+
+
+def _other_update(change: _Change, expectation: Expectation, attributes: Sequence[str]) -> GateFinding:
+    shown = ", ".join(change.show(a) for a in attributes) or "nothing visible"
+    other = change.before.get("cluster_name")
+    if change.type in _EKS and other not in (None, expectation.cluster):
+        text, hint = f"belongs to another cluster, {other}, and would change {shown}", "upgrade one cluster at a time"
+        return GateFinding("other-cluster", REFUSE, change.shown, "update", text, ", ".join(attributes), hint)
+    trap = REFUSED_UPDATES.get((expectation.kind, change.type))
+    if trap is not None and change.type in _EKS:
+        code = f"{_short(change.type)}-in-{expectation.kind.value}-stage"
+        text = f"would change {shown}: {trap.why}"
+        return GateFinding(code, REFUSE, change.shown, "update", text, ", ".join(attributes), trap.hint)
+    return GateFinding(
+        "unexpected-update",
+        REFUSE,
+        change.shown,
+        "update",
+        f"would change {shown}, which this stage is not about",
+        ", ".join(attributes),
+        "apply it by itself before the upgrade (`terraform plan` should say no changes before it begins)",
+    )
+
+
+def _strange_attribute(change: _Change, attribute: str) -> GateFinding:
+    trap = _trap(ROLLS_NODES.get(change.type, ()), [attribute])
+    shown = change.show(attribute)
+    if trap is not None:
+        code = "desired-size" if attribute == "scaling_config" else "unasked"
+        return GateFinding(
+            f"{code}-{_short(change.type)}",
+            REFUSE,
+            change.shown,
+            "update",
+            f"would also change {shown}: {trap.why}",
+            attribute,
+            trap.hint,
+        )
+    hint = "apply it by itself before the upgrade, or put it back"
+    return GateFinding(
+        "unexpected-attribute", REFUSE, change.shown, "update", f"would also change {shown}", attribute, hint
+    )
+
+
+def _cluster(change: _Change, expectation: Expectation) -> Iterator[GateFinding]:
+    after = change.after.get("version")
+    if expectation.version and after != expectation.version:
+        yield GateFinding(
+            "other-version",
+            REFUSE,
+            change.shown,
+            "update",
+            f"would go to {after or 'a version known after apply'}, not to {expectation.version}",
+            "version",
+            "the plan was made from other text than the stage's: make it again",
+        )
+
+
+def _addon(change: _Change, expectation: Expectation) -> Iterator[GateFinding]:
+    name = str(change.before.get("addon_name", ""))
+    wanted = expectation.addons.get(name, "")
+    if _any_true(change.unknown.get("addon_version")):
+        yield GateFinding(
+            "unknown-addon-version", REFUSE, change.shown, "update",
+            "its version is known only after apply, so what would be installed cannot be reviewed", "addon_version",
+            f'pin it: addon_version = "{wanted or "v..."}"',
+        )  # fmt: skip
+        return
+    before, after = str(change.before.get("addon_version") or ""), str(change.after.get("addon_version") or "")
+    if before and after and _older(after, before):
+        yield GateFinding(
+            "addon-downgrade", REFUSE, change.shown, "update", f"would go back from {before} to {after}",
+            "addon_version", "pin addon_version at what is installed; someone updated it outside of Terraform",
+        )  # fmt: skip
+    elif wanted and after != wanted:
+        yield GateFinding(
+            "other-addon-version", REFUSE, change.shown, "update", f"would go to {after}, not to {wanted}",
+            "addon_version", "the data source picks another version now: make the plan again, or pin it",
+        )  # fmt: skip
+
+
+def _older(a: str, b: str) -> bool:
+    try:
+        return AddonVersion.parse(a) < AddonVersion.parse(b)
+    except UsageError:
+        return False
+
+
+def _template(change: _Change, expectation: Expectation) -> Iterator[GateFinding]:
+    after = change.after.get("image_id")
+    if "image_id" in change.attributes() and expectation.images and after not in expectation.images:
+        yield GateFinding(
+            "other-image", REFUSE, change.shown, "update",
+            f"would boot {after or 'an image known after apply'}, not {', '.join(expectation.images)}", "image_id",
+            "the filter finds another image than when the plan was made: make the plan again",
+        )  # fmt: skip
+
+
+def _node_group(change: _Change, expectation: Expectation) -> Iterator[GateFinding]:
+    before, after = _block(change.before, "launch_template"), _block(change.after, "launch_template")
+    if before.get("id") != after.get("id") and not _any_true(change.unknown.get("launch_template")):
+        yield GateFinding(
+            "other-template", REFUSE, change.shown, "update", "would use another launch template", "launch_template",
+            "keep the template and change its image",
+        )  # fmt: skip
+    scaling, new = _block(change.before, "scaling_config"), _block(change.after, "scaling_config")
+    desired, least = scaling.get("desired_size"), new.get("min_size")
+    if isinstance(desired, int) and isinstance(least, int) and least > desired:
+        yield GateFinding(
+            "min-above-desired", REFUSE, change.shown, "update",
+            f"min_size {least} is above the desired size {desired} that the same call carries: EKS refuses it",
+            "scaling_config", "raise the desired size first (aws eks update-nodegroup-config), then min_size",
+        )  # fmt: skip
+    version = change.after.get("version")
+    moves = version != change.before.get("version")
+    if expectation.versions and moves and version is not None and version not in expectation.versions:
+        yield GateFinding(
+            "other-version", REFUSE, change.shown, "update",
+            f"would go to {version}, not to {', '.join(expectation.versions)}", "version", "make the plan again",
+        )  # fmt: skip
+    if expectation.kind is StageKind.UPDATE_CONFIG and isinstance(desired, int):
+        yield GateFinding(
+            "desired-size-carried", WARN, change.shown, "update",
+            f"the same call carries the desired size read now ({desired}); an autoscaler's change in between is undone",
+            "scaling_config", "apply at once after planning",
+        )  # fmt: skip
+
+
+def _block(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = values.get(name)
+    return found[0] if isinstance(found, list) and found and isinstance(found[0], dict) else {}
+
+
+_CHECKS = {
+    "aws_eks_cluster": _cluster,
+    "aws_eks_addon": _addon,
+    "aws_launch_template": _template,
+    "aws_eks_node_group": _node_group,
+}
+
+
+# --- what should change and does not --------------------------------------------------------------
+
+
+def _missing(changes: Sequence[_Change], expectation: Expectation, broken: bool) -> Iterator[GateFinding]:
+    """Expected resources that stay as they are, unless they are where the stage leads already (a resumed stage)."""
+    moving = {c.address for c in changes if not set(c.actions) <= {"no-op", "read"}}
+    own = {c.address: c for c in changes if c.type in _OWN[expectation.kind]}
+    if not moving & set(own) and not any(_arrived(c, expectation) for c in own.values()) and not broken:
+        yield GateFinding(
+            "nothing-to-do",
+            REFUSE,
+            "",
+            "no-op",
+            f"the plan changes nothing that a {expectation.kind.value} stage is about",
+            hint="write the edits of the stage first (`baton stage N --write`), then plan",
+        )
+        return
+    for address in expectation.addresses:
+        if address in moving:
+            continue
+        change = own.get(address)
+        if change is not None and _arrived(change, expectation):
+            continue
+        text = "should change in this stage and does not"
+        hint = "check that the address and the edits belong to this root and workspace"
+        if change is not None and change.type == "aws_eks_node_group" and expectation.kind is StageKind.NODE_GROUP:
+            text = "would not move to the new launch template version"
+            hint = "update_launch_template_default_version = false, or a fixed template version, keeps it where it is"
+        yield GateFinding("missing-change", REFUSE, address, "no-op", text, hint=hint)
+
+
+def _arrived(change: _Change, expectation: Expectation) -> bool:
+    after = change.after
+    if change.type == "aws_eks_cluster":
+        return bool(expectation.version) and after.get("version") == expectation.version
+    if change.type == "aws_eks_addon":
+        return expectation.addons.get(str(after.get("addon_name"))) == after.get("addon_version")
+    if change.type == "aws_launch_template":
+        return after.get("image_id") in expectation.images
+    if expectation.kind is StageKind.NODE_GROUP and expectation.versions:
+        return after.get("version") in expectation.versions
+    return False
+
+
+def _drift(plan: Mapping[str, Any]) -> Iterator[GateFinding]:
+    """What changed outside of Terraform since the last apply."""
+    for entry in plan.get("resource_drift") or ():
+        change = _Change(entry)
+        if set(change.actions) <= {"no-op", "read"}:
+            continue
+        attributes = change.attributes()
+        gone = "delete" in change.actions
+        text = (
+            "is gone, outside of Terraform"
+            if gone
+            else "was changed outside of Terraform: " + ", ".join(change.show(a) for a in attributes)
+        )
+        yield GateFinding("drift", WARN, change.shown, "drift", text, ", ".join(attributes))
+
+
+__all__ = ["Expectation", "GateFinding", "GateResult", "expectation_of", "judge"]
