@@ -112,6 +112,11 @@ def _deployment_done(obj: Obj) -> bool:
 # --- what each add-on installs
 
 
+def manifests(name: str, version: str) -> list[tuple[str, Obj]]:
+    """The workloads and budgets of an add-on: (resource, object), none of them shared with another call."""
+    return _manifests(name, version)
+
+
 def _manifests(name: str, version: str) -> list[tuple[str, Obj]]:
     makers: dict[str, Callable[[str], list[tuple[str, Obj]]]] = {
         "vpc-cni": _vpc_cni,
