@@ -314,9 +314,19 @@ class Workloads:
         if self.clerk.percent(70) or app.volume:
             self._service(app)
         if budgets is None and app.replicas > 1 and self.clerk.percent(45):
-            budgets = (dict(self.clerk.one_of(_BUDGETS)),)
+            budgets = self._bearable(app)
         for index, spec in enumerate(budgets or ()):
             self._budget(app, spec, index)
+
+    def _bearable(self, app: App) -> tuple[Json, ...]:
+        """A budget under which even all pods of the app can be moved, some at a time, within a drain's 15 minutes."""
+        each = app.traits.get("_sleep", 0) + app.traits.get("_delay", 2) + (70 if app.volume else 30)
+        for spec in (self.clerk.one_of(_BUDGETS), {"maxUnavailable": "25%"}, {"maxUnavailable": "50%"}):
+            if spec.get("minAvailable") == -1:
+                spec = {"minAvailable": app.replicas - 1}
+            if -(-app.replicas // _allowed(spec, app.replicas)) * each <= 600:
+                return (spec,)
+        return ()
 
     def _spec(self, app: App) -> Json:
         traits = {k: v for k, v in app.traits.items() if not k.startswith("_")}
@@ -522,8 +532,6 @@ class Workloads:
         self._add("services", service)
 
     def _budget(self, app: App, spec: Json, index: int) -> None:
-        if spec.get("minAvailable") == -1:
-            spec = {**spec, "minAvailable": app.replicas - 1}
         made = _head(
             "policy/v1", "PodDisruptionBudget", app.name if not index else f"{app.name}-{index + 1}", app.namespace
         )
@@ -577,6 +585,14 @@ class Workloads:
                 "status": status,
             }
         )
+
+
+def _allowed(spec: Json, replicas: int) -> int:
+    """How many pods of a healthy app its budget lets go at once, at least 1 (both percentages round up)."""
+    away = "maxUnavailable" in spec
+    given = spec["maxUnavailable" if away else "minAvailable"]
+    count = -(-int(given[:-1]) * replicas // 100) if isinstance(given, str) else given
+    return max(1, count if away else replicas - count)
 
 
 def _head(version: str, kind: str, name: str, namespace: str = "") -> Json:
