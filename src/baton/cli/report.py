@@ -71,12 +71,14 @@ def render(path: Path, kind: str) -> str:
 
     from baton.cli import show
     from baton.cli.apply import read_json
-    from baton.report import html, junit, markdown
+    from baton.report.html import render as html
+    from baton.report.junit import render as junit
+    from baton.report.markdown import render as markdown
 
     tree = read_json(path)
     if not isinstance(tree, dict) or tree.get("schema") != 1 or "path" not in tree:
         raise ReadError("is not a report of a run", where=str(path), hint="`baton apply` writes report.json")
-    renderers = {"html": html.render, "md": markdown.render, "junit": junit.render}
+    renderers = {"html": html, "md": markdown, "junit": junit}
     if kind in renderers:
-        return str(renderers[kind](tree))
+        return renderers[kind](tree)
     return json.dumps(tree, indent=2) + "\n" if kind == "json" else show.report_text(tree, ())

@@ -142,9 +142,11 @@ def prediction_text(found: Mapping[str, Any]) -> str:
 
 def report_text(tree: Mapping[str, Any], files: Iterable[Any]) -> str:
     """The report in a screenful: outcome, stages, node groups, workloads, what was verified."""
-    lines = ["", _headline(tree), ""]
+    from baton.report.words import headline
+
+    lines = ["", headline(tree), ""]
     for step in tree.get("path") or ():
-        took = _took(step.get("startedAt"), step.get("endedAt"))
+        took = duration(step["seconds"])
         lines.append(f"  {step['stage']:<14} {step['name']:<24} {step['from']} -> {step['to']:<24} {took}")
     for group in tree.get("nodeGroups") or ():
         lines.append(
@@ -170,16 +172,6 @@ def report_text(tree: Mapping[str, Any], files: Iterable[Any]) -> str:
     if written:
         lines += ["", *(f"  {name}" for name in written)]
     return "\n".join(lines) + "\n"
-
-
-def _headline(tree: Mapping[str, Any]) -> str:
-    words = {"succeeded": "Done and verified", "halted": "HALTED", "refused": "REFUSED", "not-verified": "NOT VERIFIED"}
-    outcome = str(tree.get("outcome"))
-    return f"{words.get(outcome, outcome)}: {tree.get('cluster')} {tree.get('from')} -> {tree.get('to')}"
-
-
-def _took(start: Any, end: Any) -> str:
-    return duration(end - start) if isinstance(start, int | float) and isinstance(end, int | float) else ""
 
 
 def _verified_lines(rows: Iterable[Mapping[str, Any]]) -> list[str]:

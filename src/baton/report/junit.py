@@ -1,0 +1,51 @@
+"""The report as JUnit XML: each thing that must hold is a test case, for the test view of a pipeline."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from xml.etree import ElementTree as ET
+
+# XML 1.0 has no way to write these at all.
+_FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def render(tree: Mapping[str, Any]) -> str:
+    """One suite per run: stages and verified rows. An unknown verdict is an error, a failed one a failure."""
+    cases: list[ET.Element] = []
+    failures = errors = 0
+    for stage in tree["stages"]:
+        case = _case("stage", f"{stage['ordinal']} {stage['name']}", stage["seconds"])
+        if stage["state"] != "done":
+            ET.SubElement(case, "failure", message="not done")
+            failures += 1
+        cases.append(case)
+    for row in tree["verified"]:
+        case = _case("verified", f"{row['name']} {row['subject']}", None)
+        if row["verdict"] == "fail":
+            ET.SubElement(case, "failure", message=_clean(row["message"]))
+            failures += 1
+        elif row["verdict"] != "pass":
+            ET.SubElement(case, "error", message=_clean(row["message"]))
+            errors += 1
+        cases.append(case)
+    suite = ET.Element(
+        "testsuite",
+        name=_clean(f"baton {tree['cluster']} {tree['from']} -> {tree['to']}"),
+        tests=str(len(cases)),
+        failures=str(failures),
+        errors=str(errors),
+        time=str(tree["seconds"] or 0),
+    )
+    suite.extend(cases)
+    ET.indent(suite)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(suite, encoding="unicode") + "\n"
+
+
+def _case(kind: str, name: str, seconds: float | None) -> ET.Element:
+    return ET.Element("testcase", classname=f"baton.{kind}", name=_clean(name), time=str(seconds or 0))
+
+
+def _clean(text: str) -> str:
+    return _FORBIDDEN.sub("\ufffd", str(text))
