@@ -194,8 +194,8 @@ def _rehearsal(tree: Mapping[str, Any]) -> str:
     if found.get("elapsedSeconds") is not None:
         more = (
             f'<p class="quiet">Elapsed in all: {escape(duration(found["elapsedSeconds"]))}. What comes on top of '
-            "EKS's own work is the engine's: planning, judging, polling. Beside an emulator, whose clock runs faster, it "
-            "counts many times over.</p>"
+            "EKS's own work is the engine's: planning, judging, polling. Beside an emulator, whose clock runs faster, "
+            "it counts many times over.</p>"
         )
     table = _table(("stage", "rehearsed", "EKS at work"), rows, numbers=(1, 2))
     return "<h2>Rehearsed and real</h2>" + table + more
