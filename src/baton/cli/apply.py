@@ -224,7 +224,8 @@ def conduct(args: argparse.Namespace, live: Live, runs: Runs, start: Start, foun
     from baton.cli import conducting
     from baton.report.live import live_view
 
-    predicted = None if start.rehearsal is None else start.rehearsal.get("predictedSeconds")
+    rehearsed = [] if start.rehearsal is None else start.rehearsal["stages"]
+    predicted = {int(s["ordinal"]): float(s["seconds"]) for s in rehearsed}
     with live_view(start.plan, predicted=predicted, stream=sys.stderr if args.json else sys.stdout) as display:
         return conducting.Conducting(
             live=live,

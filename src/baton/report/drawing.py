@@ -27,15 +27,20 @@ _STEPS = (10, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400)
 
 @dataclass
 class Canvas:
-    """`y` is where the next section begins; `scale` turns seconds into x."""
+    """`y` is where the next section begins; `x` turns seconds since the start of the run into a place.
+
+    Shown are the seconds from `first` to `seconds`.
+    """
 
     seconds: float
+    first: float = 0.0
     y: float = 8.0
     parts: list[str] = field(default_factory=list)
     sections: list[tuple[float, float]] = field(default_factory=list)
 
     def x(self, at: float) -> float:
-        share = min(max(at / self.seconds, 0.0), 1.0) if self.seconds > 0 else 0.0
+        span = self.seconds - self.first
+        share = min(max((at - self.first) / span, 0.0), 1.0) if span > 0 else 0.0
         return round(LEFT + share * (WIDTH - LEFT - RIGHT), 1)
 
     def title(self, text: str) -> None:
@@ -48,6 +53,9 @@ class Canvas:
         self.parts.append(f'<text class="l" {anchor} y="{y:.1f}">{escape(text)}</text>')
 
     def bar(self, kind: str, start: float, end: float, y: float, height: float, tip: str) -> None:
+        """Nothing where it lies outside of what is shown."""
+        if end < self.first or start > self.seconds:
+            return
         left, right = self.x(start), self.x(end)
         self.parts.append(
             f'<rect class="{kind}" x="{left}" y="{y:.1f}" width="{max(right - left, 1.2):.1f}" height="{height}">'
@@ -60,11 +68,17 @@ def draw(tree: Mapping[str, Any]) -> str:
     series = tree["series"]
     if not series["seconds"]:
         return '<p class="quiet">Nothing was observed, so there is nothing to draw.</p>'
-    canvas = Canvas(float(series["seconds"]))
-    _stages(canvas, tree, float(series["start"]))
+    whole = float(series["seconds"])
+    first, last = _window(series, whole)
+    stages = Canvas(whole)
+    _stages(stages, tree, float(series["start"]))
+    if (first, last) != (0.0, whole):
+        _mark(stages, first, last)
+    _axis(stages)
+    canvas = Canvas(last, first)
     for group in tree["nodeGroups"]:
         name = group["name"]
-        lanes = [n for n in series["nodes"] if n["group"] == name]
+        lanes = [n for n in series["nodes"] if n["group"] == name and _shown(n, first, last)]
         if lanes:
             _lanes(canvas, name, lanes)
     for group in tree["nodeGroups"]:
@@ -74,10 +88,39 @@ def draw(tree: Mapping[str, Any]) -> str:
     _pods(canvas, series)
     _usage(canvas, series)
     _axis(canvas)
+    return _svg(stages, "Stages over the whole run") + _svg(
+        canvas, "Nodes, ready nodes, pods and utilisation while nodes came and went"
+    )
+
+
+def _svg(canvas: Canvas, what: str) -> str:
     body = "".join(canvas.parts)
-    return (
-        f'<svg class="run" viewBox="0 0 {WIDTH} {canvas.y:.0f}" role="img" '
-        f'aria-label="Stages, nodes, ready nodes, pods and utilisation over time">{body}</svg>'
+    return f'<svg class="run" viewBox="0 0 {WIDTH} {canvas.y:.0f}" role="img" aria-label="{escape(what)}">{body}</svg>'
+
+
+def _shown(lane: Mapping[str, Any], first: float, last: float) -> bool:
+    return any(end >= first and start <= last for _, start, end in lane["spans"])
+
+
+def _window(series: Mapping[str, Any], whole: float) -> tuple[float, float]:
+    """From when nodes came and went to when they rested, with some air; the whole run where that is most of it."""
+    turns = [b for n in series["nodes"] for _, _, b in n["spans"] if b < whole]
+    turns += [n["spans"][0][1] for n in series["nodes"] if n["spans"] and n["spans"][0][0] == "joining"]
+    if not turns:
+        return 0.0, whole
+    air = max(60.0, 0.04 * (max(turns) - min(turns)))
+    first, last = max(0.0, min(turns) - air), min(whole, max(turns) + air)
+    return (0.0, whole) if last - first > 0.7 * whole else (first, last)
+
+
+def _mark(canvas: Canvas, first: float, last: float) -> None:
+    """Show on the whole run which part is drawn below."""
+    top, bottom = canvas.sections[-1]
+    left, right = canvas.x(first), canvas.x(last)
+    canvas.parts.insert(
+        0,
+        f'<rect class="window" x="{left}" y="{top - 3:.1f}" width="{right - left:.1f}" height="{bottom - top + 3:.1f}">'
+        "<title>drawn below</title></rect>",
     )
 
 
@@ -94,7 +137,7 @@ def _seconds(text: str | None, start: float) -> float | None:
 
 
 def _stages(canvas: Canvas, tree: Mapping[str, Any], start: float) -> None:
-    canvas.title("Stages, and in them the time EKS was at work")
+    canvas.title("The whole run: stages, and in them the time EKS was at work")
     for stage in tree["stages"]:
         begun, ended = _seconds(stage["startedAt"], start), _seconds(stage["endedAt"], start)
         y = canvas.y
@@ -178,7 +221,7 @@ def _stairs(canvas: Canvas, rows: Sequence[tuple[float, float]], top: float, hei
         y = top + height - height * value / most
         if points:
             points.append(f"{canvas.x(at)},{points[-1].partition(',')[2]}")
-        points.append(f"{canvas.x(at)},{y:.1f}")
+        points.append(f"{canvas.x(at)},{y:.1f}")  # what lies outside is drawn onto the edge
     if points:
         points.append(f"{canvas.x(canvas.seconds)},{points[-1].partition(',')[2]}")
     return points
@@ -230,7 +273,7 @@ def _pods(canvas: Canvas, series: Mapping[str, Any]) -> None:
         left, right = canvas.x(rows[0][0]), canvas.x(canvas.seconds)
         base = f"{right},{top + height:.1f} {left},{top + height:.1f}"
         canvas.parts.append(f'<polygon class="{kind}" points="{" ".join(points)} {base}"/>')
-    for at, workload, repeat in _thin(series["evictions"]):
+    for at, workload, repeat in _thin([e for e in series["evictions"] if canvas.first <= e[0] <= canvas.seconds]):
         x = canvas.x(at)
         kind = "evicted again" if repeat else "evicted"
         canvas.parts.append(
@@ -267,10 +310,10 @@ def _usage(canvas: Canvas, series: Mapping[str, Any]) -> None:
 
 def _axis(canvas: Canvas) -> None:
     """Lines through every section, and the minutes since the start below."""
-    step = next((s for s in _STEPS if canvas.seconds / s <= 10), _STEPS[-1])
+    step = next((s for s in _STEPS if (canvas.seconds - canvas.first) / s <= 10), _STEPS[-1])
     canvas.y += 16
     lines: list[str] = []
-    at = 0.0
+    at = float(-(-canvas.first // step) * step)
     while at <= canvas.seconds:
         x = canvas.x(at)
         for top, bottom in canvas.sections:

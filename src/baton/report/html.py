@@ -25,9 +25,9 @@ h2{font-size:17px;margin:38px 0 10px;padding-top:14px;border-top:1px solid var(-
 .badge{display:inline-block;padding:2px 11px;border-radius:99px;font-size:13px;font-weight:600;color:#fff;
 background:var(--good);vertical-align:4px;margin-left:10px}
 .badge.bad{background:var(--bad)}@media (prefers-color-scheme:dark){.badge{color:#10151b}}
-.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(168px,1fr));gap:12px;margin:0}
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(142px,1fr));gap:12px;margin:0}
 .cards div{background:var(--card);border-radius:10px;padding:12px 15px}
-.cards dt{color:var(--quiet);font-size:12.5px}.cards dd{margin:0;font-size:22px;font-weight:600;line-height:1.3}
+.cards dt{color:var(--quiet);font-size:12.5px}.cards dd{margin:0;font-size:20px;font-weight:600;line-height:1.3}
 .cards small{display:block;color:var(--quiet);font-size:12.5px;font-weight:400}
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:14px}
 th{text-align:left;color:var(--quiet);font-weight:500;font-size:12.5px}
@@ -36,7 +36,7 @@ td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}td code{font-size:1
 .ok{color:var(--good);font-weight:600}.no{color:var(--bad);font-weight:600}.un{color:var(--warn);font-weight:600}
 svg.run{display:block;width:100%;height:auto;font:11.5px system-ui,sans-serif}
 svg .h{fill:var(--fg);font-weight:600;font-size:12.5px}svg .l{fill:var(--quiet)}svg .f{fill:var(--bad);font-size:11px}
-svg .grid{stroke:var(--rule);stroke-width:1}
+svg .window{fill:var(--card)}svg .grid{stroke:var(--rule);stroke-width:1}
 svg .stage{fill:var(--stage);rx:4px}svg .work{fill:var(--work);rx:3px}
 .old{fill:var(--old)}.new{fill:var(--new)}.joining{fill:var(--joining)}.cordoned{fill:var(--cordoned)}
 .draining{fill:var(--draining)}.drained{fill:var(--drained)}.not-ready{fill:var(--not)}
@@ -104,17 +104,17 @@ def _when(text: Any) -> str:
 
 def _cards(tree: Mapping[str, Any]) -> str:
     work, rehearsal = tree["workloads"], tree["rehearsal"]
-    cards = [("Took", duration(tree["seconds"]), f"{len(tree['stages'])} stages, cluster time")]
+    cards = [("Took", duration(tree["seconds"]), _count(len(tree["stages"]), "stage"))]
     if rehearsal.get("predictedSeconds") is not None:
         actual = rehearsal.get("actualSeconds")
         cards.append(("EKS at work", duration(actual), f"rehearsed {duration(rehearsal['predictedSeconds'])}"))
     replaced = sum(g["nodesReplaced"] or 0 for g in tree["nodeGroups"])
-    cards.append(("Nodes replaced", str(replaced), f"in {len(tree['nodeGroups'])} node groups"))
+    cards.append(("Nodes replaced", str(replaced), _count(len(tree["nodeGroups"]), "node group")))
     lows = [g for g in tree["nodeGroups"] if g["minReady"] is not None]
     if lows:
         worst = min(lows, key=lambda g: g["minReady"] - (g["desired"] - g["maxUnavailable"]))
         floor = worst["desired"] - worst["maxUnavailable"]
-        cards.append(("Lowest ready nodes", f"{worst['minReady']} of {worst['desired']}", f"{floor} had to stay up"))
+        cards.append(("Lowest ready", f"{worst['minReady']} of {worst['desired']}", f"{floor} had to stay up"))
     cards.append(("Evictions", str(work["evictions"]), f"{work['repeatEvictions']} of them repeat"))
     cards.append(("Budgets broken", str(work["pdbViolations"]), f"at most {work['maxPending']} pods pending"))
     cards.append(("Pods lost", str(work["lost"]), ", ".join(work["lostNames"][:2]) or "every workload is back"))
@@ -122,6 +122,10 @@ def _cards(tree: Mapping[str, Any]) -> str:
         f"<div><dt>{escape(a)}</dt><dd>{escape(b)}<small>{escape(c)}</small></dd></div>" for a, b, c in cards
     )
     return f'<dl class="cards">{body}</dl>'
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 def _verified(tree: Mapping[str, Any]) -> str:

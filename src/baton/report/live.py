@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
 from baton.model.plan import Plan, Stage, StageKind
@@ -17,12 +16,20 @@ from baton.model.view import GroupView, NodeView, View
 from baton.report.words import duration
 
 HEARTBEAT = 120.0  # cluster seconds between lines when nothing of note happens
+PHASES = {
+    "looking": "looking at the world first",
+    "running": "at work",
+    "agreed": "the world agrees",
+    "failed": "failed",
+}
 _SIGNS = {"ready": "●", "not-ready": "○", "cordoned": "◐", "draining": "◑", "drained": "◌"}
 
 
 @contextmanager
-def live_view(plan: Plan | None, *, predicted: float | None, stream: TextIO) -> Iterator[Terminal | Lines]:
-    """What shows progress on `stream`. `predicted`: seconds of cluster time that a rehearsal took, if there was one."""
+def live_view(
+    plan: Plan | None, *, predicted: Mapping[int, float] | None, stream: TextIO
+) -> Iterator[Terminal | Lines]:
+    """What shows progress on `stream`. `predicted`: seconds of cluster time per stage, if there was a rehearsal."""
     console = Console(file=stream, highlight=False, soft_wrap=not stream.isatty())
     if not stream.isatty():
         yield Lines(console, plan, predicted)
@@ -36,7 +43,7 @@ def phase_of(stage: Stage | None, group: GroupView | None) -> str:
     if stage is None or stage.kind is not StageKind.NODE_GROUP or group is None:
         return ""
     if group.old and not group.new:
-        return "launching new nodes"
+        return ""  # not begun, or EKS is launching the first new ones
     if group.old and not group.cordoned and not group.draining:
         return "waiting for new nodes to be Ready"
     if group.old:
@@ -52,21 +59,39 @@ def waits(view: View, waiting_for: Sequence[str]) -> list[str]:
     return found + [w for w in waiting_for if w]
 
 
-def remaining(view: View, predicted: float | None, began: float | None) -> float | None:
-    """Seconds left by the rehearsal; None without one, and once it is overdue."""
-    if predicted is None or began is None:
-        return None
-    left = predicted - (view.at - began)
-    return left if left > 0 else None
+class Estimate:
+    """What is left by the rehearsal: the later stages, and what is left of this one since EKS began on it.
+
+    `predicted`: seconds per stage, by ordinal. Says nothing without a rehearsal.
+    """
+
+    def __init__(self, predicted: Mapping[int, float] | None) -> None:
+        self._predicted = dict(predicted or {})
+        self._at_work: dict[int, float] = {}
+
+    @property
+    def total(self) -> float:
+        return sum(self._predicted.values())
+
+    def left(self, stage: Stage | None, now: float, waiting_for: Sequence[str]) -> float | None:
+        """Seconds; never less than nothing."""
+        if stage is None or stage.ordinal not in self._predicted:
+            return None
+        own = self._predicted[stage.ordinal]
+        if any("odifying" in w or "EKS update" in w or "already in flight" in w for w in waiting_for):
+            self._at_work.setdefault(stage.ordinal, now)
+        begun = self._at_work.get(stage.ordinal)
+        later = sum(s for o, s in self._predicted.items() if o > stage.ordinal)
+        return later + (own if begun is None else max(own - (now - begun), 0.0))
 
 
 class Lines:
     """A line for each thing of note, never one per look."""
 
-    def __init__(self, console: Console, plan: Plan | None, predicted: float | None) -> None:
+    def __init__(self, console: Console, plan: Plan | None, predicted: Mapping[int, float] | None) -> None:
         self._console = console
         self._plan = plan
-        self._predicted = predicted
+        self._estimate = Estimate(predicted)
         self._began: float | None = None
         self._last = float("-inf")
         self._stage: int | None = None
@@ -93,7 +118,7 @@ class Lines:
             self._line(now, self._status(view, stage, phase, awaited))
 
     def _status(self, view: View, stage: Stage | None, phase: str, awaited: Sequence[str]) -> str:
-        parts = [phase]
+        parts = [] if awaited and phase == "running" else [PHASES.get(phase, phase)]
         for group in view.groups:
             words = phase_of(stage, group)
             if group.managed and (words or stage is None):
@@ -101,11 +126,11 @@ class Lines:
         pods = view.pods
         if pods.evictions or pods.pending:
             parts.append(f"{pods.evictions} pods evicted, {pods.pending} pending")
-        left = remaining(view, self._predicted, self._began)
-        if left is not None:
-            parts.append(f"about {duration(left)} left by the rehearsal")
         if awaited:
             parts.append("waiting for " + awaited[0])
+        left = self._estimate.left(stage, view.at, awaited)
+        if left:
+            parts.append(f"about {duration(left)} of EKS's work left")
         return "; ".join(p for p in parts if p)
 
     def _tell_nodes(self, view: View, now: float) -> None:
@@ -117,7 +142,8 @@ class Lines:
                 continue
             if node.state in ("ready", "draining") or before is None:
                 what = "joined" if before is None else {"ready": "is Ready"}.get(node.state, f"is {node.state}")
-                more = f", {node.left} pods to move" if node.state == "draining" and node.left else ""
+                pods = "1 pod" if node.left == 1 else f"{node.left} pods"
+                more = f", {pods} to move" if node.state == "draining" and node.left else ""
                 self._line(now, f"  {node.generation} node {name} ({node.zone}) {what}{more}")
         for name in self._nodes.keys() - seen.keys():
             self._line(now, f"  {self._nodes[name].generation} node {name} is gone")
@@ -145,9 +171,9 @@ class Lines:
 class Terminal:
     """A panel that shows the present moment."""
 
-    def __init__(self, console: Console, live: Live, plan: Plan | None, predicted: float | None) -> None:
+    def __init__(self, console: Console, live: Live, plan: Plan | None, predicted: Mapping[int, float] | None) -> None:
         self._console, self._live = console, live
-        self._plan, self._predicted = plan, predicted
+        self._plan, self._estimate = plan, Estimate(predicted)
         self._began: float | None = None
         self._stage: Stage | None = None
         self._stage_at = 0.0
@@ -169,9 +195,10 @@ class Terminal:
     def _panel(self, view: View, now: float, stage: Stage | None, phase: str, waiting_for: Sequence[str]) -> Group:
         began = self._began if self._began is not None else now
         elapsed = now - began
-        rows: list[Text | Table | ProgressBar] = [self._head(view, stage, elapsed)]
-        if self._predicted:
-            rows.append(ProgressBar(total=self._predicted, completed=min(elapsed, self._predicted), width=60))
+        rows: list[Text | ProgressBar] = [self._head(now, stage, elapsed, waiting_for)]
+        total, left = self._estimate.total, self._estimate.left(stage, now, waiting_for)
+        if total and left is not None:
+            rows.append(ProgressBar(total=total, completed=total - left, width=60))
         for group in view.groups:
             if group.managed:
                 rows.append(_group_row(group, phase_of(stage, group)))
@@ -183,18 +210,22 @@ class Terminal:
         )  # fmt: skip
         awaited = waits(view, waiting_for)
         style = "bold red" if view.blockers else "dim"
-        rows.append(Text("  waiting  " + (awaited[0] if awaited else phase), style=style, overflow="ellipsis"))
+        rows.append(
+            Text(
+                "  waiting  " + (awaited[0] if awaited else PHASES.get(phase, phase)), style=style, overflow="ellipsis"
+            )
+        )
         rows += [Text("           " + w, style=style, overflow="ellipsis") for w in awaited[1:4]]
         return Group(*rows)
 
-    def _head(self, view: View, stage: Stage | None, elapsed: float) -> Text:
+    def _head(self, now: float, stage: Stage | None, elapsed: float, waiting_for: Sequence[str]) -> Text:
         total = len(self._plan.stages) if self._plan is not None else 0
         title = f"stage {stage.ordinal} of {total}: {stage.name}" if stage is not None else "watching"
         text = Text(title, style="bold")
         text.append(f"   {clock(elapsed)} elapsed", style="dim")
-        left = remaining(view, self._predicted, self._began)
-        if left is not None:
-            text.append(f", about {duration(left)} left", style="dim")
+        left = self._estimate.left(stage, now, waiting_for)
+        if left:
+            text.append(f", about {duration(left)} of EKS's work left", style="dim")
         return text
 
 

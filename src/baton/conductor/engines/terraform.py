@@ -302,7 +302,7 @@ class _Staged:
         if not changes:
             return Progress("succeeded", "Terraform reports no changes")
         self._applying = self._engine.start_apply(self._stage, self._planning.out)
-        return Progress("running", "the gate allows the plan; terraform apply")
+        return Progress("running", "terraform apply (the gate allowed the plan)")
 
     def stop(self) -> None:
         """An apply is left running (see _Apply); a plan is ended and its edits stay for the next run to find."""
@@ -324,7 +324,7 @@ class _Apply:
     def poll(self) -> Progress:
         code = self._child.poll()
         if code is None:
-            return Progress("running", self._last_line())
+            return Progress("running", "terraform apply: " + self._last_line())
         self._pid_file.unlink(missing_ok=True)
         self._plan_file.unlink(missing_ok=True)
         if code == 0:
@@ -335,7 +335,7 @@ class _Apply:
 
     def _last_line(self) -> str:
         lines = [line for line in self._log.read_text(errors="replace").splitlines() if line.strip()]
-        return lines[-1].strip() if lines else "terraform apply"
+        return lines[-1].strip() if lines else "starting"
 
     def stop(self) -> None:
         """Leave it running: an apply cut short loses track of what EKS goes on doing. A later run attaches to it."""
