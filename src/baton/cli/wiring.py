@@ -61,6 +61,7 @@ def live(args: argparse.Namespace, inspection: Inspection | None = None) -> Live
         kube = KubeGateway.from_kubeconfig(args.kubeconfig, args.context)
     else:
         kube = KubeGateway.from_cluster(found.endpoint, found.certificate_authority, lambda: aws.kubernetes_token(name))
+    kube.now = at.now
     return Live(aws, kube, at, name)
 
 

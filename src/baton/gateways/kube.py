@@ -73,11 +73,15 @@ class _TokenAuth(httpx2.Auth):
 
 
 class KubeGateway:
-    """One cluster's API server. Raises ReadError and UnavailableError."""
+    """One cluster's API server. Raises ReadError and UnavailableError.
+
+    `now`, when set, stamps watch events as they arrive (cluster time), so that a late look at them loses no order.
+    """
 
     def __init__(self, client: httpx2.Client, where: str) -> None:
         self._client = client
         self._where = where
+        self.now: Callable[[], float] = lambda: 0.0
 
     @classmethod
     def from_kubeconfig(cls, path: str | None = None, context: str | None = None) -> KubeGateway:
@@ -278,17 +282,20 @@ class ThreadedWatch:
                 self._closed.wait(pause)
                 pause = min(pause * 2, 10.0)
 
+    def _tell(self, kind: str, resource: str, obj: Json) -> None:
+        self._queue.put(WatchEvent(kind, resource, obj, self._gateway.now()))
+
     def _difference(self, resource: str, known: dict[tuple[str, str], Json], items: Sequence[Json]) -> None:
         """Tell what a fresh list says beyond what is known."""
         fresh = {_key(i): i for i in items}
         for key in [k for k in known if k not in fresh]:
-            self._queue.put(WatchEvent("DELETED", resource, known.pop(key)))
+            self._tell("DELETED", resource, known.pop(key))
         for key, item in fresh.items():
             before = known.get(key)
             if before is None:
-                self._queue.put(WatchEvent("ADDED", resource, item))
+                self._tell("ADDED", resource, item)
             elif before["metadata"].get("resourceVersion") != item["metadata"].get("resourceVersion"):
-                self._queue.put(WatchEvent("MODIFIED", resource, item))
+                self._tell("MODIFIED", resource, item)
             known[key] = item
 
     def _follow(self, resource: str, known: dict[tuple[str, str], Json], version: str) -> str:
@@ -306,7 +313,7 @@ class ThreadedWatch:
                 known.pop(_key(obj), None)
             else:
                 known[_key(obj)] = obj
-            self._queue.put(WatchEvent(kind, resource, obj))
+            self._tell(kind, resource, obj)
         return version
 
 
