@@ -2,6 +2,7 @@
 
     BatonError
     ├── UsageError        exit 2   the caller's words are off: unknown flag, version, strategy
+    │   └── NothingToDoError       exit 0: it is so already
     ├── ReadError         exit 3   something could not be read: files, AWS, Kubernetes
     │   ├── UnavailableError       ... and trying again later may help (temporary)
     │   └── NotServedError         the API server has no such resource (its CRD or API is not installed)
@@ -39,6 +40,12 @@ class UsageError(BatonError):
     """The command line or a setting is wrong."""
 
     exit_code = 2
+
+
+class NothingToDoError(UsageError):
+    """What was asked for is so already. No failure: asking twice is how pipelines work."""
+
+    exit_code = 0
 
 
 class ReadError(BatonError):

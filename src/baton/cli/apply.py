@@ -125,7 +125,7 @@ def unfinished(args: argparse.Namespace, runs: Runs, live: Live) -> Start | None
 
 
 def fresh(args: argparse.Namespace, runs: Runs, live: Live, found: Inspection | None) -> Start | None:
-    """Read, check, plan, rehearse, ask; None when there is nothing to do or the answer was no."""
+    """Read, check, plan, rehearse, ask; None when the answer was no."""
     from baton.cli import check, conducting, show, wiring
 
     if not args.to and args.plan is None:
@@ -134,9 +134,6 @@ def fresh(args: argparse.Namespace, runs: Runs, live: Live, found: Inspection | 
     snapshot = wiring.read(live, found)
     plan = the_plan(args, snapshot, found)
     args.to = plan.to_version
-    if not plan.stages:
-        print(f"nothing to do: {live.cluster} is at {plan.to_version}, with add-ons and nodes that fit")
-        return None
     findings = check.find(args, snapshot, found)
     blocking = [f for f in findings if f.blocks]
     if blocking:

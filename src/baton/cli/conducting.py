@@ -287,8 +287,8 @@ class Conducting:
             timeline=observer.timeline,
             notes=[*self.notes, *([] if error is None else [error.message])],
         )
+        self._close_run(outcome, error, ended)  # before the report: what is done is done, whether or not it can be told
         files = self._write(tree, observer)
-        self._close_run(outcome, error, ended)
         return Outcome(tree, files, error)
 
     def _close_run(self, outcome: str, error: BatonError | None, at: float) -> None:

@@ -96,7 +96,7 @@ def complain(error: BatonError) -> None:
     print(f"baton: {text}", file=sys.stderr)
     if error.hint:
         print(f"\nhint: {error.hint}", file=sys.stderr)
-    if isinstance(error, UsageError):
+    if isinstance(error, UsageError) and error.exit_code:
         print("\nsee `baton COMMAND --help`", file=sys.stderr)
 
 

@@ -114,7 +114,10 @@ class Blocker:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How things stand at `at`. `warnings` counts the cluster's Warning events by reason since observation began."""
+    """How things stand at `at`. `warnings` counts the cluster's Warning events by reason since observation began.
+
+    `unwatched`: from when to when Baton did not run, between the parts of one run; what came and went then is not told.
+    """
 
     at: float
     groups: tuple[GroupView, ...] = ()
@@ -124,6 +127,7 @@ class View:
     past_blockers: tuple[Blocker, ...] = ()
     warnings: Mapping[str, int] = field(default_factory=dict)
     evictions_by_workload: Mapping[str, int] = field(default_factory=dict)
+    unwatched: tuple[tuple[float, float], ...] = ()
 
     def group(self, name: str) -> GroupView | None:
         return next((g for g in self.groups if g.name == name), None)

@@ -127,6 +127,27 @@ class Nodes:
         self.nodes: dict[str, NodeState] = {}
         self.groups: dict[str, GroupState] = {}
         self.dirty: set[str] = set()
+        self._remembered: dict[str, Mapping[str, Any]] = {}
+
+    def remember(self, nodes: Mapping[str, Mapping[str, Any]], at: float) -> None:
+        """Nodes (name -> the data of their last node.seen, added or changed) that were there when watching stopped."""
+        self._remembered = dict(nodes)
+        for data in nodes.values():
+            name = str(data.get("group", ""))
+            self.group(name, not name.startswith(("karpenter", "self-managed", "fargate")), at).kinds[_kind(data)] += 0
+
+    def reconcile(self) -> None:
+        """After the first look of a resumed run: tell which nodes went while nobody watched."""
+        for name, data in sorted(self._remembered.items()):
+            group = self.groups[str(data.get("group", ""))]
+            if name in self.nodes:
+                continue
+            generation = "new" if len(group.kinds) > 1 and _kind(data) == group.newest else "old"
+            gone = {"group": group.name, "generation": generation, "podsLeft": 0, "unwatched": True}
+            self._emit(kinds.NODE_REMOVED, name, gone)
+            if _kind(data) != group.newest:
+                self._emit(kinds.NODE_REPLACED, name, {"group": group.name, "image": str(data.get("image", ""))})
+        self._remembered = {}
 
     def group(self, name: str, managed: bool, at: float) -> GroupState:
         found = self.groups.get(name)
@@ -166,8 +187,9 @@ class Nodes:
             group.newest, group.newest_created = node.kind, created
         self._count(node, 1)
         node.state = node.derive()
-        self._emit(kinds.NODE_SEEN if initial else kinds.NODE_ADDED, node.name, self._facts(node))
-        if not initial:
+        arrived = not initial or (bool(self._remembered) and node.name not in self._remembered)
+        self._emit(kinds.NODE_ADDED if arrived else kinds.NODE_SEEN, node.name, self._facts(node))
+        if arrived:
             group.progress_at = at
             if node.is_ready:
                 self._emit(kinds.NODE_READY, node.name, {"group": group.name})
@@ -321,9 +343,15 @@ class Nodes:
             "zone": node.zone,
             "image": node.image,
             "kubelet": node.kubelet,
+            "template": node.kind[1],
             "ready": node.is_ready,
             "cordoned": node.cordoned_since is not None,
         }
+
+
+def _kind(data: Mapping[str, Any]) -> tuple[str, str, str]:
+    """What `_facts` told of a node's image, launch template version and kubelet."""
+    return (str(data.get("image", "")), str(data.get("template", "")), str(data.get("kubelet", "")))
 
 
 def _why_not_ready(obj: Mapping[str, Any]) -> str:

@@ -49,6 +49,7 @@ class Observer:
         self._on_event = on_event
         self._at = 0.0
         self._began: float | None = None
+        self._until: float | None = None  # when watching stopped, in a run that goes on after an interruption
         self._nodes = Nodes(self._tell)
         self._budgets = Budgets()
         self._workloads = Workloads()
@@ -64,9 +65,16 @@ class Observer:
 
     def resume(self, events: Iterable[Event]) -> None:
         """Take in the timeline of the part of the run before an interruption. Call before the first feed."""
+        there: dict[str, Mapping[str, Any]] = {}
         for event in events:
             self.timeline.append(event)
             self.totals.add(event)
+            self._until = max(self._until or event.at, event.at)
+            if event.kind in (kinds.NODE_SEEN, kinds.NODE_ADDED, kinds.NODE_CHANGED):
+                there[event.subject] = event.data
+            elif event.kind == kinds.NODE_REMOVED:
+                there.pop(event.subject, None)
+        self._nodes.remember(there, self._until or 0.0)
         self._pods.evicted_workloads |= {w for w in self.totals.by_workload if "/" in w and " " in w}
 
     def feed(self, events: Sequence[WatchEvent], now: float) -> Sequence[Event]:
@@ -103,6 +111,9 @@ class Observer:
 
     def node_groups(self, groups: Iterable[NodeGroup], now: float) -> None:
         """A fresh answer about node groups: sizes (taken while they do not update) and health issues."""
+        if self._began is None:  # without nodes there is nothing to compare with yet
+            self._waiting.extend(groups)
+            return
         self._at = max(self._at, now)
         for group in groups:
             self._desire(group)
@@ -154,7 +165,11 @@ class Observer:
             for name, wanted in sorted(self._workloads.wanted.items())
             if self._workloads.ready.get(name, 0) < wanted
         }
-        self._tell(kinds.STARTED, "observation", {"groups": groups, "short": short})
+        data: dict[str, Any] = {"groups": groups, "short": short}
+        if self._until is not None:
+            data["unwatched"] = [self._until, now]
+        self._tell(kinds.STARTED, "observation", data)
+        self._nodes.reconcile()
 
     def _settle(self) -> None:
         self._nodes.settle()
@@ -273,6 +288,7 @@ class Observer:
             past_blockers=tuple(b for b in totals.blockers if (b.kind, b.subject) not in blockers),
             warnings=dict(sorted(totals.warnings.items())),
             evictions_by_workload=dict(sorted(totals.by_workload.items(), key=lambda i: (-i[1], i[0]))),
+            unwatched=tuple(totals.unwatched),
         )
 
     def short(self) -> dict[str, int]:

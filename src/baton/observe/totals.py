@@ -48,6 +48,7 @@ class Totals:
     blockers: list[Blocker] = field(default_factory=list)
     short: dict[str, int] = field(default_factory=dict)  # workload -> ready replicas, where fewer than wanted at first
     started: float | None = None
+    unwatched: list[tuple[float, float]] = field(default_factory=list)
 
     def fold(self, events: Iterable[Event]) -> Totals:
         for event in events:
@@ -66,6 +67,9 @@ class Totals:
 
     def _started(self, event: Event) -> None:
         if self.started is not None:
+            gap = event.data.get("unwatched")
+            if gap:
+                self.unwatched.append((float(gap[0]), float(gap[1])))
             return
         self.started = event.at
         self.short = dict(event.data.get("short") or {})

@@ -184,13 +184,15 @@ def _observed(view: View | None, plan: Plan) -> Iterator[Verified]:
         for what in ("capacity during the roll", "disruption budgets", "pods lost"):
             yield _unknown(what, plan.cluster, "the roll was not watched")
         return
+    away = sum(end - start for start, end in view.unwatched)
+    watched = f" while watched (not watched for {away:.0f} s)" if away else ""
     for change in _last_changes(plan).values():
         group = view.group(change.name)
         if group is None:
             yield _unknown("capacity during the roll", change.name, "no node of it was ever seen")
             continue
         floor = group.desired - group.allowed
-        message = f"never fewer than {group.min_ready} ready of {group.desired}; {floor} are allowed"
+        message = f"never fewer than {group.min_ready} ready of {group.desired}{watched}; {floor} must stay up"
         yield _row("capacity during the roll", change.name, group.min_ready >= floor, message)
     pods = view.pods
     broken = f"{pods.pdb_violations} violations" if pods.pdb_violations else f"kept through {pods.evictions} evictions"

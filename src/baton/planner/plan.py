@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from baton.errors import ReadError, RefusedError, UsageError
+from baton.errors import NothingToDoError, ReadError, RefusedError, UsageError
 from baton.knowledge.skew import hops, kubelet_allowed, newest_control_plane, oldest_kubelet
 from baton.knowledge.tables import Knowledge, day
 from baton.logic.upgrade.addons import AddonPlanner, check_policy
@@ -50,8 +50,8 @@ def make_plan(
     )
     stages, rolls = maker.stages(start, end)
     if not stages:
-        raise UsageError(
-            f"cluster {snapshot.cluster.name} is at {end} already, and so are its add-ons and nodes",
+        raise NothingToDoError(
+            f"nothing to do: cluster {snapshot.cluster.name} is at {end} already, and so are its add-ons and nodes",
             hint="name a newer version with --to",
         )
     facts = facts_of_snapshot(snapshot)

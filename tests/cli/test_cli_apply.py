@@ -1,0 +1,144 @@
+"""`baton apply` over HTTP: a whole upgrade, and one that is killed again and again on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from cli_lab import baton, lab
+
+from baton.emulator.server import Running
+
+pytestmark = pytest.mark.xdist_group("cli-apply")
+AWS = ["--engine", "aws", "--cluster", "demo"]
+
+
+@pytest.fixture
+def running() -> Iterator[Running]:
+    with lab(speed=600) as found:
+        yield found
+
+
+def updates(running: Running) -> dict[str, list[str]]:
+    """Every update that the cluster, its add-ons and its node group ever had, by subject."""
+    eks = boto3.client("eks")
+
+    def types(**scope: str) -> list[str]:
+        ids = eks.list_updates(name="demo", **scope)["updateIds"]
+        found = [eks.describe_update(name="demo", updateId=i, **scope)["update"] for i in ids]
+        return [f"{u['type']} {u['status']}" for u in found]
+
+    addons = eks.list_addons(clusterName="demo")["addons"]
+    return {
+        "cluster": types(),
+        "main": types(nodegroupName="main"),
+        **{a: types(addonName=a) for a in addons},
+    }
+
+
+def holds(report: dict[str, Any]) -> None:
+    """What every finished run must show."""
+    assert report["schema"] == 1
+    assert report["outcome"] == "succeeded", [v for v in report["verified"] if v["verdict"] != "pass"]
+    stages = [p["stage"] for p in report["path"]]
+    assert stages == sorted(stages, key=["control-plane", "addon", "node-group"].index)
+    assert {"control-plane", "addon", "node-group"} <= set(stages)
+    for group in report["nodeGroups"]:
+        assert group["minReady"] >= group["desired"] - group["maxUnavailable"]
+        assert group["nodesReplaced"] == group["desired"] == 3
+        assert group["kubeletBefore"].startswith("v1.34") and group["kubeletAfter"].startswith("v1.35")
+        assert group["amiBefore"] != group["amiAfter"]
+    assert report["workloads"]["pdbViolations"] == 0
+    assert report["workloads"]["lost"] == 0
+    assert report["workloads"]["evictions"] > 0
+
+
+def test_a_whole_upgrade(running: Running, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """The upgrade must end verified, with one update per subject, and a second apply must find nothing to do."""
+    said = baton(capsys, "apply", "--to", "1.35", *AWS, "--yes", "-C", tmp_path, "--json", "--report", tmp_path / "out")
+    assert said.code == 0, said.err
+    report = json.loads(said.out)
+    holds(report)
+    assert report == json.loads((tmp_path / "out" / "report.json").read_text())
+    assert "<svg" in (tmp_path / "out" / "report.html").read_text()
+    lines = (tmp_path / "out" / "timeline.jsonl").read_text().splitlines()
+    assert {json.loads(line)["kind"] for line in lines} >= {"node.ready", "pod.evicted", "stage.ended"}
+    predicted, actual = report["rehearsal"]["predictedSeconds"], report["rehearsal"]["actualSeconds"]
+    assert 0.5 < actual / predicted < 2, (predicted, actual)
+    found = updates(running)
+    assert all(len(u) == 1 and u[0].endswith("Successful") for u in found.values()), found
+    again = baton(capsys, "apply", "--to", "1.35", *AWS, "--yes", "-C", tmp_path)
+    assert again.code == 0 and "nothing to do" in again.err
+    text = baton(capsys, "report", "-C", tmp_path).out
+    assert "Done and verified: demo 1.34 -> 1.35" in text
+    assert baton(capsys, "report", "-C", tmp_path, "--format", "junit").out.count("<testcase") >= 6
+
+
+def start(tmp_path: Path) -> subprocess.Popen[str]:
+    """`baton apply` as a process of its own."""
+    words = ["apply", *AWS, "--yes", "-C", str(tmp_path)]
+    if not (tmp_path / ".baton" / "journal.db").exists():
+        words += ["--to", "1.35"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "baton.cli.main", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+
+
+def read_until(process: subprocess.Popen[str], word: str) -> str:
+    """What it printed up to the first line with `word`, or to its end."""
+    assert process.stdout is not None
+    printed = ""
+    for line in process.stdout:
+        printed += line
+        if word in line:
+            break
+    return printed
+
+
+def test_killed_in_every_stage(running: Running, tmp_path: Path) -> None:
+    """A laptop that dies must not start a second update, lose the record, or leave the upgrade half-way for good."""
+    for word in ("stage 1 of", "EKS updates cluster/demo", "stage 2 of", "stage 3 of", "old node"):
+        process = start(tmp_path)
+        printed = read_until(process, word)
+        assert word in printed, printed
+        time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    process = start(tmp_path)
+    printed = read_until(process, "never to be seen")
+    assert process.wait() == 0, printed
+    assert "continuing run" in printed
+    found = updates(running)
+    assert all(len(u) == 1 and u[0].endswith("Successful") for u in found.values()), found
+    reports = list((tmp_path / ".baton" / "runs").glob("*/report.json"))
+    assert len(reports) == 1
+    holds(json.loads(reports[0].read_text()))
+
+
+def test_two_at_once(running: Running, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Two people who apply from the same directory must not both conduct."""
+    process = start(tmp_path)
+    try:
+        assert "stage 1 of" in read_until(process, "stage 1 of")
+        said = baton(capsys, "apply", *AWS, "--yes", "-C", tmp_path)
+        assert said.code == 1
+        assert "another `baton apply`" in said.err
+    finally:
+        process.kill()
+        process.wait()
+    other = baton(capsys, "apply", "--to", "1.36", *AWS, "--yes", "-C", tmp_path)
+    assert other.code == 2
+    assert "under way" in other.err
