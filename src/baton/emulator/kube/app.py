@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 from urllib.parse import parse_qs
@@ -48,6 +49,10 @@ def kube_app(
             reply = handle(request, objects)
         except ApiError as error:
             reply = Reply(error.status, error.to_status(), _retry(error))
+        except Exception as error:  # a fault of ours: the client learns what the API server would tell it of a panic
+            print(f"baton: {scope['method']} {scope['path']}: {error!r}", file=sys.stderr)
+            failure = ApiError(500, "InternalError", f"Internal error occurred: {error}")
+            reply = Reply(500, failure.to_status())
         if isinstance(reply, Stream):
             await _stream(reply, receive, send)
         else:

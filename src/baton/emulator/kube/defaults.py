@@ -1,62 +1,42 @@
-"""What the API server fills in and refuses when an object is written. Pure."""
+"""What the API server fills in when an object is written. Pure."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from baton.emulator.kube.registry import Kind
-from baton.twin.world import ApiError
+from baton.emulator.kube.schema import known_fields
+from baton.emulator.kube.validation import check, check_pod_update
 
 Json = dict[str, Any]
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_RFC1123 = (
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and "
-    "end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
-    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
-)
-
-
-def invalid(kind: Kind, name: str, *causes: tuple[str, str]) -> ApiError:
-    """422 in upstream's words; causes are (field, message)."""
-    text = ", ".join(f"{field}: {message}" for field, message in causes)
-    listed = text if len(causes) == 1 else f"[{text}]"
-    label = f"{kind.kind}.{kind.group}" if kind.group else kind.kind
-    details = {
-        "name": name,
-        "group": kind.group,
-        "kind": kind.kind,
-        "causes": [{"reason": "FieldValueInvalid", "message": m, "field": f} for f, m in causes],
-    }
-    return ApiError(422, "Invalid", f'{label} "{name}" is invalid: {listed}', details=details)
 
 
 def prepare(kind: Kind, obj: Json) -> Json:
-    """A new object with its defaults, or ApiError 422 / 400."""
-    metadata = obj.get("metadata") or {}
-    name = metadata.get("name") or ""
-    if not name and not metadata.get("generateName"):
-        raise invalid(kind, "", ("metadata.name", "Required value: name or generateName is required"))
-    if name and (len(name) > 253 or not _NAME.fullmatch(name)) and kind.group != "rbac.authorization.k8s.io":
-        raise invalid(kind, name, ("metadata.name", f'Invalid value: "{name}": {_RFC1123}'))
-    _labels(kind, name, metadata.get("labels"), "metadata.labels")
+    """A new object with its defaults. Raises ApiError 422 where upstream's validation would."""
+    made = _filled(kind, obj)
+    check(kind, made)
+    return made
+
+
+def prepare_update(kind: Kind, old: Json, new: Json) -> Json:
+    """The new state of an object with its defaults. Raises ApiError 422, also for what must not change."""
+    if kind.resource == "pods":  # defaults are filled in once; controllers' pods stay as they were made
+        check_pod_update(kind, old, new)
+        return new
+    made = _filled(kind, new)
+    check(kind, made, _filled(kind, old))
+    return made
+
+
+def _filled(kind: Kind, obj: Json) -> Json:
     filler = _FILLERS.get(kind.resource)
-    return filler(kind, obj) if filler is not None else obj
-
-
-def _labels(kind: Kind, name: str, labels: Any, field: str) -> None:
-    if labels is None:
-        return
-    if not isinstance(labels, Mapping) or not all(isinstance(v, str) for v in labels.values()):
-        raise ApiError(
-            400, "BadRequest", f"json: cannot unmarshal into Go struct field ObjectMeta.{field} of type string"
-        )
-    for key, value in labels.items():
-        if len(value) > 63 or not re.fullmatch(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]|", value):
-            raise invalid(
-                kind, name, (field, f'Invalid value: "{value}": a valid label must be at most 63 characters ({key})')
-            )
+    if filler is not None:
+        return filler(obj)
+    parts: Json = {
+        p: {} for p in ("spec", "status") if p in known_fields(kind.resource) and not isinstance(obj.get(p), dict)
+    }
+    return {**obj, **parts} if parts else obj
 
 
 def _pod_spec(spec: Mapping[str, Any]) -> Json:
@@ -90,12 +70,12 @@ def _container(container: Mapping[str, Any]) -> Json:
     return filled
 
 
-def _pod(kind: Kind, obj: Json) -> Json:
-    _containers(kind, obj, obj.get("spec") or {}, "spec")
+def _pod(obj: Json) -> Json:
+    spec = _pod_spec(obj.get("spec") or {})
     return {
         **obj,
-        "spec": _pod_spec(obj["spec"]),
-        "status": {"phase": "Pending", "qosClass": qos(obj["spec"]), **(obj.get("status") or {})},
+        "spec": spec,
+        "status": {"phase": "Pending", "qosClass": qos(spec), **(obj.get("status") or {})},
     }
 
 
@@ -111,125 +91,91 @@ def qos(spec: Mapping[str, Any]) -> str:
     return "Guaranteed" if whole else "Burstable"
 
 
-def _containers(kind: Kind, obj: Json, spec: Any, field: str) -> None:
-    name = (obj.get("metadata") or {}).get("name", "")
-    if not isinstance(spec, Mapping) or not spec.get("containers"):
-        raise invalid(kind, name, (f"{field}.containers", "Required value"))
-    for i, container in enumerate(spec["containers"]):
-        if not isinstance(container, Mapping) or not container.get("name"):
-            raise invalid(kind, name, (f"{field}.containers[{i}].name", "Required value"))
+def _spec(obj: Json) -> Json:
+    return obj.get("spec") or {}
 
 
-def _template(kind: Kind, obj: Json) -> Json:
-    spec = obj.get("spec") or {}
-    name = (obj.get("metadata") or {}).get("name", "")
-    template = spec.get("template") or {}
-    _containers(kind, obj, template.get("spec") or {}, "spec.template.spec")
-    selector = (spec.get("selector") or {}).get("matchLabels") or {}
-    labels = (template.get("metadata") or {}).get("labels") or {}
-    if kind.kind != "Job":
-        if not spec.get("selector"):
-            raise invalid(kind, name, ("spec.selector", "Required value"))
-        if any(labels.get(k) != v for k, v in selector.items()):
-            message = f"Invalid value: {labels}: `selector` does not match template `labels`"
-            raise invalid(kind, name, ("spec.template.metadata.labels", message))
-    return {**template, "metadata": template.get("metadata") or {}, "spec": _pod_spec(template["spec"])}
+def _template(obj: Json, policy: str = "Always") -> Json:
+    template = (obj.get("spec") or {}).get("template") or {}
+    spec = {"restartPolicy": policy, **(template.get("spec") or {})}
+    return {**template, "metadata": template.get("metadata") or {}, "spec": _pod_spec(spec)}
 
 
-def _deployment(kind: Kind, obj: Json) -> Json:
-    template = _template(kind, obj)
-    given = obj["spec"].get("strategy") or {}
-    strategy: Json = {"type": given.get("type", "RollingUpdate")}
+def _deployment(obj: Json) -> Json:
+    template = _template(obj)
+    given = _spec(obj).get("strategy") or {}
+    strategy: Json = {"type": "RollingUpdate", **given}
     if strategy["type"] == "RollingUpdate":
         strategy["rollingUpdate"] = {"maxUnavailable": "25%", "maxSurge": "25%", **(given.get("rollingUpdate") or {})}
     spec = {
         "replicas": 1,
         "revisionHistoryLimit": 10,
         "progressDeadlineSeconds": 600,
-        **obj["spec"],
+        **_spec(obj),
         "strategy": strategy,
         "template": template,
     }
     return {**obj, "spec": spec, "status": obj.get("status") or {}}
 
 
-def _replicaset(kind: Kind, obj: Json) -> Json:
-    spec = {"replicas": 1, **obj["spec"], "template": _template(kind, obj)} if obj.get("spec") else obj.get("spec")
-    return {**obj, "spec": spec or {"template": _template(kind, obj)}, "status": obj.get("status") or {"replicas": 0}}
+def _replicaset(obj: Json) -> Json:
+    spec = {"replicas": 1, **_spec(obj), "template": _template(obj)}
+    return {**obj, "spec": spec, "status": obj.get("status") or {"replicas": 0}}
 
 
-def _statefulset(kind: Kind, obj: Json) -> Json:
-    template = _template(kind, obj)
+def _statefulset(obj: Json) -> Json:
+    template = _template(obj)
     spec = {
         "replicas": 1,
         "podManagementPolicy": "OrderedReady",
         "revisionHistoryLimit": 10,
         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}},
-        **obj["spec"],
+        **_spec(obj),
         "template": template,
     }
     return {**obj, "spec": spec, "status": obj.get("status") or {"replicas": 0}}
 
 
-def _daemonset(kind: Kind, obj: Json) -> Json:
-    template = _template(kind, obj)
-    given = obj["spec"].get("updateStrategy") or {}
-    strategy: Json = {"type": given.get("type", "RollingUpdate")}
+def _daemonset(obj: Json) -> Json:
+    template = _template(obj)
+    given = _spec(obj).get("updateStrategy") or {}
+    strategy: Json = {"type": "RollingUpdate", **given}
     if strategy["type"] == "RollingUpdate":
         strategy["rollingUpdate"] = {"maxUnavailable": 1, "maxSurge": 0, **(given.get("rollingUpdate") or {})}
-    spec = {"revisionHistoryLimit": 10, **obj["spec"], "updateStrategy": strategy, "template": template}
+    spec = {"revisionHistoryLimit": 10, **_spec(obj), "updateStrategy": strategy, "template": template}
     return {**obj, "spec": spec, "status": obj.get("status") or {}}
 
 
-def _job(kind: Kind, obj: Json) -> Json:
-    template = _template(kind, obj)
-    template["spec"] = {
-        **template["spec"],
-        "restartPolicy": obj["spec"]["template"]["spec"].get("restartPolicy", "Never"),
-    }
-    spec = {"parallelism": 1, "completions": 1, "backoffLimit": 6, **obj["spec"], "template": template}
+def _job(obj: Json) -> Json:
+    spec = {"parallelism": 1, "completions": 1, "backoffLimit": 6, **_spec(obj), "template": _template(obj)}
     return {**obj, "spec": spec, "status": obj.get("status") or {}}
 
 
-def _pdb(kind: Kind, obj: Json) -> Json:
-    spec = obj.get("spec") or {}
-    name = (obj.get("metadata") or {}).get("name", "")
-    if "minAvailable" in spec and "maxUnavailable" in spec:
-        raise invalid(kind, name, ("spec", "Invalid value: minAvailable and maxUnavailable cannot be both set"))
-    for field in ("minAvailable", "maxUnavailable"):
-        value = spec.get(field)
-        percent = isinstance(value, str) and re.fullmatch(r"\d+%", value)
-        if value is not None and not percent and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-            raise invalid(
-                kind,
-                name,
-                (f"spec.{field}", f'Invalid value: "{value}": must be a non-negative integer or a percentage'),
-            )
-    return {**obj, "spec": spec, "status": obj.get("status") or {}}
+def _pdb(obj: Json) -> Json:
+    return {**obj, "spec": _spec(obj), "status": obj.get("status") or {}}
 
 
-def _service(kind: Kind, obj: Json) -> Json:
-    name = (obj.get("metadata") or {}).get("name", "")
-    digits = sum(name.encode()) % 250
+def _service(obj: Json) -> Json:
     spec = {
         "type": "ClusterIP",
         "sessionAffinity": "None",
-        "clusterIP": f"172.20.{digits}.{len(name) % 250 + 1}",
+        "internalTrafficPolicy": "Cluster",
         "ipFamilies": ["IPv4"],
-        **(obj.get("spec") or {}),
+        "ipFamilyPolicy": "SingleStack",
+        **_spec(obj),
     }
     spec["ports"] = [{"protocol": "TCP", "targetPort": p.get("port"), **p} for p in spec.get("ports") or ()]
     return {**obj, "spec": spec, "status": obj.get("status") or {"loadBalancer": {}}}
 
 
-def _namespace(kind: Kind, obj: Json) -> Json:
+def _namespace(obj: Json) -> Json:
     metadata = obj["metadata"]
     labels = {"kubernetes.io/metadata.name": metadata.get("name", ""), **(metadata.get("labels") or {})}
     return {
         **obj,
         "metadata": {**metadata, "labels": labels},
-        "spec": {"finalizers": ["kubernetes"], **(obj.get("spec") or {})},
-        "status": {"phase": "Active"},
+        "spec": {"finalizers": ["kubernetes"], **_spec(obj)},
+        "status": {"phase": "Active", **(obj.get("status") or {})},
     }
 
 

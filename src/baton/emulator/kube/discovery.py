@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from baton.emulator.kube.registry import GROUPS, KINDS, Kind
+from baton.emulator.kube.schema import open_api
 
 Json = dict[str, Any]
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -196,21 +197,21 @@ def openapi_index() -> Json:
 
 
 def openapi_document(group: str) -> Json:
-    """GET /openapi/v3/...: what clients look up before they write: that the server takes fieldValidation.
-
-    Schemas are open objects: the emulator does not publish field types (docs/flaws.md).
-    """
+    """GET /openapi/v3/...: field names and types of the group's kinds, without descriptions, and where they are."""
     paths: Json = {}
     schemas: Json = {}
     base = f"/apis/{group}/{version_of(group)}" if group else "/api/v1"
+    prefix = "io.k8s.api."
     for kind in kinds_of(group):
         gvk = {"group": kind.group, "kind": kind.kind, "version": kind.version}
-        name = f"{kind.group or 'core'}.{kind.version}.{kind.kind}"
-        schemas[name] = {
-            "type": "object",
-            "x-kubernetes-group-version-kind": [gvk],
-            "x-kubernetes-preserve-unknown-fields": True,
-        }
+        found = open_api(kind.resource, prefix)
+        if found is None:
+            name = prefix + kind.kind
+            schemas[name] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+        else:
+            schemas.update({k: v for k, v in found[0].items() if k not in schemas})
+            name = found[1]
+        schemas[name] = {**schemas[name], "x-kubernetes-group-version-kind": [gvk]}
         where = f"{base}/namespaces/{{namespace}}/{kind.plural}" if kind.namespaced else f"{base}/{kind.plural}"
         operation = {
             "x-kubernetes-group-version-kind": gvk,

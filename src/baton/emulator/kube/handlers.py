@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from baton.emulator.kube import clientside, discovery
+from baton.emulator.kube import clientside, discovery, schema
 from baton.emulator.kube.clientside import AGES_BY_CLIENT
 from baton.emulator.kube.objects import SCALABLE, Objects, Query
 from baton.emulator.kube.patch import apply_patch
@@ -47,24 +47,25 @@ class Request:
         body = self.any_json()
         if not isinstance(body, dict):
             raise ApiError(400, "BadRequest", "the object provided is unrecognized (must be of type object)")
-        metadata = body.get("metadata")
-        if metadata is not None and not isinstance(metadata, dict):
-            raise ApiError(
-                400, "BadRequest", "json: cannot unmarshal into Go struct field .metadata of type v1.ObjectMeta"
-            )
-        for part in ("spec", "status"):
-            if body.get(part) is not None and not isinstance(body[part], dict):
-                raise ApiError(400, "BadRequest", f"json: cannot unmarshal into Go struct field .{part}")
         return body
 
     def any_json(self) -> Any:
+        """The body, whatever it is. Raises ApiError 400 for what is not JSON: NaN and Infinity are not."""
         try:
-            return json.loads(self.body or b"{}")
+            body = json.loads(self.body or b"{}", parse_constant=_no_constant)
+            if b"\\ud" in self.body.lower():  # half a surrogate pair is no text
+                body = json.loads(json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"))
+            return body
         except (ValueError, RecursionError) as error:
-            raise ApiError(400, "BadRequest", f"the object provided is unrecognized: {error}") from None
+            why = "exceeded max depth" if isinstance(error, RecursionError) else str(error)
+            raise ApiError(400, "BadRequest", f"the object provided is unrecognized: {why}") from None
 
     def flag(self, name: str) -> bool:
         return self.query.get(name, "").lower() in ("1", "true")
+
+
+def _no_constant(word: str) -> Any:
+    raise ValueError(f"invalid character {word[0]!r} looking for beginning of value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,10 +248,9 @@ def _many(request: Request, objects: Objects, target: Target) -> Reply | Stream:
         dry = "dryRun" in request.query
         if kind.namespaced and not target.namespace:
             raise _refuse_verb(target, "POST")
-        body = request.json()
-        _check_type(kind, body)
+        body, warnings = _whole(request, kind)
         created = objects.create(_core_event(kind), target.namespace, body, dry=dry)
-        return Reply(201, created)
+        return Reply(201, created, warnings)
     if request.method == "DELETE" and "deletecollection" in kind.verbs:
         items, metadata = objects.list(kind, _query(request, target))
         for item in items:
@@ -277,12 +277,47 @@ def _check_type(kind: Kind, body: Json) -> None:
         )
 
 
+def _accept(request: Request, resource: str, body: Json, *, patch: Any = None) -> tuple[Json, dict[str, str]]:
+    """The object as the decoder leaves it, and the warnings as a header; ApiError for wrong types and, if asked to be
+    strict, for fields that do not exist. `patch` is what made the object, None for a whole one."""
+    mode = request.query.get("fieldValidation") or "Warn"
+    if mode not in ("Ignore", "Strict", "Warn"):
+        values = 'supported values: "Ignore", "Strict", "Warn"'
+        raise ApiError(422, "Invalid", f' "" is invalid: fieldValidation: Unsupported value: "{mode}": {values}')
+    try:
+        fresh, unknown = schema.conform(resource, body)
+        if unknown and mode == "Strict":
+            raise schema.strict_error(body, unknown)
+    except ApiError as error:
+        if patch is None:
+            raise
+        why = error.message.partition(": ")[2]
+        text = json.dumps(json.dumps(patch, separators=(",", ":")))
+        raise ApiError(422, "Invalid", f' "" is invalid: patch: Invalid value: {text}: {why}') from None
+    if not unknown or mode == "Ignore":
+        return fresh, {}
+    quoted = (path.encode("ascii", "backslashreplace").decode() for path in unknown[:20])
+    return fresh, {"warning": ", ".join(f'299 - "unknown field \\"{path}\\""' for path in quoted)}
+
+
+def _whole(request: Request, kind: Kind) -> tuple[Json, dict[str, str]]:
+    """The body of a POST or PUT."""
+    body = request.json()
+    _check_type(kind, body)
+    return _accept(request, _core_event(kind).resource, {"apiVersion": kind.api_version, "kind": kind.kind, **body})
+
+
 def _delete_options(request: Request) -> Json:
-    options = request.json() if request.body else {}
+    options = _accept(request, "deleteoptions", request.json())[0] if request.body else {}
     for name in ("gracePeriodSeconds", "propagationPolicy", "dryRun"):
         if name in request.query:
             value = request.query[name]
             options[name] = int(value) if name == "gracePeriodSeconds" and value.isdigit() else value
+    policy = options.get("propagationPolicy") or "Background"
+    if policy not in ("Background", "Foreground", "Orphan"):
+        message = 'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: '
+        supported = '"Background", "Foreground", "Orphan", "nil"'
+        raise ApiError(422, "Invalid", f"{message}{json.dumps(policy)}: supported values: {supported}")
     return options
 
 
@@ -300,9 +335,8 @@ def _one(request: Request, objects: Objects, target: Target) -> Reply:
     kind = _core_event(kind)
     dry = "dryRun" in request.query
     if request.method == "PUT":
-        body = request.json()
-        _check_type(kind, body)
-        return Reply(200, objects.replace(kind, namespace, name, body, dry=dry))
+        body, warnings = _whole(request, target.kind)
+        return Reply(200, objects.replace(kind, namespace, name, body, dry=dry), warnings)
     if request.method == "PATCH":
         return _patch(request, objects, target, dry)
     if request.method == "DELETE":
@@ -318,6 +352,7 @@ def _one(request: Request, objects: Objects, target: Target) -> Reply:
 
 def _patch(request: Request, objects: Objects, target: Target, dry: bool, *, status: bool = False) -> Reply:
     kind, namespace, name = target.kind, target.namespace, target.name
+    kind = _core_event(kind)
     patch = request.any_json()
     applying = request.content_type == "application/apply-patch+yaml"
     if applying and not request.query.get("fieldManager"):
@@ -327,11 +362,15 @@ def _patch(request: Request, objects: Objects, target: Target, dry: bool, *, sta
     except ApiError:
         if not applying or not isinstance(patch, dict):
             raise
-        return Reply(201, objects.create(kind, namespace, _managed(patch, request, objects), dry=dry))
+        _check_type(kind, patch)
+        fresh, warnings = _accept(request, kind.resource, patch)
+        return Reply(201, objects.create(kind, namespace, _managed(fresh, request, objects), dry=dry), warnings)
     fresh = apply_patch(request.content_type, old, patch, service=kind.plural == "services")
+    fresh, warnings = _accept(request, kind.resource, fresh, patch=patch)
+    _check_type(kind, fresh)
     if applying:
         fresh = _managed(fresh, request, objects)
-    return Reply(200, objects.replace(kind, namespace, name, fresh, status=status, dry=dry))
+    return Reply(200, objects.replace(kind, namespace, name, fresh, status=status, dry=dry), warnings)
 
 
 def _managed(obj: Json, request: Request, objects: Objects) -> Json:
@@ -396,20 +435,26 @@ def _subresource(request: Request, objects: Objects, target: Target) -> Reply:
         if request.method == "GET":
             return Reply(200, objects.get(kind, namespace, name))
         if request.method == "PUT":
-            return Reply(200, objects.replace(kind, namespace, name, request.json(), status=True))
+            body, warnings = _whole(request, kind)
+            dry = "dryRun" in request.query
+            return Reply(200, objects.replace(kind, namespace, name, body, status=True, dry=dry), warnings)
         if request.method == "PATCH":
             return _patch(request, objects, target, "dryRun" in request.query, status=True)
     if sub == "scale" and kind.resource in SCALABLE:
         if request.method == "GET":
             return Reply(200, objects.scale(kind, namespace, name))
         if request.method == "PUT":
-            return Reply(200, objects.set_scale(kind, namespace, name, request.json()))
+            body, warnings = _accept(request, "scale", request.json())
+            return Reply(200, objects.set_scale(kind, namespace, name, body, dry="dryRun" in request.query), warnings)
         if request.method == "PATCH":
-            fresh = apply_patch(request.content_type, objects.scale(kind, namespace, name), request.any_json())
-            return Reply(200, objects.set_scale(kind, namespace, name, fresh))
+            patch = request.any_json()
+            fresh = apply_patch(request.content_type, objects.scale(kind, namespace, name), patch)
+            fresh, warnings = _accept(request, "scale", fresh, patch=patch)
+            return Reply(200, objects.set_scale(kind, namespace, name, fresh, dry="dryRun" in request.query), warnings)
     if kind.resource == "pods":
         if sub == "eviction" and request.method == "POST":
-            status, body = objects.evict(namespace or "", name, request.json())
+            wanted, _ = _accept(request, "eviction", request.json())
+            status, body = objects.evict(namespace or "", name, wanted, dry="dryRun" in request.query)
             retry = (body.get("details") or {}).get("retryAfterSeconds")
             return Reply(status, body, {} if retry is None else {"retry-after": str(retry)})
         if sub in ("log", "exec", "attach", "portforward"):

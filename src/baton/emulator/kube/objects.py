@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from baton.emulator.kube import metrics
-from baton.emulator.kube.defaults import prepare
+from baton.emulator.kube.defaults import prepare, prepare_update
 from baton.emulator.kube.registry import Kind
 from baton.emulator.kube.selectors import field_selector, label_selector
 from baton.twin.kube import KubeTwin
@@ -121,10 +122,26 @@ class Objects:
                 raise ApiError(403, "Forbidden", message)
         for field in ("uid", "resourceVersion", "creationTimestamp", "generation", "selfLink", "deletionTimestamp"):
             metadata.pop(field, None)
+        if kind.resource == "services":
+            body = self._with_address(body, namespace or "")
         obj = prepare(kind, {**body, "metadata": metadata, "kind": kind.kind, "apiVersion": kind.api_version})
         if dry:
             return self.shown(kind, obj)
         return self.shown(kind, self.world.create(kind.resource, obj))
+
+    def _with_address(self, body: Json, namespace: str) -> Json:
+        """A service with a cluster address of its own, the same for the same names."""
+        spec = body.get("spec") or {}
+        if spec.get("clusterIP") or spec.get("type") == "ExternalName":
+            return body
+        taken = {(s.get("spec") or {}).get("clusterIP") for s in self.world.items("services")}
+        start = zlib.crc32(f"{namespace}/{(body.get('metadata') or {}).get('name', '')}".encode())
+        for step in range(60_000):
+            high, low = divmod((start + step) % 60_000, 250)
+            address = f"172.20.{high + 1}.{low + 1}"
+            if address not in taken:
+                return {**body, "spec": {**spec, "clusterIP": address, "clusterIPs": [address]}}
+        raise ApiError(500, "InternalError", "failed to allocate a serviceIP: range is full")
 
     def replace(
         self, kind: Kind, namespace: str | None, name: str, body: Json, *, status: bool = False, dry: bool = False
@@ -153,12 +170,12 @@ class Objects:
                 "deletionGracePeriodSeconds",
                 "namespace",
             )
-            metadata = {**given, "name": name, **{k: old["metadata"][k] for k in kept if k in old["metadata"]}}
+            free = {k: v for k, v in given.items() if k not in kept}
+            metadata = {**free, "name": name, **{k: old["metadata"][k] for k in kept if k in old["metadata"]}}
             fresh = {**body, "metadata": metadata, "kind": kind.kind, "apiVersion": kind.api_version}
             if "status" in kind.subresources and "status" in old:
                 fresh["status"] = old["status"]
-            if kind.resource in _REDEFAULTED:
-                fresh = prepare(kind, fresh)
+            fresh = prepare_update(kind, old, fresh)
         if dry:
             return self.shown(kind, fresh)
         stored = self.world.update(kind.resource, fresh, check_rv=True)
@@ -208,23 +225,33 @@ class Objects:
             },
         }
 
-    def set_scale(self, kind: Kind, namespace: str | None, name: str, body: Json) -> Json:
+    def set_scale(self, kind: Kind, namespace: str | None, name: str, body: Json, *, dry: bool = False) -> Json:
         replicas = (body.get("spec") or {}).get("replicas", 0)
-        if not isinstance(replicas, int) or isinstance(replicas, bool) or replicas < 0:
-            raise ApiError(422, "Invalid", f'Scale "{name}" is invalid: spec.replicas: Invalid value: {replicas}')
+        if replicas < 0:
+            why = "must be greater than or equal to 0"
+            raise ApiError(
+                422,
+                "Invalid",
+                f'Scale.autoscaling "{name}" is invalid: spec.replicas: Invalid value: {replicas}: {why}',
+            )
         old = self.world.get(kind.resource, namespace, name)
         if old is None:
             raise not_found(kind.resource, name)
-        self.world.update(kind.resource, {**old, "spec": {**old["spec"], "replicas": replicas}})
+        given = (body.get("metadata") or {}).get("resourceVersion", "")
+        metadata = {**old["metadata"], "resourceVersion": given}
+        fresh = {**old, "metadata": metadata, "spec": {**old["spec"], "replicas": replicas}}
+        if dry:
+            return {**self.scale(kind, namespace, name), "spec": {"replicas": replicas}}
+        self.world.update(kind.resource, fresh, check_rv=True)
         return self.scale(kind, namespace, name)
 
-    def evict(self, namespace: str, name: str, body: Json) -> tuple[int, Json]:
+    def evict(self, namespace: str, name: str, body: Json, *, dry: bool = False) -> tuple[int, Json]:
         named = (body.get("metadata") or {}).get("name")
         if named not in (None, name):
             raise ApiError(400, "BadRequest", "name in URL does not match name in Eviction object")
         options = body.get("deleteOptions") or {}
         answer = self.twin.evict(
-            namespace, name, grace=options.get("gracePeriodSeconds"), dry_run=bool(options.get("dryRun"))
+            namespace, name, grace=options.get("gracePeriodSeconds"), dry_run=dry or bool(options.get("dryRun"))
         )
         if answer.verdict == "gone":
             raise not_found("pods", name)
@@ -232,13 +259,6 @@ class Objects:
 
 
 _TYPE = ("kind", "apiVersion")
-_REDEFAULTED = (
-    "deployments.apps",
-    "statefulsets.apps",
-    "daemonsets.apps",
-    "replicasets.apps",
-    "poddisruptionbudgets.policy",
-)
 
 
 def _order(obj: Mapping[str, Any]) -> tuple[str, str]:
