@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -70,9 +70,49 @@ def checks_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def cli_page() -> str:
+    """From the parser itself, not from argparse's own help text, whose layout differs between Python versions."""
+    from baton.cli.main import EXIT_CODES, build_parser
+
+    lines = [
+        f"{NOTE}# The command line\n",
+        "Drawn from the parsers in `src/baton/cli`.\n",
+        f"```text\n{EXIT_CODES}```\n",
+    ]
+    for name, parser in _commands(build_parser()):
+        lines += [f"## baton {name}\n", (parser.description or "").strip() + "\n"]
+        rows = [row for action in parser._actions if (row := _option(action))]
+        if rows:
+            lines += ["| option | what it does |", "| --- | --- |", *rows, ""]
+        if parser.epilog:
+            lines.append(f"```text\n{parser.epilog.strip()}\n```\n")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _commands(parser: argparse.ArgumentParser, prefix: str = "") -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, command in action.choices.items():
+                yield f"{prefix}{name}", command
+                yield from _commands(command, f"{prefix}{name} ")
+
+
+def _option(action: argparse.Action) -> str:
+    if isinstance(action, argparse._SubParsersAction | argparse._HelpAction) or action.help == argparse.SUPPRESS:
+        return ""
+    value = action.metavar or ("{" + ",".join(map(str, action.choices)) + "}" if action.choices else "")
+    if isinstance(value, tuple):
+        value = " ".join(value)
+    takes = action.nargs != 0
+    names = ", ".join(action.option_strings) or value or action.dest
+    text = f"{names} {value}".strip() if action.option_strings and takes else names
+    return f"| `{text}` | {(action.help or '').replace('|', chr(92) + '|')} |"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/rolling.md": rolling_page,
     "docs/reference/checks.md": checks_page,
+    "docs/reference/cli.md": cli_page,
 }
 
 
