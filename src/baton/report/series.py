@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,6 +92,7 @@ def _node(series: Series, lanes: dict[str, Lane], event: Event) -> None:
     name, data = event.subject, event.data
     if event.kind in ("node.seen", "node.added"):
         if name in lanes and event.kind == "node.seen":  # a resumed run sees again what it knew
+            lanes[name].turn(_first(data), event.at)
             return
         lane = Lane(
             name,
@@ -103,10 +104,7 @@ def _node(series: Series, lanes: dict[str, Lane], event: Event) -> None:
         )
         lanes[name] = lane
         series.lanes.append(lane)
-        state = _STATES.get(event.kind, "")
-        if not state:
-            state = "not-ready" if not data.get("ready", True) else "cordoned" if data.get("cordoned") else "ready"
-        lane.turn(state, event.at)
+        lane.turn(_STATES.get(event.kind) or _first(data), event.at)
         return
     known = lanes.get(name)
     if known is None:
@@ -119,6 +117,11 @@ def _node(series: Series, lanes: dict[str, Lane], event: Event) -> None:
         known.image = str(data.get("image") or known.image)
     elif event.kind in _STATES and not (event.kind == "node.ready" and known.state in ("cordoned", "draining")):
         known.turn(_STATES[event.kind], event.at)
+
+
+def _first(data: Mapping[str, Any]) -> str:
+    """The state of a node that was there already."""
+    return "not-ready" if not data.get("ready", True) else "cordoned" if data.get("cordoned") else "ready"
 
 
 def _counts(series: Series, event: Event) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from importlib import metadata
 from typing import Any, Protocol
 
 from baton.model.cluster import Snapshot
@@ -11,9 +12,11 @@ from baton.model.events import Event
 from baton.model.findings import Finding, Verdict
 from baton.model.plan import Change, Plan, Stage, StageKind
 from baton.model.view import Blocker, Verified, View
-from baton.report.series import fold, to_json
+from baton.report.series import Series, fold, to_json
 
 SCHEMA = 1
+_OBSERVED = ("minReady", "maxUnavailableObserved", "nodesReplaced", "amiAfter", "kubeletBefore", "kubeletAfter")
+_OF_PODS = ("pdb", "several-pdbs", "terminating", "unschedulable", "pod-not-ready")
 
 
 class Record(Protocol):
@@ -60,8 +63,9 @@ def build_report(
     last = records[-1].ended_at if records else None
     if outcome != "succeeded" and series.end:
         last = series.end
-    return {
+    tree: dict[str, Any] = {
         "schema": SCHEMA,
+        "baton": _version(),
         "cluster": plan.cluster,
         "from": plan.from_version,
         "to": plan.to_version,
@@ -71,8 +75,8 @@ def build_report(
         "endedAt": _time(last),
         "seconds": None if first is None or last is None else round(last - first, 1),
         "path": [row for r in records for row in _path(r)],
-        "stages": _stages(plan, records),
-        "nodeGroups": _groups(plan, view, before, after),
+        "stages": _stages(plan, records, timeline),
+        "nodeGroups": _groups(plan, view, before, after, series),
         "workloads": {
             "evictions": view.pods.evictions,
             "repeatEvictions": view.pods.repeat,
@@ -94,9 +98,20 @@ def build_report(
         "blockers": [_blocker(b) for b in (*view.past_blockers, *view.blockers)],
         "warnings": dict(view.warnings),
         "notes": [*plan.notes, *notes],
-        "unknown": _unknown(before, after, rehearsal),
+        "updates": _updates(timeline),
+        "unknown": _unknown(before, after, rehearsal, view),
         "series": to_json(series),
     }
+    tree["unknown"] += _nulls(tree)
+    return tree
+
+
+def _version() -> str | None:
+    """Of the installed package; None when it runs from a source tree that was never installed."""
+    try:
+        return metadata.version("baton-eks")
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _time(at: float | None) -> str | None:
@@ -123,28 +138,59 @@ def _path(record: Record) -> list[dict[str, Any]]:
     ]
 
 
-def _stages(plan: Plan, records: Sequence[Record]) -> list[dict[str, Any]]:
+def _stages(plan: Plan, records: Sequence[Record], timeline: Sequence[Event]) -> list[dict[str, Any]]:
     done = {r.ordinal: r for r in records}
-    return [_stage(stage, done.get(stage.ordinal)) for stage in plan.stages]
+    return [_stage(stage, done.get(stage.ordinal), timeline) for stage in plan.stages]
 
 
-def _stage(stage: Stage, record: Record | None) -> dict[str, Any]:
+def _stage(stage: Stage, record: Record | None, timeline: Sequence[Event]) -> dict[str, Any]:
+    """`state`: done, halted, running (begun, and no word of its end) or not done. `workSeconds`: from the begin of the
+    first of its EKS updates to the end of the last."""
+    begun = ended = None
+    state, reason = "not done", None
+    if record is not None:
+        begun, ended, state = record.started_at, record.ended_at, "done"
+    else:
+        subject = f"stage {stage.ordinal} {stage.name}"
+        begun = next((e.at for e in timeline if e.kind == "stage.started" and e.subject == subject), None)
+        halts = [e for e in timeline if e.kind == "stage.halted" and e.subject == subject]
+        if begun is not None:
+            state, ended = "running", timeline[-1].at
+        if halts:
+            state, ended, reason = "halted", halts[-1].at, str(halts[-1].data.get("reason") or "")
+    work = None
+    if record is not None and record.changes:
+        work = round(max(c[5] for c in record.changes) - min(c[4] for c in record.changes), 1)
     return {
         "ordinal": stage.ordinal,
         "kind": stage.kind.value,
         "name": stage.name,
         "reason": stage.reason,
-        "startedAt": _time(record.started_at) if record else None,
-        "endedAt": _time(record.ended_at) if record else None,
-        "seconds": round(record.ended_at - record.started_at, 1) if record else None,
-        "state": "done" if record else "not done",
+        "startedAt": _time(begun),
+        "endedAt": _time(ended),
+        "seconds": None if begun is None or ended is None else round(ended - begun, 1),
+        "workSeconds": work,
+        "state": state,
+        "halted": reason,
         "resumed": record.resumed if record else False,
         "changes": [{"kind": c.kind, "name": c.name, "from": c.from_, "to": c.to} for c in stage.changes],
         "diff": stage.diff,
     }
 
 
-def _groups(plan: Plan, view: View, before: Snapshot, after: Snapshot | None) -> list[dict[str, Any]]:
+def _updates(timeline: Sequence[Event]) -> list[dict[str, Any]]:
+    """The EKS updates that were followed, as EKS told them."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for event in timeline:
+        if not event.kind.startswith("update."):
+            continue
+        key = (event.subject, str(event.data.get("id", "")))
+        row = found.setdefault(key, {"subject": event.subject, "id": key[1], "type": event.data.get("type")})
+        row |= {"status": event.data.get("status"), "errors": event.data.get("errors"), "seenAt": _time(event.at)}
+    return list(found.values())
+
+
+def _groups(plan: Plan, view: View, before: Snapshot, after: Snapshot | None, series: Series) -> list[dict[str, Any]]:
     last: dict[str, Change] = {}
     for stage in plan.stages:
         if stage.kind is StageKind.NODE_GROUP:
@@ -171,6 +217,8 @@ def _groups(plan: Plan, view: View, before: Snapshot, after: Snapshot | None) ->
                 "amiNameAfter": images.get(seen.image_after) if seen else None,
                 "kubeletBefore": (seen.kubelet_before or None) if seen else None,
                 "kubeletAfter": (seen.kubelet_after or None) if seen else None,
+                "cpuRequestedPeak": max((r[1] for r in series.usage.get(group.name, ())), default=None),
+                "memoryRequestedPeak": max((r[2] for r in series.usage.get(group.name, ())), default=None),
                 "planned": group.name in last,
             }
         )
@@ -193,6 +241,7 @@ def _blocker(blocker: Blocker) -> dict[str, Any]:
     return {
         "kind": blocker.kind,
         "subject": blocker.subject,
+        "pod": blocker.subject if blocker.kind in _OF_PODS else None,
         "reason": blocker.reason,
         "since": _time(blocker.since),
         "until": _time(blocker.until),
@@ -203,8 +252,12 @@ def _blocker(blocker: Blocker) -> dict[str, Any]:
     }
 
 
-def _unknown(before: Snapshot, after: Snapshot | None, rehearsal: Mapping[str, Any] | None) -> list[str]:
+def _unknown(before: Snapshot, after: Snapshot | None, rehearsal: Mapping[str, Any] | None, view: View) -> list[str]:
     found = [f"before: {u.what}: {u.reason}" for u in before.unknowns]
+    found += [
+        f"from {_time(start)} to {_time(end)} Baton did not run: what came and went then was not seen"
+        for start, end in view.unwatched
+    ]
     if after is None:
         found.append("the end was not looked at: the run did not get there")
     else:
@@ -212,3 +265,22 @@ def _unknown(before: Snapshot, after: Snapshot | None, rehearsal: Mapping[str, A
     if rehearsal is None:
         found.append("no rehearsal was held, so there is nothing to compare the duration with")
     return found
+
+
+def _nulls(tree: Mapping[str, Any]) -> Iterator[str]:
+    """Names each figure that is null, so that nobody takes it for a zero."""
+    if tree["baton"] is None:
+        yield "baton: the version, since it is not installed as a package"
+    if tree["seconds"] is None:
+        yield "seconds: nothing was begun"
+    for stage in tree["stages"]:
+        if stage["state"] == "running":
+            yield f"stages: how stage {stage['ordinal']} ended"
+    for group in tree["nodeGroups"]:
+        gaps = [k for k in _OBSERVED if group[k] is None]
+        if gaps:
+            yield f"nodeGroups: {', '.join(gaps)} of {group['name']}: no node of it was seen"
+    if tree["engine"] == "terraform" and tree["terraform"].get("finalPlan") is None:
+        yield "terraform: the final plan was not made"
+    if tree["rehearsal"].get("predictedSeconds") is not None and tree["rehearsal"].get("actualSeconds") is None:
+        yield "rehearsal: actualSeconds, since not every stage was done"

@@ -32,3 +32,39 @@ def duration(seconds: float | None) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def plural(number: int, what: str) -> str:
+    """`1 stage`, `3 stages`."""
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def summary(tree: Mapping[str, Any]) -> list[str]:
+    """The run in a sentence or two, from the tree's figures alone; what is not known is left out."""
+    work = tree["workloads"]
+    halted = next((s for s in tree["stages"] if s["state"] == "halted"), None)
+    done = sum(s["state"] == "done" for s in tree["stages"])
+    replaced = [g for g in tree["nodeGroups"] if g["nodesReplaced"]]
+    parts = []
+    if replaced:
+        nodes = sum(g["nodesReplaced"] for g in replaced)
+        parts.append(f"{plural(nodes, 'node')} replaced in {plural(len(replaced), 'node group')}")
+    lows = [g for g in tree["nodeGroups"] if g["minReady"] is not None]
+    short = [g for g in lows if g["minReady"] < g["desired"] - g["maxUnavailable"]]
+    if short:
+        parts.append("too few nodes ready in " + ", ".join(g["name"] for g in short))
+    elif lows:
+        parts.append("never more nodes away than allowed")
+    if work["pdbViolations"]:
+        parts.append(f"{plural(work['pdbViolations'], 'disruption budget')} broken")
+    elif work["evictions"]:
+        parts.append(f"every disruption budget kept through {plural(work['evictions'], 'eviction')}")
+    parts.append(f"{plural(work['lost'], 'pod or workload')} lost" if work["lost"] else "nothing lost")
+    first = f"{done} of {plural(len(tree['stages']), 'stage')} done in {duration(tree['seconds'])}"
+    sentences = [f"{first}: {', '.join(parts)}."]
+    if halted is not None:
+        sentences.append(f"Halted in stage {halted['ordinal']} ({halted['name']}).")
+    failed = [v for v in tree["verified"] if v["verdict"] != "pass"]
+    if failed:
+        sentences.append("Does not hold: " + "; ".join(f"{v['name']} {v['subject']} ({v['message']})" for v in failed))
+    return sentences
