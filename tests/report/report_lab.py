@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ def conduct(
     on_status: Callable[[Observer, Status], None] = lambda observer, status: None,
 ) -> Conducted:
     """Roll a generated cluster to 1.35."""
-    before = generate(nodes=nodes, pods=pods, seed=seed, blocking=blocking)
+    before = _without_bare_pods(generate(nodes=nodes, pods=pods, seed=seed, blocking=blocking))
     plan = make_plan(before, Target("1.35"), Knowledge.load())
     name = before.cluster.name
     twin = Twin.from_snapshot(before, seed)
@@ -120,6 +120,12 @@ def conduct(
         "succeeded" if error is None else "halted",
         error,
     )
+
+
+def _without_bare_pods(snapshot: Snapshot) -> Snapshot:
+    """Pods that nothing brings back would be lost, rightly; these tests want an upgrade that loses nothing."""
+    pods = tuple(p for p in snapshot.objects["pods"] if p["metadata"].get("ownerReferences"))
+    return replace(snapshot, objects={**snapshot.objects, "pods": pods})
 
 
 @cache

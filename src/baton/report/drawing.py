@@ -31,25 +31,35 @@ def draw(tree: Mapping[str, Any]) -> str:
     if not series["seconds"]:
         return '<p class="quiet">Nothing was observed, so there is nothing to draw.</p>'
     whole = float(series["seconds"])
-    first, last = _window(series, whole)
+    groups = sorted((g for g in tree["nodeGroups"] if _drawn(g, series)), key=lambda g: _turn(series, g["name"]))
+    windows = {g["name"]: _window(series, g["name"], whole) for g in groups}
     run = Canvas(whole)
     _stages(run, tree, float(series["start"]))
     _blockers(run, tree, float(series["start"]))
-    if (first, last) != (0.0, whole):
-        _mark(run, first, last)
+    _mark(run, windows, whole)
     run.axis()
-    roll = Canvas(last, first)
-    groups = sorted(tree["nodeGroups"], key=lambda g: _turn(series, g["name"]))
+    sheets = [run.svg("Stages over the whole run", "run"), legend() if groups else ""]
     for group in groups:
-        _group(roll, group, series)
-    _pods(roll, series)
-    roll.axis()
-    return (
-        run.svg("Stages over the whole run", "run")
-        + legend()
-        + roll.svg("Nodes, ready nodes, pods and utilisation while nodes came and went", "roll")
-        + _readings(series)
-    )
+        first, last = windows[group["name"]]
+        sheet = Canvas(last, first)
+        _group(sheet, group, series)
+        if len(groups) == 1:
+            _pods(sheet, series)
+        sheet.axis()
+        sheets.append(sheet.svg(f"Nodes of {group['name']} while they came and went", str(group["name"])))
+    if len(groups) != 1:
+        pods = Canvas(whole)
+        _pods(pods, series)
+        if pods.sections:
+            pods.axis()
+            sheets.append(pods.svg("Pods over the whole run", "pods"))
+    return "".join(sheets) + _readings(series)
+
+
+def _drawn(group: Mapping[str, Any], series: Mapping[str, Any]) -> bool:
+    """A group is drawn when it was rolled, or when nodes of it came or went all the same."""
+    lanes = [n for n in series["nodes"] if n["group"] == group["name"] and n["spans"]]
+    return bool(lanes) and (bool(group["planned"]) or any(len(n["spans"]) > 1 for n in lanes))
 
 
 def legend() -> str:
@@ -142,10 +152,11 @@ def _blockers(canvas: Canvas, tree: Mapping[str, Any], start: float) -> None:
     canvas.section(top, bottom)
 
 
-def _window(series: Mapping[str, Any], whole: float) -> tuple[float, float]:
-    """From when nodes came and went to when they rested, with some air; the whole run where that is most of it."""
-    turns = [b for n in series["nodes"] for _, _, b in n["spans"] if b < whole]
-    turns += [n["spans"][0][1] for n in series["nodes"] if n["spans"] and n["spans"][0][0] == "joining"]
+def _window(series: Mapping[str, Any], group: str, whole: float) -> tuple[float, float]:
+    """From when nodes of a group came and went to when they rested, with some air; all where that is most of it."""
+    lanes = [n["spans"] for n in series["nodes"] if n["group"] == group and n["spans"]]
+    turns = [b for spans in lanes for _, _, b in spans if b < whole]
+    turns += [spans[0][1] for spans in lanes if spans[0][0] == "joining"]
     if not turns:
         return 0.0, whole
     air = max(60.0, 0.04 * (max(turns) - min(turns)))
@@ -153,15 +164,17 @@ def _window(series: Mapping[str, Any], whole: float) -> tuple[float, float]:
     return (0.0, whole) if last - first > 0.7 * whole else (first, last)
 
 
-def _mark(canvas: Canvas, first: float, last: float) -> None:
-    """Show on the whole run which part is drawn below."""
+def _mark(canvas: Canvas, windows: Mapping[str, tuple[float, float]], whole: float) -> None:
+    """Show on the whole run which parts are drawn below."""
     top, bottom = canvas.sections[0][0], canvas.sections[-1][1]
-    left, right = canvas.x(first), canvas.x(last)
-    canvas.parts.insert(
-        0,
-        f'<rect class="window" x="{left}" y="{top - 3:.1f}" width="{right - left:.1f}" height="{bottom - top + 3:.1f}">'
-        "<title>drawn below</title></rect>",
-    )
+    for group, (first, last) in windows.items():
+        if (first, last) != (0.0, whole):
+            left, right = canvas.x(first), canvas.x(last)
+            canvas.parts.insert(
+                0,
+                f'<rect class="window" x="{left}" y="{top - 3:.1f}" width="{right - left:.1f}" '
+                f'height="{bottom - top + 3:.1f}"><title>{escape(group)}, drawn below</title></rect>',
+            )
 
 
 # --- the nodes
@@ -180,11 +193,7 @@ def _turn(series: Mapping[str, Any], group: str) -> tuple[float, str]:
 def _group(canvas: Canvas, group: Mapping[str, Any], series: Mapping[str, Any]) -> None:
     """Its lanes, its ready nodes, its utilisation, on top of each other."""
     name = group["name"]
-    lanes = [
-        n
-        for n in series["nodes"]
-        if n["group"] == name and any(b >= canvas.first and a <= canvas.seconds for _, a, b in n["spans"])
-    ]
+    lanes = [n for n in series["nodes"] if n["group"] == name and n["spans"]]
     if lanes:
         _lanes(canvas, name, lanes)
     rows = series["groups"].get(name)
@@ -196,9 +205,8 @@ def _group(canvas: Canvas, group: Mapping[str, Any], series: Mapping[str, Any]) 
 
 
 def _lanes(canvas: Canvas, group: str, lanes: Sequence[Mapping[str, Any]]) -> None:
-    here = sum(1 for n in lanes if n["spans"][-1][2] >= canvas.seconds)
-    gone = len(lanes) - here
-    canvas.title(f"Nodes of {group}: {len(lanes)} in all, {gone} gone by the end of this drawing")
+    gone = sum(1 for n in lanes if n["spans"][-1][2] < canvas.seconds)
+    canvas.title(f"Nodes of {group}: {len(lanes)} in all, {gone} gone by the end")
     if len(lanes) > MOST_LANES:
         _areas(canvas, lanes)
         return

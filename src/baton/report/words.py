@@ -66,5 +66,10 @@ def summary(tree: Mapping[str, Any]) -> list[str]:
         sentences.append(f"Halted in stage {halted['ordinal']} ({halted['name']}).")
     failed = [v for v in tree["verified"] if v["verdict"] != "pass"]
     if failed:
-        sentences.append("Does not hold: " + "; ".join(f"{v['name']} {v['subject']} ({v['message']})" for v in failed))
+        sentences.append("Does not hold: " + "; ".join(_failure(v) for v in failed))
     return sentences
+
+
+def _failure(row: Mapping[str, Any]) -> str:
+    message = str(row["message"])
+    return f"{row['name']} {row['subject']} ({message if len(message) <= 120 else message[:119] + '…'})"
