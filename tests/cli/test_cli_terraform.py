@@ -1,0 +1,124 @@
+"""With the real Terraform and the real AWS provider: the demo, an apply that is killed, a plan that is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from cli_lab import baton, demo_root, files_of, shell
+from test_cli_apply import holds, read_until, updates
+
+from baton.cli import demo
+from baton.emulator.server import Running, start_in_thread
+from terraform_env import terraform_or_skip
+
+pytestmark = pytest.mark.xdist_group("cli-terraform")
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Iterator[None]:
+    """Terraform finds its provider in the mirror of this machine."""
+    tools = terraform_or_skip()
+    kept = dict(os.environ)
+    os.environ["TF_CLI_CONFIG_FILE"] = str(tools.cli_config(tmp_path))
+    yield
+    os.environ.clear()
+    os.environ.update(kept)
+
+
+def test_the_demo(environment: None, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A new user's first command must end with an upgraded cluster, verified, and a Terraform without changes."""
+    root = tmp_path / "demo"
+    said = baton(capsys, "demo", "--dir", root, "--speed", "300")
+    assert said.code == 0, said.out[-3000:] + said.err
+    report = json.loads((root / "report.json").read_text())
+    holds(report)
+    assert report["engine"] == "terraform"
+    assert report["terraform"]["finalPlan"] == "no-changes"
+    assert report["rehearsal"]["predictedSeconds"] > 0 and report["rehearsal"]["actualSeconds"] > 0
+    text = (root / "main.tf").read_text()
+    assert 'cluster_version = "1.35"' in text and "golden-eks-1.35-*" in text
+    changed = [a for a, b in zip(text.splitlines(), _template().splitlines(), strict=True) if a != b]
+    assert len(changed) == 2, changed  # the version and the image filter, nothing else
+    assert (root / "report.html").exists() and (root / "timeline.jsonl").exists()
+
+
+def _template() -> str:
+    from importlib import resources
+
+    return (resources.files("baton.cli") / "demo_root" / "main.tf").read_text()
+
+
+def test_the_demo_spares_what_is_not_its_own(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A folder that somebody else filled must never be written over by the demo."""
+    (tmp_path / "precious.txt").write_text("mine")
+    said = baton(capsys, "demo", "--dir", tmp_path)
+    assert said.code == 2 and "hint:" in said.err
+    assert (tmp_path / "precious.txt").read_text() == "mine"
+
+
+@pytest.fixture
+def running(environment: None, tmp_path: Path) -> Iterator[Running]:
+    """The demo's cluster, created by Terraform from tmp_path/root, with its workloads."""
+    found = start_in_thread(speed=600, seed=3)
+    configured = os.environ["TF_CLI_CONFIG_FILE"]
+    try:
+        with shell({**found.environment, "TF_CLI_CONFIG_FILE": configured}):
+            demo.initialised(demo_root(tmp_path), "terraform").apply_all()
+            demo.start_workloads()
+            yield found
+    finally:
+        found.stop()
+
+
+def test_refused_and_killed_with_terraform(
+    running: Running, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A plan that holds a surprise must change nothing; an apply that is killed must be taken up where it is."""
+    root = tmp_path / "root"
+    eks = boto3.client("eks")
+    before = files_of(root)
+
+    # Somebody has put tags on everything: the gate must refuse, and the edits be taken back.
+    version = (root / "versions.tf").read_text()
+    (root / "versions.tf").write_text(
+        version.replace(
+            'region = "us-east-1"', 'region = "us-east-1"\n  default_tags {\n    tags = { Surprise = "yes" }\n  }'
+        )
+    )
+    with_surprise = files_of(root)
+    said = baton(capsys, "apply", "--to", "1.35", "-C", root, "--yes")
+    assert said.code == 1, said.out + said.err
+    assert "refused" in said.err and "hint:" in said.err
+    assert files_of(root) == with_surprise
+    assert eks.list_updates(name="demo")["updateIds"] == []
+    (root / "versions.tf").write_text(version)
+    assert files_of(root) == before
+
+    # Killed while Terraform applies the control plane, and once more while the nodes roll.
+    for words, until in ((["--to", "1.35"], "terraform apply"), ([], "old node")):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "baton.cli.main", "apply", *words, "-C", str(root), "--yes"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+        printed = read_until(process, until)
+        assert until in printed, printed
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    said = baton(capsys, "apply", "-C", root, "--yes", "--json")
+    assert said.code == 0, said.out + said.err
+    report = json.loads(said.out)
+    holds(report)
+    assert report["terraform"]["finalPlan"] == "no-changes"
+    found = updates(running)
+    assert all(len(u) == 1 and u[0].endswith("Successful") for u in found.values()), found
