@@ -30,6 +30,7 @@ class ApiError(Exception):
         *,
         details: Json | None = None,
         retry_after: int | None = None,
+        metadata: Json | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -37,13 +38,14 @@ class ApiError(Exception):
         self.message = message
         self.details = details
         self.retry_after = retry_after
+        self.metadata = metadata or {}
 
     def to_status(self) -> Json:
         """A metav1.Status."""
         body: Json = {
             "kind": "Status",
             "apiVersion": "v1",
-            "metadata": {},
+            "metadata": self.metadata,
             "status": "Failure",
             "message": self.message,
             "reason": self.reason,
@@ -127,6 +129,21 @@ class World:
         if not self._keep:
             return self.rv
         return self.history[0].rv - 1 if len(self.history) == self._keep else 0
+
+    def as_of(self, resource: str, rv: int) -> dict[Key, Json]:
+        """The objects as they were at a resourceVersion not below `oldest_rv`; by (namespace, name), in no order."""
+        past = dict(self._objects.get(resource, {}))
+        for change in reversed(self.history):
+            if change.rv <= rv:
+                break
+            if change.resource == resource:
+                meta = change.object["metadata"]
+                key = (meta.get("namespace") or "", meta["name"])
+                if change.old is None:
+                    past.pop(key, None)
+                else:
+                    past[key] = change.old
+        return past
 
     # writing
 

@@ -213,8 +213,10 @@ def _query(request: Request, target: Target) -> Query:
         target.namespace,
         request.query.get("labelSelector", ""),
         request.query.get("fieldSelector", ""),
-        int(limit) if limit.isdigit() else 0,
+        int(limit) if re.fullmatch("[0-9]{1,9}", limit) else 0,
         request.query.get("continue", ""),
+        request.query.get("resourceVersion", ""),
+        request.query.get("resourceVersionMatch", ""),
     )
 
 
@@ -229,6 +231,13 @@ def _wants_table(request: Request) -> bool:
     return "as=Table" in request.accept and "g=meta.k8s.io" in request.accept
 
 
+def _metadata_only(items: list[Json], suffix: str, metadata: Json) -> Json:
+    head = {"kind": f"PartialObjectMetadata{suffix}", "apiVersion": "meta.k8s.io/v1"}
+    if not suffix:
+        return {**head, "metadata": items[0]["metadata"]}
+    return {**head, "metadata": metadata, "items": [{"metadata": o["metadata"]} for o in items]}
+
+
 def _many(request: Request, objects: Objects, target: Target) -> Reply | Stream:
     kind = target.kind
     if request.method == "GET":
@@ -240,6 +249,8 @@ def _many(request: Request, objects: Objects, target: Target) -> Reply | Stream:
         if _wants_table(request):
             include = request.query.get("includeObject", "Metadata")
             return Reply(200, table(kind.resource, items, objects.twin.clock.now(), metadata, include))
+        if "as=PartialObjectMetadataList" in request.accept:
+            return Reply(200, _metadata_only(items, "List", metadata))
         bare = [{k: v for k, v in i.items() if k not in ("kind", "apiVersion")} for i in items]
         return Reply(
             200, {"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": metadata, "items": bare}
@@ -312,7 +323,8 @@ def _delete_options(request: Request) -> Json:
     for name in ("gracePeriodSeconds", "propagationPolicy", "dryRun"):
         if name in request.query:
             value = request.query[name]
-            options[name] = int(value) if name == "gracePeriodSeconds" and value.isdigit() else value
+            whole = name == "gracePeriodSeconds" and re.fullmatch("[0-9]{1,9}", value)
+            options[name] = int(value) if whole else value
     policy = options.get("propagationPolicy") or "Background"
     if policy not in ("Background", "Foreground", "Orphan"):
         message = 'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: '
@@ -329,6 +341,8 @@ def _one(request: Request, objects: Objects, target: Target) -> Reply:
             metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
             include = request.query.get("includeObject", "Metadata")
             return Reply(200, table(kind.resource, [obj], objects.twin.clock.now(), metadata, include))
+        if "as=PartialObjectMetadata;" in request.accept + ";":
+            return Reply(200, _metadata_only([obj], "", {}))
         return Reply(200, obj)
     if "update" not in kind.verbs:
         raise _refuse_verb(target, request.method)
@@ -340,10 +354,12 @@ def _one(request: Request, objects: Objects, target: Target) -> Reply:
     if request.method == "PATCH":
         return _patch(request, objects, target, dry)
     if request.method == "DELETE":
-        left = objects.delete(kind, namespace, name, _delete_options(request))
+        options = _delete_options(request)
+        uid = objects.get(kind, namespace, name)["metadata"].get("uid", "")
+        left = objects.delete(kind, namespace, name, options)
         if left is not None:
             return Reply(200, left)
-        details = {"name": name, "kind": kind.plural, **({"group": kind.group} if kind.group else {})}
+        details = {"name": name, **({"group": kind.group} if kind.group else {}), "kind": kind.plural, "uid": uid}
         return Reply(
             200, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
         )
@@ -421,7 +437,7 @@ def _watch(request: Request, objects: Objects, target: Target) -> Stream:
             kind,
             _query(request, target),
             version=version,
-            timeout=float(timeout) if timeout.isdigit() and int(timeout) else 1800.0,
+            timeout=float(timeout) if re.fullmatch("0*[1-9][0-9]{0,6}", timeout) else 1800.0,
             bookmarks=request.flag("allowWatchBookmarks"),
             initial=initial,
             render=render,

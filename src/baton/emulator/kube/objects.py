@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import base64
 import binascii
+import bisect
 import json
+import re
 import zlib
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from baton.emulator.kube import metrics
 from baton.emulator.kube.defaults import prepare, prepare_update
 from baton.emulator.kube.registry import Kind
 from baton.emulator.kube.selectors import field_selector, label_selector
 from baton.twin.kube import KubeTwin
-from baton.twin.world import ApiError, not_found
+from baton.twin.world import ApiError, World, not_found
 
 Json = dict[str, Any]
+Rows = list[Json]
 SCALABLE = ("deployments.apps", "replicasets.apps", "statefulsets.apps", "replicationcontrollers")
 
 
@@ -30,10 +35,12 @@ class Query:
     fields: str = ""
     limit: int = 0
     token: str = ""
+    version: str = ""
+    match: str = ""  # resourceVersionMatch
 
-    def test(self) -> Callable[[Mapping[str, Any]], bool]:
+    def test(self, resource: str) -> Callable[[Mapping[str, Any]], bool]:
         labels = label_selector(self.labels) if self.labels else None
-        fields = field_selector(self.fields) if self.fields else None
+        fields = field_selector(self.fields, resource) if self.fields else None
 
         def matches(obj: Mapping[str, Any]) -> bool:
             return (labels is None or labels(obj)) and (fields is None or fields(obj))
@@ -81,23 +88,67 @@ class Objects:
             raise not_found(kind.resource, name)
         return self.shown(kind, found)
 
-    def list(self, kind: Kind, query: Query) -> tuple[list[Json], Json]:
+    def list(self, kind: Kind, query: Query) -> tuple[Rows, Json]:
         """Objects by namespace and name, and the list's metadata (resourceVersion, continue, remainingItemCount)."""
         self.twin.refresh_status()
-        test = query.test()
-        items = sorted((o for o in self._source(kind, query.namespace) if test(o)), key=_order)
-        metadata: Json = {"resourceVersion": str(self.world.rv)}
-        if query.token:
-            start, rv = _read_token(query.token)
-            metadata["resourceVersion"] = str(rv)
-            items = [o for o in items if _order(o) > start]
+        test = query.test(kind.resource)
+        start, rv = self._moment(query)
+        items = self._sorted(kind, query, rv)
+        if query.labels or query.fields:
+            items = [o for o in items if test(o)]
+        if start is not None:
+            items = items[bisect.bisect_right(items, start, key=_order) :]
+        metadata: Json = {"resourceVersion": str(rv)}
         if query.limit and len(items) > query.limit:
             left = len(items) - query.limit
             items = items[: query.limit]
-            metadata["continue"] = _write_token(_order(items[-1]), int(metadata["resourceVersion"]))
+            metadata["continue"] = _write_token(_order(items[-1]), rv)
             if not query.labels and not query.fields:
                 metadata["remainingItemCount"] = left
         return [self.shown(kind, o) for o in items], metadata
+
+    def _moment(self, query: Query) -> tuple[tuple[str, str] | None, int]:
+        """Where a list begins and of which resourceVersion it is. Raises ApiError 400, 410, 422 or 504."""
+        now = self.world.rv
+        if query.token:
+            start, rv = _read_token(query.token)
+            if rv > 0 and rv < self.world.oldest_rv:
+                raise ApiError(410, "Expired", _EXPIRED, metadata={"continue": _write_token(start, -1)})
+            return start, now if rv <= 0 or rv > now else rv
+        if query.match and not query.version:
+            raise _bad_match("resourceVersionMatch is forbidden unless resourceVersion is provided")
+        if query.match not in ("", "Exact", "NotOlderThan"):
+            raise _bad_match(f'Unsupported value: "{query.match}": supported values: "Exact", "NotOlderThan", ""')
+        if query.version in ("", "0"):
+            return None, now
+        wanted = read_version(query.version)
+        if wanted > now:
+            raise too_large(wanted, now)
+        if query.match == "Exact":
+            if wanted < self.world.oldest_rv:
+                raise ApiError(410, "Expired", f"The resourceVersion for the provided list is too old: {wanted}")
+            return None, wanted
+        return None, now
+
+    def _sorted(self, kind: Kind, query: Query, rv: int) -> Rows:
+        """All objects of a place in order, as they were at `rv`; pages of one list share the sorting."""
+        resource = "events" if kind.group == "events.k8s.io" else kind.resource
+        if kind.group == "metrics.k8s.io" or resource == "leases.coordination.k8s.io":
+            return sorted(self._source(kind, query.namespace), key=_order)
+        key = (resource, query.namespace or "", rv)
+        kept = _SORTED.setdefault(self.world, OrderedDict())
+        found = kept.get(key)
+        if found is None:
+            if rv == self.world.rv:
+                found = sorted(self.world.items(resource, query.namespace), key=_order)
+            else:
+                past = self.world.as_of(resource, rv)
+                found = [past[k] for k in sorted(past) if not query.namespace or k[0] == query.namespace]
+            if query.limit and len(found) > query.limit:
+                kept[key] = found
+                while len(kept) > 8:
+                    kept.popitem(last=False)
+        return found
 
     # writing
 
@@ -189,14 +240,12 @@ class Objects:
         if old is None:
             raise not_found(kind.resource, name)
         wanted = options.get("preconditions") or {}
-        if wanted.get("uid") not in (None, old["metadata"]["uid"]):
-            have = old["metadata"]["uid"]
-            message = f"Precondition failed: UID in precondition: {wanted['uid']}, UID in object meta: {have}"
-            raise ApiError(
-                409,
-                "Conflict",
-                f'Operation cannot be fulfilled on {kind.resource} "{name}": {message}',
-            )
+        for field, label in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
+            have = old["metadata"][field]
+            if wanted.get(field) not in (None, have):
+                why = f"{label} in precondition: {wanted[field]}, {label} in object meta: {have}"
+                message = f'Operation cannot be fulfilled on {kind.resource} "{name}": Precondition failed: {why}'
+                raise ApiError(409, "Conflict", message, details={"name": name, "kind": kind.plural})
         if options.get("dryRun"):
             return self.shown(kind, old)
         left = self.twin.delete(
@@ -259,6 +308,32 @@ class Objects:
 
 
 _TYPE = ("kind", "apiVersion")
+
+
+_SORTED: WeakKeyDictionary[World, OrderedDict[tuple[str, str, int], Rows]] = WeakKeyDictionary()
+_EXPIRED = (
+    "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
+    "the continue parameter, or use the continue token in this response to retrieve the remainder of the results. "
+    "Continuing with the provided token results in an inconsistent list - objects that were created, modified, or "
+    "deleted between the time the first chunk was returned and now may show up in the list."
+)
+
+
+def read_version(text: str) -> int:
+    """A resourceVersion as a number. Raises ApiError 400."""
+    if not re.fullmatch(r"[0-9]{1,19}", text):
+        raise ApiError(400, "BadRequest", f'resourceVersion: Invalid value: "{text}": must be a number')
+    return int(text)
+
+
+def too_large(wanted: int, now: int) -> ApiError:
+    message = f"Too large resource version: {wanted}, current: {now}"
+    causes = [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]
+    return ApiError(504, "Timeout", message, details={"causes": causes}, retry_after=1)
+
+
+def _bad_match(why: str) -> ApiError:
+    return ApiError(422, "Invalid", f'ListOptions.meta.k8s.io "" is invalid: resourceVersionMatch: Forbidden: {why}')
 
 
 def _order(obj: Mapping[str, Any]) -> tuple[str, str]:

@@ -83,13 +83,40 @@ def strategic(target: Any, patch: Json, *, service: bool = False) -> Json:
             out[key] = _list(key, out.get(key) or [], value, service)
         else:
             out[key] = value
+    for key, order in patch.items():
+        name = key.removeprefix("$setElementOrder/")
+        if name != key and isinstance(order, list) and isinstance(out.get(name), list):
+            before = target.get(name) if isinstance(target, dict) else None
+            out[name] = _ordered(out[name], order, before or [], _merge_key(name, service))
     return out
+
+
+def _merge_key(name: str, service: bool) -> str | None:
+    return SERVICE_PORTS if service and name == "ports" else MERGE_KEYS.get(name)
+
+
+def _ordered(items: list[Any], order: list[Any], before: list[Any], key: str | None) -> list[Any]:
+    """Elements in the order of the patch and of the server, as far as both can be kept; the patch's come first
+    (strategicpatch.normalizeElementOrder)."""
+
+    def ident(item: Any) -> Any:
+        return repr(item.get(key)) if key and isinstance(item, dict) else repr(item)
+
+    wanted = {ident(o): i for i, o in enumerate(order)}
+    server = {ident(o): i for i, o in enumerate(before)}
+    right = sorted((i for i in items if ident(i) in wanted), key=lambda i: wanted[ident(i)])
+    left = [i for i in items if ident(i) not in wanted]
+    out: list[Any] = []
+    while left and right:
+        a, b = server.get(ident(left[0])), server.get(ident(right[0]))
+        out.append(left.pop(0) if a is not None and b is not None and a < b else right.pop(0))
+    return out + left + right
 
 
 def _list(name: str, old: list[Any], new: list[Any], service: bool) -> list[Any]:
     if name in APPENDED:
         return old + [v for v in new if v not in old]
-    key = SERVICE_PORTS if service and name == "ports" else MERGE_KEYS.get(name)
+    key = _merge_key(name, service)
     if key is None or not all(isinstance(v, dict) for v in new):
         return list(new)
     if any(v.get("$patch") == "replace" for v in new):
@@ -104,7 +131,7 @@ def _list(name: str, old: list[Any], new: list[Any], service: bool) -> list[Any]
             out.append(item)
         else:
             out[at] = strategic(out[at], item, service=service)
-    return out
+    return _ordered(out, new, old, key)
 
 
 def json_patch(target: Json, operations: Any) -> Json:

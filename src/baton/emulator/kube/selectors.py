@@ -51,14 +51,65 @@ def _label_term(term: str) -> Test:
 _DEFAULTS = {"spec.unschedulable": "false", "status.phase": "", "spec.nodeName": ""}
 
 
-def field_selector(text: str) -> Test:
+# Which fields a kind can be selected by, besides its name and namespace.
+_FIELDS: dict[str, tuple[str, ...]] = {
+    "pods": (
+        "spec.nodeName",
+        "spec.restartPolicy",
+        "spec.schedulerName",
+        "spec.serviceAccountName",
+        "spec.hostNetwork",
+        "status.phase",
+        "status.podIP",
+        "status.podIPs",
+        "status.nominatedNodeName",
+    ),
+    "nodes": ("spec.unschedulable",),
+    "namespaces": ("status.phase",),
+    "secrets": ("type",),
+    "services": ("spec.clusterIP", "spec.type"),
+    "replicasets.apps": ("status.replicas",),
+    "replicationcontrollers": ("status.replicas",),
+    "jobs.batch": ("status.successful",),
+    "events": (
+        "involvedObject.kind",
+        "involvedObject.namespace",
+        "involvedObject.name",
+        "involvedObject.uid",
+        "involvedObject.apiVersion",
+        "involvedObject.resourceVersion",
+        "involvedObject.fieldPath",
+        "reason",
+        "reportingComponent",
+        "source",
+        "type",
+    ),
+}
+_ALL = ("metadata.name", "metadata.namespace")
+
+
+def _known_field(resource: str, path: str) -> str:
+    """The field as it is found in a stored object. Raises ApiError 400 for one that cannot be selected by."""
+    resource = "events" if resource.startswith("events") else resource
+    if path in _ALL or path in _FIELDS.get(resource, ()):
+        return {"source": "source.component", "status.successful": "status.succeeded"}.get(path, path)
+    regarding = path.replace("regarding.", "involvedObject.")
+    if resource == "events" and regarding in _FIELDS["events"]:
+        return regarding
+    if resource in _FIELDS:
+        raise bad_request(f"field label not supported: {path}")
+    only = 'only "metadata.name", "metadata.namespace"'
+    raise bad_request(f'"{path}" is not a known field selector: {only}')
+
+
+def field_selector(text: str, resource: str) -> Test:
     """`spec.nodeName=x,status.phase!=Running`. Raises ApiError 400."""
     tests: list[tuple[str, bool, str]] = []
     for term in filter(None, (t.strip() for t in text.split(","))):
-        m = re.match(r"^([\w.\[\]'-]+)(==|=|!=)(.*)$", term)
+        m = re.match(r"^([\w.\[\]'-]+)(==|=|!=)(.*)$", term, re.DOTALL)
         if not m:
             raise bad_request(f"invalid selector: {text!r}; can't understand {term!r}")
-        tests.append((m[1], m[2] != "!=", m[3]))
+        tests.append((_known_field(resource, m[1]), m[2] != "!=", m[3]))
 
     def matches(obj: Json) -> bool:
         return all((_field(obj, path) == value) is equal for path, equal, value in tests)

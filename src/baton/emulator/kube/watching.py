@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from baton.emulator.kube.objects import Objects, Query
+from baton.emulator.kube.objects import Objects, Query, read_version, too_large
 from baton.emulator.kube.registry import Kind
 from baton.ports import monotonic
 from baton.twin.world import ApiError
@@ -35,7 +35,7 @@ class Watch:
         self._objects = objects
         self._kind = kind
         self._namespace = query.namespace
-        self._test = query.test()
+        self._test = query.test(kind.resource)
         self._bookmarks = bookmarks
         self._initial = initial
         self._render = render
@@ -43,6 +43,7 @@ class Watch:
         self._first = True
         self._queue: asyncio.Queue[tuple[str, Json, Json | None]] = asyncio.Queue()
         self._resource = "events" if kind.group == "events.k8s.io" else kind.resource
+        self._expired: ApiError | None = None
         self._backlog = self._past(version, query)
         self._stop = objects.world.subscribe(
             lambda kind, _, obj, old: self._queue.put_nowait((kind, obj, old)), [self._resource]
@@ -53,14 +54,12 @@ class Watch:
         if version in ("", "0"):
             items, _ = self._objects.list(self._kind, Query(query.namespace, query.labels, query.fields))
             return [("ADDED", o, None) for o in items]
-        if not version.isdigit():
-            raise ApiError(400, "BadRequest", f'Invalid value: "{version}": resourceVersion must be a number')
-        since = int(version)
+        since = read_version(version)
         if since < world.oldest_rv:
-            raise ApiError(410, "Expired", f"too old resource version: {since} ({world.oldest_rv})")
+            self._expired = ApiError(410, "Expired", f"too old resource version: {since} ({world.oldest_rv})")
+            return []
         if since > world.rv:
-            message = f"Too large resource version: {since}, current: {world.rv}"
-            raise ApiError(504, "Timeout", message, retry_after=1)
+            raise too_large(since, world.rv)
         return [(c.type, c.object, c.old) for c in world.history if c.rv > since and c.resource == self._resource]
 
     async def events(self) -> AsyncIterator[bytes]:
@@ -68,6 +67,9 @@ class Watch:
         end = monotonic() + self._timeout
         marked = monotonic()
         try:
+            if self._expired is not None:  # told as an event: the watch itself was granted
+                yield json.dumps({"type": "ERROR", "object": self._expired.to_status()}).encode() + b"\n"
+                return
             for event in self._backlog:
                 line = self._line(*event)
                 if line:
@@ -102,8 +104,10 @@ class Watch:
         if kind == "MODIFIED":
             if now and not before:
                 kind = "ADDED"
-            elif before and not now:
-                kind = "DELETED"
+            elif before and not now and old is not None:
+                kind = "DELETED"  # as it last matched, at the version of the change
+                version = obj["metadata"]["resourceVersion"]
+                obj = {**old, "metadata": {**old["metadata"], "resourceVersion": version}}
             elif not now:
                 return b""
         elif not (now or (kind == "DELETED" and before)):
