@@ -2,24 +2,46 @@
 
 from __future__ import annotations
 
+import copy
 import random
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from baton.conductor.engines.aws import AwsEngine
 from baton.conductor.journal import MemoryJournal
 from baton.conductor.run import Conductor, Settings, StageRecord
-from baton.errors import BatonError, HaltedError, RefusedError
+from baton.errors import BatonError, HaltedError, ReadError, RefusedError
 from baton.model.cluster import Snapshot
-from baton.model.events import Event, WatchEvent
+from baton.model.events import WatchEvent
 from baton.model.plan import Plan, StageKind
 from baton.ports import monotonic
+from baton.rehearsal.log import Line, Log
 from baton.rehearsal.tally import Blocked, GroupTally, Tally
 from baton.twin.adapters import TwinAws, TwinKube
+from baton.twin.cloud.catalogue import MemoryCatalogue
 from baton.twin.cloud.settings import CloudSettings
+from baton.twin.timings import PodTimes, TwinSettings
 from baton.twin.twin import Twin
+from baton.twin.world import ApiError
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a rehearsal is told besides plan and seed; plain values, so that it can be sent to other processes.
+
+    `settings` rules the cloud (copied for each run), `workloads` gives the times of single workloads by
+    "namespace/name", `force_drain` lets EKS delete pods that a budget still protects after its drain limit. `detail`
+    keeps a timeline and the tracks that pictures are drawn from; `whole` every event of the twin.
+    """
+
+    settings: CloudSettings | None = None
+    workloads: Mapping[str, PodTimes] = field(default_factory=dict)
+    force_drain: bool = False
+    detail: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -27,7 +49,10 @@ class Run:
     """How one rehearsal went. `seconds` are cluster seconds; `outcome`: succeeded, halted or refused, with a `reason`.
 
     `stages`: (ordinal, name, kind, seconds). `unschedulable`: (pod, seconds waiting, why). `lowest`: workload
-    to (lowest ready replicas, wanted). `wall_seconds` is real time and the only figure that a seed does not decide.
+    to (lowest ready replicas, wanted). `waited` pods were Pending for a second or longer. `disruption`: see
+    Tally.disruption. `spans`: seconds that EKS rolled each group. `full_subnets`: (subnet, zone) without a free address
+    at the end or when a launch was refused. `stuck`, `singles`: see Tally. `wall_seconds` and `peak_rss_mib` are real,
+    and the only figures that a seed does not decide.
     """
 
     seed: int
@@ -49,6 +74,26 @@ class Run:
     placements: int
     wall_seconds: float
     started: float
+    forced: int = 0
+    lost: tuple[str, ...] = ()
+    waited: int = 0
+    max_away: int = 0
+    disruption: float = 0.0
+    failures: Mapping[str, str] = field(default_factory=dict)
+    spans: Mapping[str, float] = field(default_factory=dict)
+    refused: Mapping[str, int] = field(default_factory=dict)
+    full_subnets: tuple[tuple[str, str], ...] = ()
+    stuck: tuple[tuple[str, str, str], ...] = ()
+    singles: tuple[str, ...] = ()
+    peak_rss_mib: float = 0.0
+    lines: tuple[Line, ...] = ()
+    lines_omitted: int = 0
+    tracks: Mapping[str, tuple[tuple[float, int], ...]] = field(default_factory=dict)
+
+    @property
+    def refused_launches(self) -> int:
+        """How often EC2 would have refused an instance."""
+        return sum(self.refused.values())
 
 
 class _NoWatch:
@@ -66,16 +111,6 @@ class _Kube(TwinKube):
         return _NoWatch()
 
 
-class _Silent:
-    """An observer for whom nobody reads a timeline."""
-
-    def feed(self, events: Sequence[WatchEvent], now: float) -> Sequence[Event]:
-        return ()
-
-    def note(self, event: Event) -> None:
-        """Kept nowhere."""
-
-
 @contextmanager
 def _no_collector() -> Iterator[None]:
     """Millions of small live objects make the cyclic collector's full passes the largest cost; nothing here is cyclic
@@ -91,48 +126,87 @@ def _no_collector() -> Iterator[None]:
             gc.enable()
 
 
-def rehearse_once(snapshot: Snapshot, plan: Plan, seed: int, settings: CloudSettings | None = None) -> Run:
-    """Conduct `plan` on a twin of `snapshot`. Failures of the upgrade are the result, not an exception."""
+def rehearse_once(
+    snapshot: Snapshot, plan: Plan, seed: int, settings: CloudSettings | None = None, options: Options | None = None
+) -> Run:
+    """Conduct `plan` on a twin of `snapshot`. Failures of the upgrade are the result, not an exception.
+
+    Raises ReadError when the snapshot cannot be brought to life.
+    """
+    chosen = options or Options(settings=settings)
     with _no_collector():
-        return _rehearse(snapshot, plan, seed, settings)
+        return _rehearse(snapshot, plan, seed, chosen)
 
 
-def _rehearse(snapshot: Snapshot, plan: Plan, seed: int, settings: CloudSettings | None) -> Run:
+def _twin(snapshot: Snapshot, seed: int, options: Options) -> Twin:
+    settings = copy.deepcopy(options.settings) or CloudSettings()
+    kube = TwinSettings(timings=settings.timings, workloads=options.workloads).for_rehearsal()
+    try:
+        return Twin.from_snapshot(snapshot, seed, settings=settings, kube_settings=kube)
+    except ApiError as error:
+        raise ReadError(
+            f"the snapshot cannot be brought to life: {error.message}",
+            where=f"cluster {snapshot.cluster.name}",
+            hint="take it again; an object is in it twice or lacks what an API server demands",
+        ) from error
+
+
+def _rehearse(snapshot: Snapshot, plan: Plan, seed: int, options: Options) -> Run:
     began = monotonic()
-    twin = Twin.from_snapshot(snapshot, seed, settings=settings)
+    name = snapshot.cluster.name
+    twin = _twin(snapshot, seed, options)
     started = twin.clock.now()
     aws = TwinAws(twin, snapshot.images)
-    tally = Tally(twin, snapshot.cluster.name)
+    tally = Tally(twin, name, tracks={} if options.detail else None)
     tally.attach()
+    log = Log(twin, whole=options.whole, nodes=options.detail and len(twin.cloud.instances()) <= 200)
     before = _instances(twin)
     conductor = Conductor(
         aws=aws,
-        kube=_Kube(twin, snapshot.cluster.name),
+        kube=_Kube(twin, name),
         clock=twin.clock,
         journal=MemoryJournal(),
-        engine=AwsEngine(aws, _tokens(seed)),
-        observer=_Silent(),
+        engine=AwsEngine(aws, _tokens(seed), force_drain=options.force_drain),
+        observer=log,
         settings=Settings(poll_seconds=5.0),
     )
-    records: list[StageRecord] = []
-    outcome, reason = "succeeded", ""
-    try:
-        records += conductor.run(f"rehearsal-{seed}", plan)
-    except (HaltedError, RefusedError) as error:
-        outcome, reason = "halted", error.message
-    except BatonError as error:
-        outcome, reason = "refused", error.message
-    kube = twin.kube(snapshot.cluster.name)
+    outcome, reason = _conduct(conductor, f"rehearsal-{seed}", plan)
     after = _instances(twin)
     replaced = {g: len(before.get(g, set()) - ids) for g, ids in after.items()}
     tally.finish(replaced, _outcomes(plan, conductor.finished, outcome))
+    return _result(twin, tally, log, conductor.finished, seed, started, outcome, reason, monotonic() - began)
+
+
+def _conduct(conductor: Conductor, run_id: str, plan: Plan) -> tuple[str, str]:
+    """(outcome, reason)."""
+    try:
+        conductor.run(run_id, plan)
+    except (HaltedError, RefusedError) as error:
+        return "halted", error.message
+    except BatonError as error:
+        return "refused", error.message
+    return "succeeded", ""
+
+
+def _result(
+    twin: Twin,
+    tally: Tally,
+    log: Log,
+    finished: Sequence[StageRecord],
+    seed: int,
+    started: float,
+    outcome: str,
+    reason: str,
+    wall: float,
+) -> Run:
     now = twin.clock.now()
+    kube = twin.kube(tally.cluster)
     return Run(
         seed=seed,
         seconds=round(now - started, 3),
         outcome=outcome,
         reason=reason,
-        stages=tuple((r.ordinal, r.name, r.kind, round(r.ended_at - r.started_at, 3)) for r in conductor.finished),
+        stages=tuple((r.ordinal, r.name, r.kind, round(r.ended_at - r.started_at, 3)) for r in finished),
         groups=tally.groups,
         evictions=tally.evictions,
         repeat=tally.repeat,
@@ -147,9 +221,43 @@ def _rehearse(snapshot: Snapshot, plan: Plan, seed: int, settings: CloudSettings
         assumptions=twin.assumptions,
         events=twin.clock.processed,
         placements=tally.placements,
-        wall_seconds=monotonic() - began,
+        wall_seconds=wall,
         started=started,
+        forced=tally.forced,
+        lost=tuple(sorted(tally.lost)),
+        waited=tally.waited,
+        max_away=tally.max_away,
+        disruption=round(tally.disruption, 3),
+        failures=dict(sorted(log.failures.items())),
+        spans=dict(sorted(log.spans.items())),
+        refused=dict(sorted(log.refused.items())),
+        full_subnets=_full_subnets(twin, log),
+        stuck=tuple(tally.stuck),
+        singles=tuple(tally.singles),
+        peak_rss_mib=_peak_rss(),
+        lines=tuple(log.lines),
+        lines_omitted=log.omitted,
+        tracks={k: tuple((round(at - started, 3), v) for at, v in t) for k, t in (tally.tracks or {}).items()},
     )
+
+
+def _full_subnets(twin: Twin, log: Log) -> tuple[tuple[str, str], ...]:
+    """Subnets that have no free address, or had none when an instance was to be launched."""
+    catalogue = twin.catalogue
+    assert isinstance(catalogue, MemoryCatalogue)
+    said = " ".join(log.refused)
+    found = [s for s in catalogue.subnets.values() if s.id in said or twin.cloud.core.free_ips(s.id) < 1]
+    return tuple((s.id, s.zone) for s in sorted(found, key=lambda s: s.id))
+
+
+def _peak_rss() -> float:
+    """MiB of this process at its largest; 0 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1024 * 1024 if sys.platform == "darwin" else 1024), 1)
 
 
 def _tokens(seed: int) -> Any:

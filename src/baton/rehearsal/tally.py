@@ -11,11 +11,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from baton.model.events import Event
+from baton.rehearsal.unblock import NEVER, SEVERAL, SINGLE, BudgetFacts, cause_of
 from baton.twin.controllers.base import ADDED, BOUND, READY, REMOVED, TERMINATING, Pod
+from baton.twin.controllers.disruption import Budget
 from baton.twin.kube import KubeTwin
 from baton.twin.twin import Twin
 
 GROUP_LABEL = "eks.amazonaws.com/nodegroup"
+_RESOURCES = {
+    "ReplicaSet": "replicasets.apps",
+    "StatefulSet": "statefulsets.apps",
+    "Job": "jobs.batch",
+    "DaemonSet": "daemonsets.apps",
+}
 
 
 @dataclass
@@ -35,7 +43,10 @@ class GroupTally:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """An eviction that was refused; `seconds` from the first refusal to the pod's leaving (or the end)."""
+    """An eviction that was refused; `since` seconds into the rehearsal, `seconds` until the pod left (or the end).
+
+    `cause` is a code of rehearsal.unblock, `advice` what would let it through.
+    """
 
     pod: str
     workload: str
@@ -44,6 +55,8 @@ class Blocked:
     since: float
     seconds: float
     cleared: bool
+    cause: str = ""
+    advice: str = ""
 
 
 @dataclass
@@ -52,6 +65,7 @@ class _Wait:
     node: str
     pdb: str
     since: float
+    budgets: tuple[BudgetFacts, ...]
 
 
 @dataclass
@@ -70,6 +84,14 @@ class Tally:
     lowest: dict[str, tuple[int, int]] = field(default_factory=dict)  # workload -> (lowest ready, wanted)
     by_workload: dict[str, int] = field(default_factory=dict)
     placements: int = 0
+    lost: list[str] = field(default_factory=list)  # pods that nobody makes again
+    waited: int = 0  # pods that were Pending for a second or longer
+    away: int = 0  # replicas of workloads that are missing now
+    max_away: int = 0
+    depth: float = 0.0  # see `disruption`
+    stuck: list[tuple[str, str, str]] = field(default_factory=list)  # (namespace, budget, code of rehearsal.unblock)
+    singles: list[str] = field(default_factory=list)  # workloads whose only replica such a budget protects
+    tracks: dict[str, list[tuple[float, int]]] | None = None  # what to draw: (time, value), filled when a dict is given
 
     def attach(self) -> None:
         """Begin to count."""
@@ -83,6 +105,7 @@ class Tally:
         self._evicted_from: dict[tuple[str, str], str] = {}
         self._node_groups: dict[str, str] = {}
         self._ready_nodes: set[str] = set()
+        self._missing: dict[str, tuple[int, float, int]] = {}  # owner uid -> (missing, since, wanted)
         for group in self.twin.cloud.core.cluster(self.cluster).node_groups.values():
             scaling = group.api["scalingConfig"]
             self.groups[group.api["nodegroupName"]] = GroupTally(scaling["desiredSize"], since=self._start)
@@ -93,6 +116,7 @@ class Tally:
         kube.world.subscribe(self._on_node, ["nodes"])
         kube.pods.listen(self._on_pod)
         self.twin.cloud.on_event(self._on_event)
+        self.twin.clock.call_later(1.0, self._survey)  # once the controllers have counted
         for pod in kube.pods.by_key.values():
             if not pod.node and not pod.finished:
                 self._pending[pod.key] = self._start
@@ -115,6 +139,7 @@ class Tally:
         if ready and name not in self._ready_nodes:
             self._ready_nodes.add(name)
             tally.ready += 1
+            self._track(f"ready/{group}", tally.ready)
         elif not ready and name in self._ready_nodes:
             self._unready(name, tally)
 
@@ -122,6 +147,13 @@ class Tally:
         self._ready_nodes.discard(name)
         tally.ready -= 1
         tally.min_ready = min(tally.min_ready, tally.ready)
+        if self.tracks is not None:
+            group = self._node_groups.get(name) or next(g for g, t in self.groups.items() if t is tally)
+            self._track(f"ready/{group}", tally.ready)
+
+    def _track(self, name: str, value: int) -> None:
+        if self.tracks is not None:
+            self.tracks.setdefault(name, []).append((self.twin.clock.now(), value))
 
     def _integrate(self, tally: GroupTally) -> None:
         now = self.twin.clock.now()
@@ -176,11 +208,35 @@ class Tally:
         group = pod.owner
         if bits & (READY | TERMINATING | REMOVED) and group is not None and group.kind != "Job" and group.desired > 0:
             self._lowest(group.ready, group.desired, pod)
+            if group.kind != "DaemonSet":
+                self._shortage(group.uid, group.desired, max(0, group.desired - group.ready))
+
+    def _shortage(self, uid: str, wanted: int, missing: int) -> None:
+        before, since, _ = self._missing.get(uid, (0, 0.0, wanted))
+        if missing == before:
+            return
+        now = self.twin.clock.now()
+        self.depth += before * before / wanted * (now - since)
+        self._missing[uid] = (missing, now, wanted)
+        self.away += missing - before
+        self.max_away = max(self.max_away, self.away)
+        self._track("away", self.away)
+
+    @property
+    def disruption(self) -> float:
+        """Replica-minutes missed, each weighted by the part of its workload that was away at the same time.
+
+        Half of a workload away for a minute counts half as often as its replicas; the same pods one after the other
+        count far less. The sum of missing^2 / wanted over workloads and time.
+        """
+        return self.depth / 60
 
     def _placed(self, pod: Pod) -> None:
         since = self._pending.pop(pod.key, None)
         if since is not None:
             waited = self.twin.clock.now() - since
+            if waited >= 1.0:
+                self.waited += 1
             if waited > self.longest_pending:
                 self.longest_pending = waited
 
@@ -200,7 +256,27 @@ class Tally:
 
     def _ended(self, key: tuple[str, str], wait: _Wait, *, cleared: bool) -> Blocked:
         seconds = self.twin.clock.now() - wait.since
-        return Blocked("/".join(key), wait.workload, wait.node, wait.pdb, wait.since, round(seconds, 3), cleared)
+        pending = "" if cleared else self._pending_of(wait.workload)
+        cause = cause_of(wait.budgets, pending=pending, cleared=cleared)
+        return Blocked(
+            "/".join(key),
+            wait.workload,
+            wait.node,
+            wait.pdb or ", ".join(b.name for b in wait.budgets),
+            round(wait.since - self._start, 3),
+            round(seconds, 3),
+            cleared,
+            cause.code,
+            cause.advice,
+        )
+
+    def _pending_of(self, workload: str) -> str:
+        """Why a pod of the workload found no node, "" when none waits."""
+        for namespace, name, _, why in self._kube.unschedulable():
+            pod = self._kube.pods.by_key.get((namespace, name))
+            if pod is not None and self.workload_of(pod) == workload:
+                return why
+        return ""
 
     # what the cloud tells
 
@@ -211,9 +287,23 @@ class Tally:
             _, namespace, name = event.subject.split("/", 2)
             pod = self._kube.pods.by_key.get((namespace, name))
             if pod is not None and pod.key not in self._waiting:
-                self._waiting[pod.key] = _Wait(self.workload_of(pod), event.data["node"], event.data["pdb"], event.at)
-        elif event.kind == "instance.terminated":
-            return
+                workload, budgets = self.workload_of(pod), tuple(map(_facts, pod.budgets))
+                self._waiting[pod.key] = _Wait(workload, event.data["node"], event.data["pdb"], event.at, budgets)
+
+    def _survey(self) -> None:
+        """Budgets that can never let a pod go, looked for before anything moves."""
+        several: set[tuple[str, str]] = set()
+        for pod in self._kube.pods.by_key.values():
+            if len(pod.budgets) > 1:
+                several.update(b.key for b in sorted(pod.budgets, key=lambda b: b.name)[1:])
+        for key, budget in sorted(self._kube.disruption.budgets.items()):
+            if key in several:
+                self.stuck.append((*key, SEVERAL))
+            elif budget.pods and 0 < budget.expected <= budget.desired:
+                single = budget.expected == 1
+                self.stuck.append((*key, SINGLE if single else NEVER))
+                if single:
+                    self.singles.append(self.workload_of(next(iter(budget.pods.values()))))
 
     def _evicted(self, event: Event) -> None:
         self.evictions += 1
@@ -225,8 +315,17 @@ class Tally:
         if pod is not None:
             workload = self.workload_of(pod)
             self.by_workload[workload] = self.by_workload.get(workload, 0) + 1
+            if self._orphan(pod):
+                self.lost.append("/".join(key))
         if key in self._fresh:
             self.repeat += 1
+
+    def _orphan(self, pod: Pod) -> bool:
+        """Nobody makes the pod again: it has no controller, or one that is gone."""
+        if pod.owner is None:
+            return True
+        resource = _RESOURCES.get(pod.owner.kind)
+        return resource is not None and self._kube.world.get(resource, pod.namespace, pod.owner.name) is None
 
     def finish(self, replaced: Mapping[str, int], outcomes: Mapping[str, str]) -> None:
         """Close what is open. `replaced` nodes and the `outcomes` per node group come from who conducted."""
@@ -235,10 +334,17 @@ class Tally:
         now = self.twin.clock.now()
         for since in self._pending.values():
             self.longest_pending = max(self.longest_pending, now - since)
+            self.waited += now - since >= 1.0
+        for missing, since, wanted in self._missing.values():
+            self.depth += missing * missing / wanted * (now - since)
         for name, tally in self.groups.items():
             self._integrate(tally)
             tally.replaced = replaced.get(name, 0)
             tally.outcome = outcomes.get(name, "unchanged")
+
+
+def _facts(budget: Budget) -> BudgetFacts:
+    return BudgetFacts(budget.name, budget.spec, budget.expected, budget.desired, budget.healthy, budget.denied[0])
 
 
 def _ready(node: Mapping[str, Any]) -> bool:
