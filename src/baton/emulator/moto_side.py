@@ -11,10 +11,12 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, parse_qsl
+
+from botocore.model import OperationNotFoundError
 
 from baton.emulator.answers import Answer, json_error, query_error
 
@@ -60,6 +62,17 @@ class _State:
 
     backends: list[tuple[Any, dict[str, Any]]] = field(default_factory=list)
     random: Any = None
+
+
+IMPORTING = threading.RLock()
+
+
+def warm_up() -> None:
+    """Import what the first AWS request would wait for."""
+    with IMPORTING, suppress(ImportError):
+        import baton.emulator.aws_autoscaling
+        import baton.emulator.aws_ec2
+        import baton.emulator.aws_small  # noqa: F401
 
 
 class MotoSide:
@@ -165,9 +178,10 @@ class MotoSide:
     def answer(self, ask: Ask) -> Answer:
         """Never raises for what a client sent."""
         try:
-            with self.entered():
+            # moto's modules import each other in circles: a request must not meet them half imported by warm_up.
+            with IMPORTING, self.entered():
                 return self._dispatch(ask)
-        except NotImplementedError as error:
+        except (NotImplementedError, OperationNotFoundError) as error:
             return _error(ask, "InvalidAction", f"not served by the emulator: {error}", 400)
         except ImportError as error:
             return _error(ask, "InvalidAction", f"the emulator cannot serve {ask.service}: {error}", 400)

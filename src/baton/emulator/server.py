@@ -26,7 +26,7 @@ import uvicorn
 from baton.emulator.assembly import Emulator, Options
 from baton.emulator.certificates import Certificates
 from baton.emulator.certificates import make as make_certificates
-from baton.emulator.moto_side import Ask
+from baton.emulator.moto_side import Ask, warm_up
 from baton.emulator.state import Entry, StateFile
 from baton.errors import BatonError, UnavailableError
 from baton.ports import SystemClock
@@ -123,7 +123,7 @@ class Session:
                     if task.done():
                         task.result()
             ready()
-            threading.Thread(target=_warm_up, daemon=True).start()
+            threading.Thread(target=warm_up, daemon=True).start()
             await asyncio.gather(*tasks)
         except asyncio.CancelledError:
             for server in servers:
@@ -147,14 +147,6 @@ class Session:
                 self._state.close(emulator.clock.now())
             emulator.moto.close()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _warm_up() -> None:
-    """What the first AWS request would wait for."""
-    with contextlib.suppress(ImportError):
-        import baton.emulator.aws_autoscaling
-        import baton.emulator.aws_ec2
-        import baton.emulator.aws_small  # noqa: F401
 
 
 def _listen(host: str, port: int, wished: int = 0) -> socket.socket:
