@@ -13,7 +13,7 @@ def render(tree: Mapping[str, Any]) -> str:
     """A page of headings and tables; values are escaped."""
     lines = [f"# {_text(headline(tree))}", ""]
     if tree.get("startedAt"):
-        lines += [f"{tree['startedAt']} to {tree['endedAt']}, engine {tree['engine']}.", ""]
+        lines += [f"{tree['startedAt']} to {tree['endedAt']}, engine {_text(tree['engine'])}.", ""]
     lines += [*(_text(sentence) for sentence in summary(tree)), ""]
     lines += [line for s in tree["stages"] if s["halted"] for line in ("> " + _text(s["halted"]), "")]
     lines += _rehearsed(tree)
