@@ -47,7 +47,7 @@ class Cycle:
     def run(self) -> tuple[list[NodeInfo], dict[str, Status]]:
         """(feasible nodes in the order they were added, the other nodes' statuses)."""
         feasible, rejected = [], {}
-        names = self.pod.cls.node_names
+        names = self.pod.node_names
         for node in self.state.node_infos():
             if self.turned_down is not None:
                 rejected[node.name] = self.turned_down

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from baton.logic.scheduling import matching
 from baton.logic.scheduling.matching import Json, NodeTerm, Selector
 from baton.logic.scheduling.requests import (
@@ -113,6 +116,12 @@ def spread_constraints(
     return tuple(result)
 
 
+def request_row(request: PodRequest) -> NDArray[np.int64]:
+    """A request as a row of ClusterState.used: cpu, memory, ephemeral, pods, nonzero cpu, nonzero memory."""
+    r = request.resources
+    return np.array((r.cpu, r.memory, r.ephemeral, 1, request.nonzero_cpu, request.nonzero_memory), dtype=np.int64)
+
+
 def host_ports(spec: Json) -> tuple[tuple[str, str, int], ...]:
     """(ip, protocol, port) for every host port of the containers and sidecars."""
     containers = [*(spec.get("containers") or ()), *(c for c in spec.get("initContainers") or () if is_sidecar(c))]
@@ -151,6 +160,9 @@ class PodClass:
         self.preferred_affinity = _preferred(pod_affinity, namespace)
         self.preferred_anti_affinity = _preferred(anti_affinity, namespace)
         self.request: PodRequest = pod_request(spec)
+        self.row = request_row(self.request)
+        self.index: Any = None
+        """What the fast path keeps per class."""
         self.ports = host_ports(spec)
         self.priority = int(spec.get("priority") or 0)
         self.tolerations: tuple[Json, ...] = tuple(spec.get("tolerations") or ())
@@ -250,6 +262,31 @@ def controller_of(metadata: Json) -> Json | None:
     return None
 
 
+def pinned_to(affinity: Json | None) -> str | None:
+    """The node that a DaemonSet's pod is made for: its only required term is one metadata.name In [node]."""
+    node_affinity = affinity.get("nodeAffinity") if affinity else None
+    required = node_affinity.get("requiredDuringSchedulingIgnoredDuringExecution") if node_affinity else None
+    terms = required.get("nodeSelectorTerms") if required else None
+    if not terms or len(terms) != 1 or terms[0].get("matchExpressions"):
+        return None
+    fields: list[Json] = terms[0].get("matchFields") or []
+    if len(fields) != 1 or fields[0].get("key") != "metadata.name" or fields[0].get("operator") != "In":
+        return None
+    values: list[str] = fields[0].get("values") or []
+    return values[0] if len(values) == 1 else None
+
+
+def _unpinned(affinity: Json) -> Json | None:
+    """The affinity without its required node terms; None when nothing else is in it."""
+    kept = {k: v for k, v in affinity.items() if k != "nodeAffinity" and v}
+    node = {
+        k: v for k, v in affinity["nodeAffinity"].items() if k != "requiredDuringSchedulingIgnoredDuringExecution" and v
+    }
+    if node:
+        kept["nodeAffinity"] = node
+    return kept or None
+
+
 class ClassCache:
     """Pods -> their class. First by the identity of the template's parts, then by their content."""
 
@@ -258,37 +295,59 @@ class ClassCache:
         self._by_content: dict[bytes, PodClass] = {}
         self.volatile = frozenset(VOLATILE_LABELS)
         """Labels that differ from pod to pod and that no selector mentions: they do not make a class."""
+        self.mentioned = False
+        """Whether a pod's affinity or spreading mentions one of them: see ClusterState.reclassify."""
 
-    def of(self, pod: Json) -> PodClass:
-        """The class of a pod; pods of one template share it."""
+    def of(self, pod: Json) -> tuple[PodClass, str | None]:
+        """The class of a pod, shared by the pods of one template, and the node it is pinned to, if any."""
         metadata, spec = pod["metadata"], pod["spec"]
         get = spec.get
+        affinity, spreading = get("affinity"), get("topologySpreadConstraints")
+        pin = pinned_to(affinity) if affinity and not spreading else None
+        if pin is not None:
+            affinity = _unpinned(affinity)
+        labels = metadata.get("labels") or {}
+        owners = metadata.get("ownerReferences")
+        owner: tuple[str, str, str] | None = None
+        if owners:
+            reference = owners[0] if owners[0].get("controller") else controller_of(metadata)
+            if reference is not None:
+                owner = (reference.get("apiVersion", ""), reference.get("kind", ""), reference.get("name", ""))
+                if owner[1] in ("StatefulSet", "Job") and self.volatile:
+                    labels = {k: v for k, v in labels.items() if k not in self.volatile}
         parts = (
-            get("containers"), get("initContainers"), get("affinity"), get("tolerations"), get("nodeSelector"),
-            get("topologySpreadConstraints"), get("overhead"), get("resources"), metadata.get("labels"),
-            metadata.get("ownerReferences"),
+            get("containers"), get("initContainers"), affinity, get("tolerations"), get("nodeSelector"), spreading,
+            get("overhead"), get("resources"),
         )  # fmt: skip
-        key = (metadata.get("namespace"), get("priority"), get("preemptionPolicy"), *map(id, parts))
+        key = (
+            metadata.get("namespace"), get("priority"), get("preemptionPolicy"), owner, tuple(labels.items()),
+            *map(id, parts),
+        )  # fmt: skip
         hit = self._by_identity.get(key)
         if hit is not None:
-            return hit[0]
-        found = self._by_contents(metadata, spec)
-        if len(self._by_identity) > 200_000:
+            return hit[0], pin
+        found = self._by_contents(metadata, spec, labels, owner, affinity)
+        if len(self._by_identity) > 100_000:
             self._by_identity.clear()
         self._by_identity[key] = (found, parts)
-        return found
+        return found, pin
 
-    def _by_contents(self, metadata: Json, spec: Json) -> PodClass:
-        labels = metadata.get("labels") or {}
-        reference = controller_of(metadata)
-        owner = None
-        if reference is not None:
-            owner = (reference.get("apiVersion", ""), reference.get("kind", ""), reference.get("name", ""))
-            if owner[1] in ("StatefulSet", "Job"):
-                labels = {k: v for k, v in labels.items() if k not in self.volatile}
+    def _by_contents(
+        self, metadata: Json, spec: Json, labels: Json, owner: tuple[str, str, str] | None, affinity: Json | None
+    ) -> PodClass:
         namespace = metadata.get("namespace") or "default"
         kept = {k: spec[k] for k in (*_SPEC_KEYS, "priority", "preemptionPolicy") if spec.get(k) is not None}
-        content = marshal.dumps((namespace, labels, owner, kept), 2)
+        if affinity is not spec.get("affinity"):
+            kept.pop("affinity", None)
+            if affinity is not None:
+                kept["affinity"] = affinity
+        rules = (kept.get("affinity"), kept.get("topologySpreadConstraints"))
+        if rules != (None, None) and self.volatile:
+            text = marshal.dumps(rules, 2)
+            if any(label.encode() in text for label in VOLATILE_LABELS):
+                self.mentioned = True
+                labels = metadata.get("labels") or {}
+        content = marshal.dumps((namespace, dict(labels), owner, kept), 2)
         found = self._by_content.get(content)
         if found is None:
             found = self._by_content[content] = PodClass(namespace, labels, kept, owner)

@@ -7,6 +7,7 @@ from random import Random
 
 from baton.logic.scheduling import preemption, scores
 from baton.logic.scheduling.cycle import Cycle
+from baton.logic.scheduling.fastpath import FastPath
 from baton.logic.scheduling.filters import Status
 from baton.logic.scheduling.matching import Json
 from baton.logic.scheduling.preemption import Preemption
@@ -57,21 +58,29 @@ class Explanation:
 class Scheduler:
     """kube-scheduler 1.34.1's default profile over a ClusterState."""
 
-    def __init__(self, state: ClusterState, *, sample: bool = False) -> None:
+    def __init__(self, state: ClusterState, *, sample: bool = False, compiled: bool | None = None) -> None:
         self.state = state
         self.sample = sample
+        self._wish = compiled
+        self._fast: FastPath | None = None
+
+    @property
+    def fast(self) -> FastPath:
+        """The fast path; it follows the state from its first use on."""
+        if self._fast is None:
+            self._fast = FastPath(self.state, sample=self.sample, compiled=self._wish)
+        return self._fast
 
     def schedule(self, pod: Json, rng: Random) -> Decision:
         """Choose a node. The caller then adds the pod, with spec.nodeName, to the state. Raises ReadError."""
-        explanation = self.explain(pod)
-        if explanation.best:
-            best = explanation.best
-            return Decision(best[int(rng.random() * len(best))], feasible=len(explanation.feasible))
-        reasons: dict[str, int] = {}
-        for texts in explanation.infeasible.values():
-            for text in texts:
-                reasons[text] = reasons.get(text, 0) + 1
-        return Decision(None, reasons, explanation.prefilter)
+        fast = self._fast or self.fast
+        outcome = fast.place(pod, rng.random())
+        if outcome.slot >= 0:
+            return Decision(self.state.node(outcome.slot).name, feasible=outcome.feasible)
+        prefilter = outcome.prefilter
+        return Decision(
+            None, fast.reasons(outcome), None if prefilter is None else (prefilter.plugin, prefilter.reasons)
+        )
 
     def explain(self, pod: Json) -> Explanation:
         """Every node's verdict and scores; no sampling. Raises ReadError for a malformed quantity."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from baton.errors import ReadError
 from baton.logic.scheduling.matching import Json
-from baton.logic.scheduling.podclass import ClassCache, PodClass
+from baton.logic.scheduling.podclass import VOLATILE_LABELS, ClassCache, PodClass, request_row
 from baton.logic.scheduling.requests import (
     PodRequest,
     Resources,
@@ -33,6 +33,7 @@ RESOURCES = (
     SERVICES, REPLICA_SETS, STATEFUL_SETS, CONTROLLERS, NAMESPACES, VOLUMES, CLAIMS, STORAGE_CLASSES, CSI_NODES,
     BUDGETS,
 )  # fmt: skip
+_SELECTING = frozenset((SERVICES, REPLICA_SETS, STATEFUL_SETS, CONTROLLERS))
 _CLUSTER_WIDE = frozenset((NAMESPACES, VOLUMES, STORAGE_CLASSES, CSI_NODES))
 
 Key = tuple[str, str]
@@ -41,21 +42,30 @@ Key = tuple[str, str]
 class PodInfo:
     """A pod on a node."""
 
-    __slots__ = ("claims", "cls", "pod", "request", "row", "slot", "terminating")
+    __slots__ = ("claims", "cls", "pin", "pod", "request", "row", "slot", "terminating", "volumes")
 
-    def __init__(self, pod: Json, cls: PodClass, request: PodRequest, claims: tuple[str, ...]) -> None:
+    def __init__(self, pod: Json, cls: PodClass, pin: str | None, request: PodRequest, claims: tuple[str, ...]) -> None:
         self.pod = pod
         self.cls = cls
+        self.pin = pin
+        """The node that a DaemonSet's pod is made for."""
         self.request = request
-        self.row: NDArray[np.int64] = _row(request)
+        self.row: NDArray[np.int64] = cls.row if request is cls.request else request_row(request)
         self.claims = claims
         self.slot = -1
         self.terminating = pod["metadata"].get("deletionTimestamp") is not None
+        self.volumes: tuple[tuple[str, str], ...] = ()
+        """(driver, handle) of the volumes counted against the node's attach limit."""
 
     @property
     def key(self) -> Key:
         metadata = self.pod["metadata"]
         return metadata.get("namespace") or "default", metadata["name"]
+
+    @property
+    def node_names(self) -> frozenset[str] | None:
+        """The only nodes that are looked at, where required affinity names them."""
+        return self.cls.node_names if self.pin is None else frozenset((self.pin,))
 
 
 class NodeInfo(NamedTuple):
@@ -73,18 +83,15 @@ class NodeInfo(NamedTuple):
 
 
 class Listener(Protocol):
-    """Something that keeps figures per slot; told before a pod goes and after one comes, and when a node changed."""
+    """Something that keeps figures per slot: told after a pod came, before one goes, when a node or object changed."""
 
-    def pod_changed(self, info: PodInfo, sign: int) -> None: ...
+    def pod_added(self, info: PodInfo, key: Key) -> None: ...
 
-    def node_changed(self, slot: int, *, relabelled: bool) -> None: ...
+    def pod_removed(self, info: PodInfo, key: Key) -> None: ...
+
+    def node_changed(self, slot: int) -> None: ...
 
     def object_changed(self, resource: str, namespace: str, name: str) -> None: ...
-
-
-def _row(request: PodRequest) -> NDArray[np.int64]:
-    r = request.resources
-    return np.array((r.cpu, r.memory, r.ephemeral, 1, request.nonzero_cpu, request.nonzero_memory), dtype=np.int64)
 
 
 def claim_names(pod: Json) -> tuple[str, ...]:
@@ -118,14 +125,14 @@ class ClusterState:
         self.scalar_allocatable: dict[str, NDArray[np.int64]] = {}
         self.scalar_used: dict[str, NDArray[np.int64]] = {}
         self.objects: dict[str, dict[Key, Json]] = {resource: {} for resource in RESOURCES}
-        self.claim_users: dict[Key, int] = {}
+        self.claim_users: dict[Key, set[Key]] = {}
+        """(namespace, claim) -> pods on nodes that use it."""
         self.image_nodes: dict[str, set[int]] = {}
         self.image_sizes: dict[str, int] = {}
-        self.listeners: list[Listener] = []
+        self.listener: Listener | None = None
         self.pods_with_affinity: dict[Key, PodInfo] = {}
         self._free: list[int] = []
         self._waiting: dict[str, dict[Key, Json]] = {}
-        self._requests: dict[int, tuple[PodClass, NDArray[np.int64]]] = {}
 
     # nodes -----------------------------------------------------------------------------------------------------------
 
@@ -157,8 +164,8 @@ class ClusterState:
         self.nodes[name] = slot
         self._set_allocatable(info)
         self._set_images(info, node)
-        for listener in self.listeners:
-            listener.node_changed(slot, relabelled=True)
+        if self.listener is not None:
+            self.listener.node_changed(slot)
         for pod in self._waiting.pop(name, {}).values():
             self.add_pod(pod)
 
@@ -184,8 +191,8 @@ class ClusterState:
         for values in self.scalar_allocatable.values():
             values[slot] = 0
         self._free.append(slot)
-        for listener in self.listeners:
-            listener.node_changed(slot, relabelled=True)
+        if self.listener is not None:
+            self.listener.node_changed(slot)
         if pods:
             self._waiting[name] = {_key(pod): pod for pod in pods}
 
@@ -217,10 +224,8 @@ class ClusterState:
         for image in set(old.images) - set(info.images):
             self._drop_image(image, slot)
         self._set_images(info, node)
-        changed = old.labels != info.labels or old.taints != info.taints or old.unschedulable != info.unschedulable
-        if changed or old.images != info.images:
-            for listener in self.listeners:
-                listener.node_changed(slot, relabelled=changed)
+        if self.listener is not None:
+            self.listener.node_changed(slot)
 
     def _set_allocatable(self, info: NodeInfo) -> None:
         a = info.allocatable
@@ -251,15 +256,34 @@ class ClusterState:
 
     # pods ------------------------------------------------------------------------------------------------------------
 
+    def reclassify(self) -> None:
+        """Let every label of a pod count for its class from now on: a selector mentions one that was left out."""
+        self.classes.volatile = frozenset()
+        self.classes.forget()
+        for key, info in list(self.pods.items()):
+            self._take_off(info, key)
+            fresh = self.info_of(info.pod)
+            fresh.slot = info.slot
+            self.pods[key] = fresh
+            self._put_on(fresh, key)
+
+    def class_of(self, pod: Json) -> tuple[PodClass, str | None]:
+        """A pod's class and the node it is pinned to, if any."""
+        found = self.classes.of(pod)
+        if self.classes.mentioned and self.classes.volatile:
+            self.reclassify()
+            return self.classes.of(pod)
+        return found
+
     def info_of(self, pod: Json) -> PodInfo:
         """A pod's parsed facts; it need not be on a node. Raises ReadError for a malformed quantity."""
-        cls = self.classes.of(pod)
+        cls, pin = self.class_of(pod)
         request = cls.request
         status = pod.get("status")
         if status and reports_resources(status):
             request = pod_request(pod["spec"], status)
         claims = claim_names(pod) if pod["spec"].get("volumes") else ()
-        return PodInfo(pod, cls, request, claims)
+        return PodInfo(pod, cls, pin, request, claims)
 
     def add_pod(self, pod: Json) -> None:
         """Count a pod that is on a node (spec.nodeName), or replace what was known of it.
@@ -267,8 +291,9 @@ class ClusterState:
         Pods without a node and pods that have ended hold nothing: they are forgotten.
         """
         key = _key(pod)
-        if key in self.pods:
-            self._take_off(self.pods.pop(key))
+        old = self.pods.pop(key, None)
+        if old is not None:
+            self._take_off(old, key)
         name = pod["spec"].get("nodeName")
         if not name or has_ended(pod):
             return
@@ -286,7 +311,7 @@ class ClusterState:
         key = pod if isinstance(pod, tuple) else _key(pod)
         info = self.pods.pop(key, None)
         if info is not None:
-            self._take_off(info)
+            self._take_off(info, key)
             return
         for waiting in self._waiting.values():
             waiting.pop(key, None)
@@ -298,26 +323,27 @@ class ClusterState:
         for name, value in info.request.resources.scalars.items():
             self._scalar(self.scalar_used, name)[slot] += value
         for claim in info.claims:
-            users = (key[0], claim)
-            self.claim_users[users] = self.claim_users.get(users, 0) + 1
+            self.claim_users.setdefault((key[0], claim), set()).add(key)
         if info.cls.has_affinity:
             self.pods_with_affinity[key] = info
-        for listener in self.listeners:
-            listener.pod_changed(info, 1)
+        if self.listener is not None:
+            self.listener.pod_added(info, key)
 
-    def _take_off(self, info: PodInfo) -> None:
-        slot, key = info.slot, info.key
+    def _take_off(self, info: PodInfo, key: Key) -> None:
+        slot = info.slot
+        if self.listener is not None:
+            self.listener.pod_removed(info, key)
         del self.pods_at[slot][key]
         self.used[slot] -= info.row
         for name, value in info.request.resources.scalars.items():
             self.scalar_used[name][slot] -= value
         for claim in info.claims:
-            users = (key[0], claim)
-            self.claim_users[users] -= 1
+            users = self.claim_users[key[0], claim]
+            users.discard(key)
+            if not users:
+                del self.claim_users[key[0], claim]
         if info.cls.has_affinity:
             del self.pods_with_affinity[key]
-        for listener in self.listeners:
-            listener.pod_changed(info, -1)
 
     # other objects ---------------------------------------------------------------------------------------------------
 
@@ -328,15 +354,18 @@ class ClusterState:
             return
         key = ("" if resource in _CLUSTER_WIDE else _key(obj)[0], obj["metadata"]["name"])
         table[key] = obj
-        for listener in self.listeners:
-            listener.object_changed(resource, *key)
+        if self.classes.volatile and resource in _SELECTING:
+            selector = (obj.get("spec") or {}).get("selector")
+            if selector and any(label in str(selector) for label in VOLATILE_LABELS):
+                self.reclassify()
+        if self.listener is not None:
+            self.listener.object_changed(resource, *key)
 
     def remove_object(self, resource: str, namespace: str | None, name: str) -> None:
         """Forget an object; unknown ones are ignored."""
         key = ("" if resource in _CLUSTER_WIDE else namespace or "default", name)
-        if self.objects.get(resource, {}).pop(key, None) is not None:
-            for listener in self.listeners:
-                listener.object_changed(resource, *key)
+        if self.objects.get(resource, {}).pop(key, None) is not None and self.listener is not None:
+            self.listener.object_changed(resource, *key)
 
     def get(self, resource: str, namespace: str, name: str) -> Json | None:
         """An object, or None; cluster-wide ones have the namespace ""."""

@@ -24,10 +24,12 @@ VOLUME_AFFINITY = "node(s) didn't match PersistentVolume's node affinity"
 NOTHING_TO_BIND = "node(s) didn't find available persistent volumes to bind"
 VOLUME_GONE = "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)"
 NO_ZONE = "node(s) had no available volume zone"
+EBS_DRIVER, IN_TREE_EBS = "ebs.csi.aws.com", "kubernetes.io/aws-ebs"
 NO_PROVISIONER = "kubernetes.io/no-provisioner"
 
 _CLASS_ANNOTATION = "volume.beta.kubernetes.io/storage-class"
 _BOUND_ANNOTATION = "pv.kubernetes.io/bind-completed"
+_MIGRATED = "storage.alpha.kubernetes.io/migrated-plugins"
 _SELECTED_NODE = "volume.kubernetes.io/selected-node"
 _ZONE_KEYS = (BETA_ZONE, BETA_REGION, ZONE, REGION)
 _MODERN = {BETA_ZONE: ZONE, BETA_REGION: REGION}
@@ -73,7 +75,7 @@ class VolumeRestrictions(Plugin):
                 return self.reject(_missing_claim(name), unresolvable=True)
             if "ReadWriteOncePod" in ((claim.get("spec") or {}).get("accessModes") or ()):
                 self.once.add(name)
-        self.conflicts = sum(1 for name in self.once if self.state.claim_users.get((namespace, name), 0) > 0)
+        self.conflicts = sum(1 for name in self.once if (namespace, name) in self.state.claim_users)
         self.inline = [v for v in _volumes(self.pod) if _inline_disk(v)]
         self.skip = not self.conflicts and not self.inline
         return None
@@ -105,8 +107,11 @@ def _disks_conflict(a: Json, b: Json) -> bool:
     return False
 
 
-def csi_identity(state: ClusterState, namespace: str, name: str) -> tuple[str, str] | None:
-    """(driver, handle) of the volume that a claim is or will be; None when it is no CSI volume, or not known."""
+def csi_identity(state: ClusterState, namespace: str, name: str, node: str) -> tuple[str, str] | None:
+    """(driver, handle) of the volume that a claim is or will be; None when it is no CSI volume, or not known.
+
+    EBS volumes of the old in-tree kind count for the CSI driver on nodes whose CSINode says they were migrated.
+    """
     claim = state.get(CLAIMS, namespace, name)
     if claim is None:
         return None
@@ -115,9 +120,22 @@ def csi_identity(state: ClusterState, namespace: str, name: str) -> tuple[str, s
     if volume is None:
         storage_class = state.get(STORAGE_CLASSES, "", class_name(claim))
         provisioner = (storage_class or {}).get("provisioner") or ""
+        if provisioner == IN_TREE_EBS and _migrated(state, node):
+            provisioner = EBS_DRIVER
         return (provisioner, f"unbound/{namespace}/{name}") if provisioner else None
-    csi = (volume.get("spec") or {}).get("csi")
-    return (csi.get("driver", ""), csi.get("volumeHandle", "")) if csi and csi.get("driver") else None
+    spec = volume.get("spec") or {}
+    csi, in_tree = spec.get("csi"), spec.get("awsElasticBlockStore")
+    if csi and csi.get("driver") and csi.get("volumeHandle"):
+        return csi["driver"], csi["volumeHandle"]
+    if in_tree and _migrated(state, node):
+        return EBS_DRIVER, str(in_tree.get("volumeID", "")).rpartition("/")[2]
+    return None
+
+
+def _migrated(state: ClusterState, node: str) -> bool:
+    found = state.get(CSI_NODES, "", node)
+    annotations = (found or {"metadata": {}})["metadata"].get("annotations") or {}
+    return IN_TREE_EBS in str(annotations.get(_MIGRATED, "")).split(",")
 
 
 def attach_limits(state: ClusterState, node: str) -> dict[str, int]:
@@ -140,7 +158,7 @@ class NodeVolumeLimits(Plugin):
         for claim in self.pod.claims:
             if self.state.get(CLAIMS, self.cls.namespace, claim) is None:
                 return self.reject(_missing_claim(claim), unresolvable=True)
-            identity = csi_identity(self.state, self.cls.namespace, claim)
+            identity = csi_identity(self.state, self.cls.namespace, claim, view.info.name)
             if identity is not None:
                 new.add(identity)
         limits = attach_limits(self.state, view.info.name) if new else {}
@@ -150,7 +168,7 @@ class NodeVolumeLimits(Plugin):
             identity
             for other in view.pods.values()
             for claim in other.claims
-            if (identity := csi_identity(self.state, other.cls.namespace, claim)) is not None
+            if (identity := csi_identity(self.state, other.cls.namespace, claim, view.info.name)) is not None
         }
         for driver in {driver for driver, _ in new - attached}:
             if driver not in limits:
@@ -217,14 +235,15 @@ class VolumeBinding(Plugin):
             if not volume_reachable(volume, labels):
                 reasons.append(VOLUME_AFFINITY)
                 break
-        if self.delayed and not self._can_bind(view.info.name, labels):
+        if self.delayed and not self.can_bind(view.info.name, labels):
             reasons.append(NOTHING_TO_BIND)
         return Status(self.name, tuple(reasons), True) if reasons else None
 
-    def _can_bind(self, node: str, labels: Mapping[str, str]) -> bool:
+    def can_bind(self, node: str, labels: Mapping[str, str]) -> bool:
+        """Whether the claims that wait for a consumer could get volumes on a node."""
         to_provision, to_match = [], []
         for claim in self.delayed:
-            selected = (claim["metadata"].get("annotations") or {}).get(_SELECTED_NODE)
+            selected = selected_node(claim)
             if selected is None:
                 to_match.append(claim)
             elif selected != node:
@@ -238,14 +257,22 @@ class VolumeBinding(Plugin):
                 to_provision.append(claim)
             else:
                 chosen.add(volume["metadata"]["name"])
-        return all(self._can_provision(claim, labels) for claim in to_provision)
+        return all(self.can_provision(claim, labels) for claim in to_provision)
 
-    def _can_provision(self, claim: Json, labels: Mapping[str, str]) -> bool:
-        storage_class = self.state.get(STORAGE_CLASSES, "", class_name(claim))
-        provisioner = (storage_class or {}).get("provisioner") or ""
-        if storage_class is None or provisioner in ("", NO_PROVISIONER):
-            return False
-        return topology_allowed(storage_class.get("allowedTopologies") or (), labels)
+    def can_provision(self, claim: Json, labels: Mapping[str, str]) -> bool:
+        """Whether a claim's class could make a volume for a node with these labels."""
+        provisioner, topologies = self.provisioning(class_name(claim))
+        return provisioner not in ("", NO_PROVISIONER) and topology_allowed(topologies, labels)
+
+    def provisioning(self, name: str) -> tuple[str, Sequence[Json]]:
+        """(provisioner, allowed topologies) of a storage class; an unknown one has no provisioner."""
+        storage_class = self.state.get(STORAGE_CLASSES, "", name) or {}
+        return storage_class.get("provisioner") or "", storage_class.get("allowedTopologies") or ()
+
+
+def selected_node(claim: Json) -> str | None:
+    """The node that a claim was told to get its volume for."""
+    return (claim["metadata"].get("annotations") or {}).get(_SELECTED_NODE)
 
 
 def _has_claim(volume: Json) -> bool:

@@ -1,0 +1,421 @@
+"""`place` compiled by numba: the same steps on the same arrays, node by node, with the same results bit for bit.
+
+Whole-number quotients are taken in floating point: both sides are below 2**53 and the divisor below 2**45, so that the
+rounded quotient never reaches the next whole number, and it is several times faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+import numpy as np
+
+from baton.logic.scheduling.place import (
+    H_AWARD,
+    H_CONTAINERS,
+    H_CPU,
+    H_EPHEMERAL,
+    H_EXTRA,
+    H_FORBID,
+    H_HARD,
+    H_IMAGES,
+    H_MASKS,
+    H_MEMORY,
+    H_NEED_ALL,
+    H_PREFER_TAINT,
+    H_PREFERRED,
+    H_REQUIRE,
+    H_SCORE_CPU,
+    H_SCORE_MEMORY,
+    H_SELF,
+    H_SOFT,
+    H_ZEROS,
+    HEADER,
+    Cluster,
+    Longs,
+    Placed,
+)
+from baton.logic.scheduling.scores import IMAGE_CEILING, IMAGE_FLOOR
+
+_BIG = 2**31 - 1
+_PLACES: Any = tuple(np.uintp(i) for i in range(6))
+_0, _1, _2, _3, _4, _5 = _PLACES
+"""Unsigned, so that indexing does not look for negative numbers."""
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_compile: Any = numba.njit(cache=True, nogil=True, boundscheck=False, error_model="numpy")
+
+
+def _jit(function: _Function) -> _Function:
+    """Compiled at its first call; the cache beside this file keeps the result."""
+    compiled: _Function = _compile(function)
+    return compiled
+
+
+@_jit
+def _counts(table: Any, slot: int, keys: Any, affinity: int, taints: int) -> bool:
+    """Whether a node counts for a constraint: every key present, and the inclusion policies content."""
+    if affinity >= 0 and table[affinity, slot] <= 0:
+        return False
+    if taints >= 0 and table[taints, slot] <= 0:
+        return False
+    for key in keys:  # noqa: SIM110
+        if table[key, slot] < 0:
+            return False
+    return True
+
+
+@_jit
+def _sum_domains(table: Any, width: int, counter: int, domain: int, keys: Any, affinity: int, taints: int, sums: Any) -> None:  # fmt: skip  # noqa: E501
+    """Pods per domain, over the nodes that count."""
+    for d in range(width):
+        sums[d] = 0
+    pods = table[counter]
+    domains = table[domain]
+    plain = keys.shape[0] == 0 and affinity < 0 and taints < 0
+    for slot in range(pods.shape[0]):
+        if pods[slot] != 0:
+            d = domains[slot]
+            if d >= 0 and (plain or _counts(table, slot, keys, affinity, taints)):
+                sums[d] += pods[slot]
+
+
+@_jit
+def _lowest(table: Any, plan: Any, at: int, keys: Any, sums: Any) -> int:
+    """The fewest pods in any domain that a node which counts is in; 0 when there are too few domains."""
+    width = plan[at + 7]
+    seen = np.zeros(width, dtype=np.bool_)
+    present = 0
+    domains = table[plan[at + 1]]
+    affinity, taints = plan[at + 2], plan[at + 3]
+    for slot in range(domains.shape[0]):
+        d = domains[slot]
+        if d >= 0 and not seen[d] and _counts(table, slot, keys, affinity, taints):
+            seen[d] = True
+            present += 1
+            if present == width:
+                break
+    if present < plan[at + 5]:
+        return 0
+    low = _BIG
+    for d in range(width):
+        if seen[d] and sums[d] < low:
+            low = sums[d]
+    return low
+
+
+@_jit
+def _keys(plan: Any, at: int, entries: int, step: int) -> Any:
+    """The domain rows of a section's entries."""
+    keys = np.empty(entries, dtype=np.int64)
+    for c in range(entries):
+        keys[c] = plan[at + step * c + 1]
+    return keys
+
+
+@_jit
+def _prepare(table: Any, plan: Any, at_hard: int, lowest: Any, sums: Any) -> bool:
+    """Sums per domain for hard spreading and required terms; whether the pod may be the first of its kind."""
+    none = np.empty(0, dtype=np.int64)
+    keys = _keys(plan, at_hard, plan[H_HARD], 8)
+    at = at_hard
+    line = 0
+    for c in range(plan[H_HARD]):
+        _sum_domains(table, plan[at + 7], plan[at], plan[at + 1], keys, plan[at + 2], plan[at + 3], sums[line])
+        lowest[c] = _lowest(table, plan, at, keys, sums[line])
+        at += 8
+        line += 1
+    for _ in range(plan[H_FORBID]):
+        if plan[at + 2] > 0:
+            _sum_domains(table, plan[at + 2], plan[at], plan[at + 1], none, -1, -1, sums[line])
+        at += 3
+        line += 1
+    nowhere = True
+    for _ in range(plan[H_REQUIRE]):
+        _sum_domains(table, plan[at + 2], plan[at], plan[at + 1], none, -1, -1, sums[line])
+        for d in range(plan[at + 2]):
+            if sums[line, d] > 0:
+                nowhere = False
+        at += 3
+        line += 1
+    return plan[H_SELF] > 0 and nowhere
+
+
+@_jit
+def _terms_allow(table: Any, plan: Any, slot: int, at: int, lowest: Any, sums: Any, first: bool) -> bool:
+    """Hard spreading and required terms."""
+    line = 0
+    for c in range(plan[H_HARD]):
+        d = table[plan[at + 1], slot]
+        if d < 0 or sums[line, d] + plan[at + 6] - lowest[c] > plan[at + 4]:
+            return False
+        at += 8
+        line += 1
+    for _ in range(plan[H_FORBID]):
+        d = table[plan[at + 1], slot]
+        if d >= 0:
+            here = sums[line, d] if plan[at + 2] > 0 else np.int64(table[plan[at], slot])
+            if here > 0:
+                return False
+        at += 3
+        line += 1
+    for _ in range(plan[H_REQUIRE]):
+        d = table[plan[at + 1], slot]
+        if d < 0 or (not first and sums[line, d] <= 0):
+            return False
+        at += 3
+        line += 1
+    return True
+
+
+@_jit
+def _more_masks_allow(table: Any, plan: Any, slot: int) -> bool:
+    """Masks after the first, and rows that must be zero."""
+    at = HEADER + 1
+    for _ in range(plan[H_MASKS] - 1):
+        if table[plan[at], slot] <= 0:
+            return False
+        at += 1
+    for _ in range(plan[H_ZEROS]):
+        if table[plan[at], slot] != 0:
+            return False
+        at += 1
+    return True
+
+
+@_jit
+def _filter(table: Any, allocatable: Any, used: Any, search: Any, extra: Any, plan: Any, sums: Any, lowest: Any, first: bool, start: int, slots: Any) -> Any:  # fmt: skip  # noqa: E501
+    """Slots of feasible nodes into `slots` until it is full: (how many, how many were looked at)."""
+    n, want = search.shape[0], slots.shape[0]
+    at_hard = HEADER + plan[H_MASKS] + plan[H_ZEROS]
+    # figures are taken into locals: the compiler cannot know that filling `slots` leaves the plan alone
+    cpu, memory, ephemeral = plan[H_CPU], plan[H_MEMORY], plan[H_EPHEMERAL]
+    mask = table[plan[HEADER]]
+    more = plan[H_MASKS] + plan[H_ZEROS] > 1
+    terms = plan[H_HARD] + plan[H_FORBID] + plan[H_REQUIRE] > 0
+    special = plan[H_EXTRA] > 0
+    count = 0
+    for i in range(n):
+        position = start + i
+        if position >= n:
+            position -= n
+        slot: Any = np.uintp(search[position])
+        if mask[slot] <= 0 or used[slot, _3] >= allocatable[slot, _3]:
+            continue
+        if cpu > 0 and cpu > allocatable[slot, _0] - used[slot, _0]:
+            continue
+        if memory > 0 and memory > allocatable[slot, _1] - used[slot, _1]:
+            continue
+        if ephemeral > 0 and ephemeral > allocatable[slot, _2] - used[slot, _2]:
+            continue
+        if special and not extra[slot]:
+            continue
+        if more and not _more_masks_allow(table, plan, slot):
+            continue
+        if terms and not _terms_allow(table, plan, slot, at_hard, lowest, sums, first):
+            continue
+        slots[count] = slot
+        count += 1
+        if count == want:
+            return count, i + 1
+    return count, n
+
+
+@_jit
+def _place(table: Any, allocatable: Any, used: Any, search: Any, logs: Any, extra: Any, plan: Any, lines: int, width: int, start: int, want: int, draw: float) -> Any:  # fmt: skip  # noqa: E501
+    sums = np.empty((lines, width), dtype=np.int64)
+    lowest = np.empty(plan[H_HARD], dtype=np.int64)
+    slots = np.empty(min(want, search.shape[0]), dtype=np.uintp)
+    first = _prepare(table, plan, HEADER + plan[H_MASKS] + plan[H_ZEROS], lowest, sums)
+    count, examined = _filter(table, allocatable, used, search, extra, plan, sums, lowest, first, start, slots)
+    if count == 0:
+        return -1, 0, examined
+    if count == 1:
+        return np.int64(slots[0]), 1, examined
+    points = np.empty(count, dtype=np.int64)
+    _score(table, allocatable, used, logs, plan, sums, slots, points)
+    best = points.max()
+    ties = 0
+    for i in range(count):
+        ties += points[i] == best
+    pick = int(draw * ties)
+    for i in range(count):
+        if points[i] == best:
+            if pick == 0:
+                return np.int64(slots[i]), count, examined
+            pick -= 1
+    return -1, count, examined
+
+
+@_jit
+def _score(table: Any, allocatable: Any, used: Any, logs: Any, plan: Any, sums: Any, slots: Any, points: Any) -> None:
+    count = points.shape[0]
+    at_soft = HEADER + plan[H_MASKS] + plan[H_ZEROS] + 8 * plan[H_HARD] + 3 * plan[H_FORBID] + 3 * plan[H_REQUIRE]
+    at_award = at_soft + 7 * plan[H_SOFT]
+    at_images = at_award + 4 * plan[H_AWARD]
+    _resources(allocatable, used, plan, slots, points)
+    _scaled(table[plan[H_PREFER_TAINT]], slots, points, 3, True)
+    if plan[H_PREFERRED] >= 0:
+        _scaled(table[plan[H_PREFERRED]], slots, points, 2, False)
+    if plan[H_SOFT] > 0:
+        _soft(table, logs, plan, at_soft, sums[0], slots, points)
+    if plan[H_AWARD] > 0:
+        _award(table, plan, at_award, sums[0], slots, points)
+    if plan[H_IMAGES] > 0:
+        ceiling = IMAGE_CEILING * plan[H_CONTAINERS]
+        for i in range(count):
+            size = 0
+            for c in range(plan[H_IMAGES]):
+                if table[plan[at_images + 2 * c], slots[i]] > 0:
+                    size += plan[at_images + 2 * c + 1]
+            size = min(max(size, IMAGE_FLOOR), ceiling)
+            points[i] += 100 * (size - IMAGE_FLOOR) // (ceiling - IMAGE_FLOOR)
+
+
+@_jit
+def _scaled(row: Any, slots: Any, points: Any, weight: int, reverse: bool) -> None:
+    """Add a row stretched to 0-100 by its highest figure, times the weight."""
+    highest = 0
+    for i in range(points.shape[0]):
+        highest = max(highest, row[slots[i]])
+    if highest == 0:
+        if reverse:
+            for i in range(points.shape[0]):
+                points[i] += weight * 100
+        return
+    for i in range(points.shape[0]):
+        share = 100 * np.int64(row[slots[i]]) // highest
+        points[i] += weight * (100 - share) if reverse else weight * share
+
+
+@_jit
+def _resources(allocatable: Any, used: Any, plan: Any, slots: Any, points: Any) -> None:
+    """Least allocated plus balanced allocation."""
+    cpu_asked, memory_asked = plan[H_CPU], plan[H_MEMORY]
+    cpu_scored, memory_scored = plan[H_SCORE_CPU], plan[H_SCORE_MEMORY]
+    balance = cpu_asked != 0 or memory_asked != 0
+    for i in range(points.shape[0]):
+        slot = slots[i]
+        cpu, memory = float(allocatable[slot, _0]), float(allocatable[slot, _1])
+        total = 0
+        kinds = 0
+        if cpu > 0.0:
+            kinds += 1
+            left = cpu - (used[slot, _4] + cpu_scored)
+            if left >= 0.0:
+                total += int(100.0 * left / cpu)
+        if memory > 0.0:
+            kinds += 1
+            left = memory - (used[slot, _5] + memory_scored)
+            if left >= 0.0:
+                total += int(100.0 * left / memory)
+        if kinds == 2:
+            total >>= 1
+            if balance:
+                share_cpu = min((used[slot, _0] + cpu_asked) / cpu, 1.0)
+                share_memory = min((used[slot, _1] + memory_asked) / memory, 1.0)
+                total += int((1 - abs((share_cpu - share_memory) / 2)) * 100.0)
+        elif balance:
+            total += 100
+        points[i] = total
+
+
+@_jit
+def _soft(table: Any, logs: Any, plan: Any, at: int, sums: Any, slots: Any, points: Any) -> None:
+    """Soft spreading; raw stays -1 for nodes that lack a key and so score nothing."""
+    count = points.shape[0]
+    keys = _keys(plan, at, plan[H_SOFT] if plan[H_NEED_ALL] > 0 else 0, 7)
+    raw = np.zeros(count, dtype=np.float64)
+    kept = 0
+    for i in range(count):
+        if _counts(table, slots[i], keys, -1, -1):
+            kept += 1
+        else:
+            raw[i] = -1.0
+    for _ in range(plan[H_SOFT]):
+        if plan[at + 5] > 0:
+            _soft_per_node(table[plan[at]], table[plan[at + 1]], logs[kept], plan[at + 4] - 1, slots, raw)
+        else:
+            size = _domains_among(table[plan[at + 1]], plan[at + 6], slots, raw)
+            _sum_domains(table, plan[at + 6], plan[at], plan[at + 1], keys, plan[at + 2], plan[at + 3], sums)
+            _soft_per_domain(table[plan[at + 1]], sums, logs[size], plan[at + 4] - 1, slots, raw)
+        at += 7
+    _add_spread_points(raw, points)
+
+
+@_jit
+def _soft_per_node(pods: Any, domains: Any, weight: float, skew: int, slots: Any, raw: Any) -> None:
+    for i in range(raw.shape[0]):
+        if raw[i] >= 0 and domains[slots[i]] >= 0:
+            raw[i] += np.int64(pods[slots[i]]) * weight + skew
+
+
+@_jit
+def _soft_per_domain(domains: Any, sums: Any, weight: float, skew: int, slots: Any, raw: Any) -> None:
+    for i in range(raw.shape[0]):
+        d = domains[slots[i]]
+        if raw[i] >= 0 and d >= 0:
+            raw[i] += sums[d] * weight + skew
+
+
+@_jit
+def _domains_among(domains: Any, width: int, slots: Any, raw: Any) -> int:
+    """How many domains the nodes are in; those without the label make one more."""
+    seen = np.zeros(width + 1, dtype=np.bool_)
+    size = 0
+    for i in range(raw.shape[0]):
+        d = domains[slots[i]]
+        if d < 0:
+            d = width
+        if raw[i] >= 0 and not seen[d]:
+            seen[d] = True
+            size += 1
+    return size
+
+
+@_jit
+def _add_spread_points(raw: Any, points: Any) -> None:
+    highest = np.int64(0)
+    lowest = np.int64(2**62)
+    for i in range(raw.shape[0]):
+        if raw[i] >= 0:
+            floor = np.floor(raw[i])
+            if raw[i] - floor >= 0.5:
+                floor += 1.0
+            raw[i] = floor
+            highest = max(highest, np.int64(floor))
+            lowest = min(lowest, np.int64(floor))
+    for i in range(raw.shape[0]):
+        if raw[i] >= 0:
+            points[i] += 200 if highest == 0 else 2 * int((100.0 * (highest + lowest - raw[i])) / highest)
+
+
+@_jit
+def _award(table: Any, plan: Any, at: int, sums: Any, slots: Any, points: Any) -> None:
+    """Preferred terms, stretched between the lowest and the highest."""
+    none = np.empty(0, dtype=np.int64)
+    raw = np.zeros(points.shape[0], dtype=np.float64)
+    for _ in range(plan[H_AWARD]):
+        pods, domains, weight, width = table[plan[at]], table[plan[at + 1]], plan[at + 2], plan[at + 3]
+        if width > 0:
+            _sum_domains(table, width, plan[at], plan[at + 1], none, -1, -1, sums)
+        for i in range(raw.shape[0]):
+            d = domains[slots[i]]
+            if d >= 0:
+                here = sums[d] if width > 0 else np.int64(pods[slots[i]])
+                raw[i] += weight * here
+        at += 4
+    lowest, highest = raw.min(), raw.max()
+    if highest > lowest:
+        for i in range(raw.shape[0]):
+            points[i] += 2 * int(100.0 * ((raw[i] - lowest) / (highest - lowest)))
+
+
+def place(cluster: Cluster, plan: Longs, lines: int, width: int, start: int, want: int, draw: float) -> Placed:
+    """The same as place.place. `lines` and `width`: how many domain sums the plan takes at once, and how wide."""
+    slot, count, examined = _place(
+        cluster.table, cluster.allocatable, cluster.used, cluster.search, cluster.logs, cluster.extra, plan, lines,
+        width, start, want, draw,
+    )  # fmt: skip
+    return Placed(slot, count, examined)

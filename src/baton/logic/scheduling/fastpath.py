@@ -1,0 +1,334 @@
+"""The scheduler's fast path: plans over arrays, compiled where that pays, and reasons counted when nothing fits."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from baton.logic.scheduling import filters, interpod, matching, place, spread, volumes
+from baton.logic.scheduling.attachments import UNLIMITED
+from baton.logic.scheduling.cycle import LEFT_OUT
+from baton.logic.scheduling.filters import Status, View
+from baton.logic.scheduling.matching import Json
+from baton.logic.scheduling.place import Bools, Cluster, Placed
+from baton.logic.scheduling.plan import Plan, Planner
+from baton.logic.scheduling.rows import Ints
+from baton.logic.scheduling.state import CPU, EPHEMERAL, MEMORY, PODS, VOLUMES, ClusterState, NodeInfo, PodInfo
+from baton.logic.scheduling.volumes import class_name, csi_identity, volume_terms, zones_reachable
+
+COMPILE_FROM_NODES = 400
+COMPILE_FROM_PODS = 20_000
+"""From so many nodes, or placements, on the compiled form is loaded where numba is installed."""
+_COMPILED = "baton.logic.scheduling.compiled"
+
+
+def nodes_to_find(nodes: int) -> int:
+    """How many feasible nodes upstream looks for: all below 100, then 50 % falling to 5 %, at least 100."""
+    if nodes < 100:
+        return nodes
+    return max(100, nodes * max(5, 50 - nodes // 125) // 100)
+
+
+class Outcome:
+    """What the fast path found: a slot, or why there is none."""
+
+    __slots__ = ("feasible", "narrowed", "plan", "prefilter", "slot")
+
+    def __init__(self, slot: int, feasible: int = 0, prefilter: Status | None = None) -> None:
+        self.slot = slot
+        self.feasible = feasible
+        self.prefilter = prefilter
+        self.plan: Plan | None = None
+        self.narrowed: Ints | None = None
+
+
+class FastPath:
+    """Places pods over a ClusterState. `compiled`: True wants numba, False forbids it, None decides by size."""
+
+    def __init__(self, state: ClusterState, *, sample: bool, compiled: bool | None = None) -> None:
+        self.state = state
+        self.sample = sample
+        self.planner = Planner(state)
+        self.start = 0
+        self.placements = 0
+        self._wish = compiled
+        self._compiled: Any = None
+        self._logs = np.array([spread.natural_log(n + 2.0) for n in range(256)])
+        self._extra: Bools = np.zeros(0, dtype=np.bool_)
+        self._volume_checks: list[list[tuple[str, Bools]]] = []
+        """For each volume plugin, reasons and the masks of slots that they do not apply to."""
+
+    # choosing --------------------------------------------------------------------------------------------------------
+
+    def place(self, pod: Json, draw: float) -> Outcome:
+        """Choose a slot for a pod; `draw` (0-1) decides among equals."""
+        state = self.state
+        cls, pin = state.class_of(pod)
+        names = cls.node_names if pin is None else (pin,)
+        if names is not None and not names:
+            return Outcome(-1, prefilter=Status("NodeAffinity", (filters.AFFINITY_CONFLICT,), True))
+        plan = self.planner.plan(cls)
+        order = self.planner.index.order.get()
+        extra = False
+        if plan.scalars or pod["spec"].get("volumes"):
+            problem, extra = self._special(pod, plan)
+            if problem is not None:
+                return Outcome(-1, prefilter=problem)
+        search = order
+        if names is not None:
+            slots = [state.nodes[name] for name in sorted(names) if name in state.nodes]
+            search = np.array(slots, dtype=np.int32)
+        nominated = (pod.get("status") or {}).get("nominatedNodeName")
+        if nominated in state.nodes and names is None:
+            only = np.array([state.nodes[nominated]], dtype=np.int32)
+            placed = self._run(plan, order, only, extra, 0, 1, draw)
+            if placed.slot >= 0:
+                return Outcome(placed.slot, 1)
+        total = len(search)
+        want = nodes_to_find(total) if self.sample else total
+        start = self.start % total if self.sample and names is None and total else 0
+        placed = self._run(plan, order, search, extra, start, want, draw) if total else Placed(-1, 0, 0)
+        if self.sample and order.size:
+            self.start = (start if names is None else self.start) + placed.examined
+            self.start %= len(order)
+        outcome = Outcome(placed.slot, placed.feasible)
+        if placed.slot < 0:
+            outcome.plan = plan
+            outcome.narrowed = None if names is None else search
+        return outcome
+
+    def _run(self, plan: Plan, order: Ints, search: Ints, extra: bool, start: int, want: int, draw: float) -> Placed:
+        state, index = self.state, self.planner.index
+        if len(order) + 2 > len(self._logs):
+            self._logs = np.array([spread.natural_log(n + 2.0) for n in range(2 * len(order))])
+        plan.array[place.H_EXTRA] = extra
+        cluster = Cluster(index.table.data, state.allocatable, state.used, order, search, self._logs, self._extra)
+        self.placements += 1
+        compiled = self._compiled or self._load(len(order))
+        if compiled is None:
+            return place.place(cluster, plan.array, start, want, draw)
+        result: Placed = compiled.place(cluster, plan.array, plan.lines, plan.width, start, want, draw)
+        return result
+
+    def _load(self, nodes: int) -> Any:
+        """The compiled form, when it is wanted and there is one."""
+        big = nodes >= COMPILE_FROM_NODES or self.placements >= COMPILE_FROM_PODS or _COMPILED in sys.modules
+        if self._wish is False or (self._wish is None and not big) or importlib.util.find_spec("numba") is None:
+            return None
+        self._compiled = importlib.import_module(_COMPILED)
+        return self._compiled
+
+    # what plans do not hold: scalar resources and volumes -------------------------------------------------------------
+
+    def _special(self, pod: Json, plan: Plan) -> tuple[Status | None, bool]:
+        """(a plugin's refusal of the pod, whether the extra mask now holds something)."""
+        info = self.state.info_of(pod)
+        self._volume_checks = []
+        if not plan.scalars and not info.claims:
+            return None, False
+        if len(self._extra) != self.state.capacity:
+            self._extra = np.ones(self.state.capacity, dtype=np.bool_)
+        self._extra[:] = True
+        for name, asked in plan.scalars:
+            self._extra &= self._scalar_fits(name, asked)
+        if info.claims:
+            problem = self._volumes(info)
+            if problem is not None:
+                return problem, False
+            for checks in self._volume_checks:
+                for _, mask in checks:
+                    self._extra &= mask
+        return None, True
+
+    def _scalar_fits(self, name: str, asked: int) -> Bools:
+        have = self.state.scalar_allocatable.get(name)
+        if have is None:
+            return np.zeros(self.state.capacity, dtype=np.bool_)
+        used = self.state.scalar_used.get(name)
+        fits: Bools = asked <= (have if used is None else have - used)
+        return fits
+
+    def _volumes(self, info: PodInfo) -> Status | None:
+        """Prepare the volume plugins' masks in their order, each with the words it rejects with."""
+        plugins: list[filters.Plugin] = [kind(self.state, info) for kind in volumes.modelled()]
+        for plugin in plugins:
+            problem = plugin.prefilter()
+            if problem is not None:
+                return problem
+        restrictions, limits, binding, zone = plugins
+        checks = self._volume_checks
+        if not restrictions.skip:
+            checks.append(
+                [(volumes.IN_USE, self._each(lambda node: restrictions.filter(View(self.state, node)) is None))]
+            )
+        if not limits.skip:
+            checks.append([(volumes.TOO_MANY_VOLUMES, self._attachable(info))])
+        if isinstance(binding, volumes.VolumeBinding):
+            checks.append(self._binding(binding))
+        if isinstance(zone, volumes.VolumeZone) and not zone.skip:
+            zones = tuple(zone.topologies)
+            mask = self._labels(("zones", zones), lambda labels: zones_reachable(zones, labels))
+            checks.append([(volumes.NO_ZONE, mask)])
+        return None
+
+    def _labels(self, key: Any, holds: Callable[[Json], bool]) -> Bools:
+        """Slots whose node's labels satisfy `holds`, remembered by `key`."""
+        row = self.planner.labels_row(key, holds)
+        self.planner.index.rows.sync(row)
+        mask: Bools = self.planner.index.table.data[row.row][: self.state.capacity] > 0
+        return mask
+
+    def _each(self, holds: Callable[[NodeInfo], bool]) -> Bools:
+        """Slots whose node satisfies `holds`, asked one by one."""
+        mask = np.zeros(self.state.capacity, dtype=np.bool_)
+        for node in self.state.node_infos():
+            mask[node.slot] = holds(node)
+        return mask
+
+    def _attachable(self, info: PodInfo) -> Bools:
+        """Slots whose node can attach the pod's volumes beside those it has."""
+        attachments, rows = self.planner.index.attachments, self.planner.index.rows
+        mask = np.ones(self.state.capacity, dtype=np.bool_)
+        wanted: dict[str, set[tuple[str, str]]] = {}
+        for name in info.claims:
+            volume = csi_identity(self.state, info.cls.namespace, name, "")
+            if volume is not None:
+                wanted.setdefault(volume[0], set()).add(volume)
+        for driver, mine in wanted.items():
+            limit_row, count_row = attachments.limit_row(driver), attachments.count_row(driver)
+            rows.sync(limit_row)
+            count = rows.table.data[count_row][: len(mask)].astype(np.int64)
+            limit = rows.table.data[limit_row.row][: len(mask)]
+            mask &= (limit == UNLIMITED) | (count + len(mine) <= limit)
+            for slot in {s for v in mine for s in attachments.holders.get(v, ())}:
+                new = sum(1 for v in mine if slot not in attachments.holders.get(v, ()))
+                mask[slot] = not new or int(count[slot]) + new <= int(limit[slot])
+        return mask
+
+    def _binding(self, binding: volumes.VolumeBinding) -> list[tuple[str, Bools]]:
+        checks = []
+        bound = [self.state.get(VOLUMES, "", claim["spec"]["volumeName"]) for claim in binding.bound]
+        terms = tuple(t for t in (volume_terms(v) for v in bound if v is not None) if t is not None)
+        if terms:
+            mask = self._labels(
+                ("volumes", terms), lambda labels: all(matching.node_terms_match(t, labels, {}) for t in terms)
+            )
+            checks.append((volumes.VOLUME_AFFINITY, mask))
+        delayed = binding.delayed
+        if delayed and any(volumes.selected_node(c) or binding.available.get(class_name(c)) for c in delayed):
+            mask = self._each(lambda node: binding.can_bind(node.name, node.labels))
+            checks.append((volumes.NOTHING_TO_BIND, mask))
+        elif delayed:
+            classes = sorted({class_name(claim) for claim in delayed})
+            key = ("provision", repr([binding.provisioning(name) for name in classes]))
+            mask = self._labels(key, lambda labels: all(binding.can_provision(claim, labels) for claim in delayed))
+            checks.append((volumes.NOTHING_TO_BIND, mask))
+        return checks
+
+    # reasons ---------------------------------------------------------------------------------------------------------
+
+    def reasons(self, outcome: Outcome) -> dict[str, int]:
+        """Nodes per reason, for a pod that fits nowhere: of each node, what the first plugin that objects says."""
+        order = self.planner.index.order.get()
+        if outcome.prefilter is not None:
+            return {reason: len(order) for reason in outcome.prefilter.reasons} if len(order) else {}
+        plan = outcome.plan
+        if plan is None or not len(order):
+            return {}
+        slots = order if outcome.narrowed is None else outcome.narrowed
+        counts: dict[str, int] = {}
+        if len(slots) < len(order):
+            counts[LEFT_OUT.reasons[0]] = len(order) - len(slots)
+        _Reasons(self, plan, slots, counts).count()
+        return counts
+
+
+class _Reasons:
+    """Takes node after node away from those left, plugin by plugin."""
+
+    def __init__(self, path: FastPath, plan: Plan, slots: Ints, counts: dict[str, int]) -> None:
+        self.path, self.plan, self.left, self.counts = path, plan, slots, counts
+        self.table = path.planner.index.table.data
+        self.parts = place.sections(plan.array)
+        index, state = path.planner.index, path.state
+        order = index.order.get()
+        self.cluster = Cluster(self.table, state.allocatable, state.used, order, order, path._logs, path._extra)
+
+    def count(self) -> None:
+        plan = self.plan
+        row = self.path.planner.open_row.row
+        if not plan.tolerates_cordon:
+            self._take(filters.UNSCHEDULABLE, self.table[row][self.left] <= 0)
+        if plan.taints is not None:
+            values = self.table[plan.taints.row][self.left]
+            for number in np.unique(values[values <= 0]):
+                self._add(self.path.planner.reasons[-int(number)], int((values == number).sum()))
+            self.left = self.left[values > 0]
+        if plan.affinity is not None:
+            self._take(filters.AFFINITY, self.table[plan.affinity.row][self.left] <= 0)
+        for (row_,) in self.parts[place.H_ZEROS]:
+            self._take(filters.NO_PORTS, self.table[row_][self.left] != 0)
+        self._resources()
+        for checks in self.path._volume_checks:
+            rejected = np.zeros(len(self.left), dtype=np.bool_)
+            for reason, mask in checks:
+                self._add(reason, int((~mask[self.left]).sum()))
+                rejected |= ~mask[self.left]
+            self.left = self.left[~rejected]
+        self._spread()
+        self._affinity()
+
+    def _add(self, reason: str, number: int) -> None:
+        if number:
+            self.counts[reason] = self.counts.get(reason, 0) + number
+
+    def _take(self, reason: str, rejected: Bools) -> None:
+        self._add(reason, int(rejected.sum()))
+        self.left = self.left[~rejected]
+
+    def _resources(self) -> None:
+        array, state, left = self.plan.array, self.path.state, self.left
+        used, have = state.used[left], state.allocatable[left]
+        short = used[:, PODS] + 1 > have[:, PODS]
+        self._add(filters.TOO_MANY_PODS, int(short.sum()))
+        for name, column, at in (
+            ("cpu", CPU, place.H_CPU),
+            ("memory", MEMORY, place.H_MEMORY),
+            ("ephemeral-storage", EPHEMERAL, place.H_EPHEMERAL),
+        ):
+            if array[at] > 0:
+                lacks = array[at] > have[:, column] - used[:, column]
+                self._add(f"Insufficient {name}", int(lacks.sum()))
+                short |= lacks
+        for name, asked in self.plan.scalars:
+            lacks = ~self.path._scalar_fits(name, asked)[left]
+            self._add(f"Insufficient {name}", int(lacks.sum()))
+            short |= lacks
+        self.left = left[~short]
+
+    def _spread(self) -> None:
+        entries = self.parts[place.H_HARD]
+        keys = [int(entry[1]) for entry in entries]
+        for entry in entries:
+            constraint = place.HardConstraint(self.cluster, entry, keys)
+            domains = self.table[constraint.domain][self.left]
+            self._take(spread.SPREAD_LABEL, domains < 0)
+            domains = self.table[constraint.domain][self.left]
+            self._take(spread.SPREAD, ~constraint.allows(domains))
+
+    def _affinity(self) -> None:
+        require = [(int(e[1]), place.domain_sums(self.cluster, e[0], e[1])) for e in self.parts[place.H_REQUIRE]]
+        first = bool(self.plan.array[place.H_SELF]) and not any(sums.any() for _, sums in require)
+        good = np.ones(len(self.left), dtype=np.bool_)
+        for domain, sums in require:
+            domains = self.table[domain][self.left]
+            good &= (domains >= 0) if first else (place.at_domain(sums, domains) > 0)
+        self._take(interpod.AFFINITY_RULES, ~good)
+        for i, entry in enumerate(self.parts[place.H_FORBID]):
+            sums = place.domain_sums(self.cluster, entry[0], entry[1])
+            reason = interpod.ANTI_AFFINITY_RULES if i < self.plan.forbid_own else interpod.EXISTING_RULES
+            self._take(reason, place.at_domain(sums, self.table[int(entry[1])][self.left]) > 0)
