@@ -234,9 +234,10 @@ class Lines(_Progress):
         for subjects, reason, hint in causes(fresh):
             clear = f" To clear it: {hint}" if hint else ""
             self._line(now, f"  BLOCKED {subjects}: {reason}.{clear}")
-        for key in sorted(self._blocked.keys() - found.keys()):
-            was = self._blocked[key]
-            self._line(now, f"  no longer blocked: {was.subject} (after {duration(now - was.since)})")
+        gone = [self._blocked[key] for key in sorted(self._blocked.keys() - found.keys())]
+        for subjects, reason, _ in causes(gone):
+            since = min(b.since for b in gone if b.reason == reason)
+            self._line(now, f"  no longer blocked: {subjects} (after {duration(now - since)})")
         self._blocked = found
 
     def _line(self, now: float, text: str) -> None:
