@@ -59,7 +59,8 @@ class Canvas:
             return
         left, right = self.x(start), self.x(end)
         self.parts.append(
-            f'<rect class="{escape(kind)}" x="{left}" y="{y:.1f}" width="{max(right - left, 1.2):.1f}" height="{height:g}">'
+            f'<rect class="{escape(kind)}" x="{left}" y="{y:.1f}" width="{max(right - left, 1.2):.1f}" '
+            f'height="{height:g}">'
             f"<title>{escape(tip)}</title></rect>"
         )
 
