@@ -526,7 +526,7 @@ def test_repeated_events_are_counted_not_repeated() -> None:
     lab.deployment("big", 1, lab.template("big", cpu="99"))
     lab.wait(1200)
     (event,) = [e for e in lab.world.items("events", "default") if e["reason"] == "FailedScheduling"]
-    assert event["count"] >= 3
+    assert event["series"]["count"] >= 3  # the scheduler records through events.k8s.io
 
 
 # --- small pure parts

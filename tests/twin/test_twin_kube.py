@@ -81,6 +81,8 @@ def test_evicted_pod_is_replaced_step_by_step() -> None:
         (0.0, "MODIFIED pods first"),  # deletionTimestamp
         (0.0, "ADDED pods second"),
         (0.0, "MODIFIED pods second"),  # bound
+        (0.0, "MODIFIED pods second"),  # ContainerCreating
+        (2.0, "MODIFIED pods first"),  # its containers ended
         (2.0, "DELETED pods first"),
         (3.0, "MODIFIED pods second"),  # running
         (8.0, "MODIFIED pods second"),  # ready

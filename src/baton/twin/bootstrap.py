@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -148,8 +149,18 @@ def _objects(now: str) -> list[tuple[str, Obj]]:
     )
     cores = ["coredns", "kube-proxy", "kube-proxy-config", "extension-apiserver-authentication", "amazon-vpc-cni"]
     accounts = ["aws-node", "coredns", "kube-proxy"]
+    doors = ["10.0.0.20", "10.0.1.21"]  # of the API server in the account's subnets; made up
+    api = [{"addresses": [door], "conditions": {"ready": True}} for door in doors]
+    slice_ = _object("discovery.k8s.io/v1", "EndpointSlice", "kubernetes", "default")
+    slice_["metadata"]["labels"] = {"kubernetes.io/service-name": "kubernetes"}
+    slice_ |= {"addressType": "IPv4", "endpoints": api, "ports": [{"name": "https", "port": 443, "protocol": "TCP"}]}
+    endpoints = _object("v1", "Endpoints", "kubernetes", "default")
+    addresses = [{"ip": door} for door in doors]
+    endpoints["subsets"] = [{"addresses": addresses, "ports": slice_["ports"]}]
     return [
         ("services", kubernetes),
+        ("endpointslices.discovery.k8s.io", slice_),
+        ("endpoints", endpoints),
         ("services", kube_dns),
         *(
             ("configmaps", {**_object("v1", "ConfigMap", n, "kube-system"), "data": {}})  # their contents are not read
@@ -171,19 +182,21 @@ def _objects(now: str) -> list[tuple[str, Obj]]:
 
 
 def _uuid(digits: str) -> str:
-    text = f"{digits:0<32.32}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:32]}"
+
+
+def _digits(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def system_uuid(instance: str) -> str:
     """The UUID that an EC2 instance's firmware tells, made up from the instance id: it begins with `ec2`."""
-    return _uuid("ec2" + instance.removeprefix("i-"))
+    return _uuid("ec2" + _digits(instance))
 
 
 def boot_id(instance: str) -> str:
     """Another UUID of an instance, for its one and only boot."""
-    digits = instance.removeprefix("i-")
-    return _uuid(digits[::-1] + digits)
+    return _uuid(_digits(f"boot {instance}"))
 
 
 def machine_id(instance: str) -> str:

@@ -6,6 +6,7 @@ stopping. Heartbeats are not simulated: who reads a node or a lease is told the 
 
 from __future__ import annotations
 
+import hashlib
 from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from baton.twin.timefmt import rfc3339
 from baton.twin.timings import PodTimes
 
 HEARTBEAT = 10.0  # seconds between renewals of a node's lease
+_PER_PREFIX = 150  # pod addresses of one /24; the rest is left to nodes
 _NONE = PodTimes()
 
 
@@ -42,6 +44,7 @@ class Kubelets(Controller):
         self._rng = cluster.rng("kubelet")
         self._timings = cluster.settings.timings
         self._addresses = 0
+        self._taken: dict[str, dict[str, Pod]] = {}
         self._ready_conditions: dict[str, list[Obj]] = {}
 
     # --- what changed
@@ -87,6 +90,8 @@ class Kubelets(Controller):
             delay += self._timings.init_container.draw(self._rng)
         if spec.get("volumes") and any(v.get("persistentVolumeClaim") for v in spec["volumes"]):
             delay += self._timings.volume_attach.draw(self._rng)
+        if self.settings.detail:
+            self.clock.call_later(0.0, partial(self._creating, pod))
         if self.settings.events:
             self._record_start(pod, delay)
         ready = self._readiness(facts, times)
@@ -151,6 +156,39 @@ class Kubelets(Controller):
             self.clock.call_later(ready, partial(self._became_ready, pod))
         if self._runs_to_end(pod):
             self.clock.call_later(self._timings.job_run.draw(self._rng), partial(self._finished, pod))
+
+    def _creating(self, pod: Pod) -> None:
+        """The kubelet has seen the pod: its containers wait to be created."""
+        if not self._alive(pod) or pod.terminating or pod.phase != "Pending":
+            return
+        now = rfc3339(self.clock.now())
+        spec, before = pod.obj["spec"], pod.obj["status"]
+        waits = "PodInitializing" if spec.get("initContainers") else "ContainerCreating"
+        status: Obj = {**before, "startTime": before.get("startTime", now)}
+        names = " ".join(c.get("name", "") for c in spec.get("containers") or ())
+        message = f"containers with unready status: [{names}]"
+        conditions = before.get("conditions")
+        for kind in ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"):
+            condition: Obj = {"type": kind, "status": "True" if kind == "Initialized" else "False"}
+            if kind.endswith("Ready"):
+                condition |= {"reason": "ContainersNotReady", "message": message}
+            conditions = conditions_with(conditions, condition, now)
+        status["conditions"] = conditions
+        self._host(pod, status)
+        status["containerStatuses"] = [
+            {
+                "name": c.get("name", ""),
+                "image": c.get("image", ""),
+                "imageID": "",
+                "ready": False,
+                "started": False,
+                "restartCount": 0,
+                "lastState": {},
+                "state": {"waiting": {"reason": waits}},
+            }
+            for c in spec.get("containers") or ()
+        ]
+        self.world.update("pods", {**pod.obj, "status": status})
 
     def _cannot_pull(self, pod: Pod) -> None:
         if not self._alive(pod) or pod.terminating:
@@ -228,40 +266,57 @@ class Kubelets(Controller):
             )
         status["conditions"] = conditions
         self._address(pod, status, spec)
+        states = [(c.get("state") or {}).get("running") for c in status.get("containerStatuses") or ()]
+        began = next((r["startedAt"] for r in states if r), now)
         images = [
             {
                 "name": c.get("name", ""),
                 "image": c.get("image", ""),
-                "imageID": c.get("image", ""),
-                "containerID": f"containerd://{pod.uid}-{c.get('name', '')}",
+                "imageID": _image_id(c.get("image", "")),
+                "containerID": f"containerd://{_digest(pod.uid + c.get('name', ''))}",
                 "ready": ready,
                 "started": True,
                 "restartCount": 0,
                 "lastState": {},
-                "state": {"running": {"startedAt": status["startTime"]}},
+                "state": {"running": {"startedAt": began}},
             }
             for c in spec.get("containers") or ()
         ]
         status["containerStatuses"] = images
 
-    def _address(self, pod: Pod, status: Obj, spec: Obj) -> None:
+    def _host(self, pod: Pod, status: Obj) -> str:
         node = self.world.get("nodes", None, pod.node)
         host = ""
         for address in (node or {}).get("status", {}).get("addresses") or ():
             if address.get("type") == "InternalIP":
-                host = address["address"]
+                host = str(address.get("address", ""))
         if host:
             status["hostIP"] = host
             status["hostIPs"] = [{"ip": host}]
+        return host
+
+    def _address(self, pod: Pod, status: Obj, spec: Obj) -> None:
+        host = self._host(pod, status)
         if "podIP" not in status:
-            if spec.get("hostNetwork"):
-                ip = host
-            else:
-                self._addresses += 1
-                n = self._addresses
-                ip = f"10.{128 + (n // 64516) % 128}.{(n // 254) % 254}.{n % 254 + 1}"
+            ip = host if spec.get("hostNetwork") else self._free_address(host, pod)
             status["podIP"] = ip
             status["podIPs"] = [{"ip": ip}]
+
+    def _free_address(self, host: str, pod: Pod) -> str:
+        """An address beside the node's, from above, as the VPC CNI takes one of the node's subnet; a made-up one where
+        all of the node's /24 are taken."""
+        prefix = host.rpartition(".")[0]
+        taken = self._taken.setdefault(prefix, {})
+        if len(taken) >= _PER_PREFIX:
+            taken = self._taken[prefix] = {ip: p for ip, p in taken.items() if not p.gone}
+        for last in range(254, 254 - _PER_PREFIX, -1):
+            ip = f"{prefix}.{last}"
+            if prefix and (ip not in taken or taken[ip].gone):
+                taken[ip] = pod
+                return ip
+        self._addresses += 1
+        n = self._addresses
+        return f"10.{128 + (n // 64516) % 128}.{(n // 254) % 254}.{n % 254 + 1}"
 
     def _finished(self, pod: Pod) -> None:
         if self._alive(pod) and not pod.terminating and pod.phase == "Running":
@@ -301,6 +356,10 @@ class Kubelets(Controller):
                 self._say(pod, "Killing", f"Stopping container {container.get('name', '')}")
 
     def _stopped(self, pod: Pod) -> None:
+        if not self._alive(pod):
+            return
+        if self.settings.detail and pod.phase == "Running" and pod.obj["spec"].get("restartPolicy") == "Always":
+            self._terminal(pod, "Succeeded", "PodCompleted")  # the last status before the kubelet lets go
         if self._alive(pod):
             self.world.remove("pods", pod.namespace, pod.name)
 
@@ -321,8 +380,11 @@ class Kubelets(Controller):
         for index, container in enumerate(pod.obj["spec"].get("containers") or ()):
             image, name = container.get("image", ""), container.get("name", "")
             self._say_later(pod, delay * 0.1, "Pulling", f'Pulling image "{image}"')
-            took = f"{delay * 0.6:.3f}s"
-            pulled = f'Successfully pulled image "{image}" in {took} ({took} including waiting).'
+            took = f"{delay * 0.6:.3f}s" if delay * 0.6 >= 1 else f"{delay * 600:.0f}ms"
+            size = 20_000_000 + int(_digest(image)[:7], 16)  # made up, the same for the same image
+            pulled = (
+                f'Successfully pulled image "{image}" in {took} ({took} including waiting). Image size: {size} bytes.'
+            )
             self._say_later(pod, delay * 0.7, "Pulled", pulled)
             self._say_later(pod, delay * (0.8 + 0.001 * index), "Created", f"Created container: {name}")
             self._say_later(pod, delay, "Started", f"Started container {name}")
@@ -336,6 +398,22 @@ class Kubelets(Controller):
 
     def _say(self, pod: Pod, reason: str, message: str) -> None:
         self.cluster.record(pod.obj, "Normal", reason, message, f"kubelet, {pod.node}")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+def _image_id(image: str) -> str:
+    """The image by digest, as the container runtime reports it."""
+    name = image.partition("@")[0]
+    tail = name.rpartition("/")[2]
+    name = name[: len(name) - len(tail)] + tail.partition(":")[0]
+    if "/" not in name:
+        name = f"docker.io/library/{name}"
+    elif "." not in name.partition("/")[0]:
+        name = f"docker.io/{name}"
+    return f"{name}@sha256:{_digest(image)}"
 
 
 def _bare(conditions: list[Obj] | None, kind: str) -> list[Obj]:

@@ -13,11 +13,12 @@ from typing import Any
 from baton.emulator.kube.objects import Query
 from baton.emulator.kube.registry import Kind
 from baton.ports import SystemClock
-from baton.twin.timefmt import parse, rfc3339
+from baton.twin.timefmt import parse, rfc3339, rfc3339_micro
 
 Json = dict[str, Any]
 AGES_BY_CLIENT = frozenset(("kubectl describe", "kubectl events"))
 _EVENT_TIMES = ("firstTimestamp", "lastTimestamp", "deprecatedFirstTimestamp", "deprecatedLastTimestamp")
+_MICRO_TIMES = ("eventTime",)
 _NEAR = 2.0  # seconds that nobody sees
 
 
@@ -42,5 +43,9 @@ def _earlier(stamp: str, ahead: float) -> str:
 
 
 def _event(obj: Json, ahead: float) -> Json:
-    times = {k: _earlier(obj[k], ahead) for k in _EVENT_TIMES if obj.get(k)}
+    times: Json = {k: _earlier(obj[k], ahead) for k in _EVENT_TIMES if obj.get(k)}
+    times |= {k: rfc3339_micro(parse(obj[k]) - ahead) for k in _MICRO_TIMES if obj.get(k)}
+    if obj.get("series"):
+        seen = rfc3339_micro(parse(obj["series"]["lastObservedTime"]) - ahead)
+        times["series"] = {**obj["series"], "lastObservedTime": seen}
     return {**obj, **times, "metadata": _created(obj["metadata"], ahead)}

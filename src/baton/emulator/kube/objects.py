@@ -176,6 +176,11 @@ class Objects:
         if kind.resource == "services":
             body = self._with_address(body, namespace or "")
         obj = prepare(kind, {**body, "metadata": metadata, "kind": kind.kind, "apiVersion": kind.api_version})
+        if kind.resource == "pods":
+            obj = {
+                **obj,
+                "spec": self.twin.maker.admitted(obj["spec"], f"{zlib.crc32(repr(obj['spec']).encode()):08x}"),
+            }
         if dry:
             return self.shown(kind, obj)
         return self.shown(kind, self.world.create(kind.resource, obj))

@@ -2,51 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from baton.emulator.kube.cells import Cells, Column, Json, age, columns, created, human, name_of, plain, selector_text
+from baton.emulator.kube.tables_more import MORE
 from baton.twin.timefmt import parse
-
-Json = Mapping[str, Any]
-Column = tuple[str, str, int]  # name, type, priority (0 always, 1 with -o wide)
-Cells = Callable[[Json, float], list[Any]]
-
-
-def age(since: str | None, now: float) -> str:
-    """`5d3h` style, as duration.HumanDuration."""
-    if not since:
-        return "<unknown>"
-    return human(max(0.0, now - parse(since)))
-
-
-def human(seconds: float) -> str:
-    s = int(seconds)
-    if s < 120:
-        return f"{s}s"
-    m = s // 60
-    if m < 10:
-        return f"{m}m{s % 60}s" if s % 60 else f"{m}m"
-    if m < 180:
-        return f"{m}m"
-    h = s // 3600
-    if h < 8:
-        return f"{h}h{m % 60}m" if m % 60 else f"{h}h"
-    if h < 48:
-        return f"{h}h"
-    d = h // 24
-    if d < 8:
-        return f"{d}d{h % 24}h" if h % 24 else f"{d}d"
-    if d < 365 * 2:
-        return f"{d}d"
-    return f"{d // 365}y{d % 365}d" if d % 365 else f"{d // 365}y"
-
-
-def _created(obj: Json, now: float) -> str:
-    return age(obj["metadata"].get("creationTimestamp"), now)
-
-
-def _name(obj: Json) -> str:
-    return str(obj["metadata"]["name"])
 
 
 def _node(obj: Json, now: float) -> list[Any]:
@@ -61,10 +22,10 @@ def _node(obj: Json, now: float) -> list[Any]:
     info = status.get("nodeInfo") or {}
     addresses = {a["type"]: a["address"] for a in status.get("addresses") or ()}
     return [
-        _name(obj),
+        name_of(obj),
         ",".join(words),
         ",".join(roles) or "<none>",
-        _created(obj, now),
+        created(obj, now),
         info.get("kubeletVersion", ""),
         addresses.get("InternalIP", "<none>"),
         addresses.get("ExternalIP", "<none>"),
@@ -84,16 +45,17 @@ def _pod(obj: Json, now: float) -> list[Any]:
         waiting = (container.get("state") or {}).get("waiting")
         if waiting and waiting.get("reason"):
             reason = waiting["reason"]
-    if reason == "Succeeded":
-        reason = "Completed"
-    if obj["metadata"].get("deletionTimestamp"):
+        terminated = (container.get("state") or {}).get("terminated")
+        if terminated:
+            reason = terminated.get("reason") or f"ExitCode:{terminated.get('exitCode', 0)}"
+    if obj["metadata"].get("deletionTimestamp") and status.get("phase") not in ("Succeeded", "Failed"):
         reason = "Unknown" if status.get("reason") == "NodeLost" else "Terminating"
     return [
-        _name(obj),
+        name_of(obj),
         f"{ready}/{len(spec.get('containers') or ())}",
         reason,
         str(restarts),
-        _created(obj, now),
+        created(obj, now),
         status.get("podIP") or "<none>",
         spec.get("nodeName") or "<none>",
         status.get("nominatedNodeName") or "<none>",
@@ -104,11 +66,11 @@ def _pod(obj: Json, now: float) -> list[Any]:
 def _deployment(obj: Json, now: float) -> list[Any]:
     status, spec = obj.get("status") or {}, obj["spec"]
     return [
-        _name(obj),
+        name_of(obj),
         f"{status.get('readyReplicas', 0)}/{spec.get('replicas', 1)}",
         status.get("updatedReplicas", 0),
         status.get("availableReplicas", 0),
-        _created(obj, now),
+        created(obj, now),
         *_template(spec),
     ]
 
@@ -122,31 +84,14 @@ def _template(spec: Json) -> list[str]:
     ]
 
 
-def selector_text(selector: Json | None) -> str:
-    """A label selector as metav1.FormatLabelSelector writes it."""
-    if not selector:
-        return "<none>"
-    if "matchLabels" not in selector and "matchExpressions" not in selector:
-        return ",".join(f"{k}={v}" for k, v in sorted(selector.items())) or "<none>"
-    terms = [f"{k}={v}" for k, v in sorted((selector.get("matchLabels") or {}).items())]
-    for e in selector.get("matchExpressions") or ():
-        values = f" ({','.join(e.get('values') or ())})"
-        terms.append(
-            {"Exists": e["key"], "DoesNotExist": "!" + e["key"]}.get(
-                e["operator"], f"{e['key']} {e['operator'].lower()}{values}"
-            )
-        )
-    return ",".join(terms) or "<none>"
-
-
 def _replicaset(obj: Json, now: float) -> list[Any]:
     status, spec = obj.get("status") or {}, obj["spec"]
     return [
-        _name(obj),
+        name_of(obj),
         spec.get("replicas", 1),
         status.get("replicas", 0),
         status.get("readyReplicas", 0),
-        _created(obj, now),
+        created(obj, now),
         *_template(spec),
     ]
 
@@ -154,21 +99,21 @@ def _replicaset(obj: Json, now: float) -> list[Any]:
 def _statefulset(obj: Json, now: float) -> list[Any]:
     status, spec = obj.get("status") or {}, obj["spec"]
     ready = f"{status.get('readyReplicas', 0)}/{spec.get('replicas', 1)}"
-    return [_name(obj), ready, _created(obj, now), *_template(spec)[:2]]
+    return [name_of(obj), ready, created(obj, now), *_template(spec)[:2]]
 
 
 def _daemonset(obj: Json, now: float) -> list[Any]:
     status, spec = obj.get("status") or {}, obj["spec"]
     node_selector = (spec["template"].get("spec") or {}).get("nodeSelector") or {}
     return [
-        _name(obj),
+        name_of(obj),
         status.get("desiredNumberScheduled", 0),
         status.get("currentNumberScheduled", 0),
         status.get("numberReady", 0),
         status.get("updatedNumberScheduled", 0),
         status.get("numberAvailable", 0),
         ",".join(f"{k}={v}" for k, v in sorted(node_selector.items())) or "<none>",
-        _created(obj, now),
+        created(obj, now),
         *_template(spec),
     ]
 
@@ -180,11 +125,11 @@ def _job(obj: Json, now: float) -> list[Any]:
     start, end = status.get("startTime"), status.get("completionTime")
     took = human(parse(end) - parse(start)) if start and end else age(start, now) if start else ""
     return [
-        _name(obj),
+        name_of(obj),
         word,
         f"{status.get('succeeded', 0)}/{spec.get('completions', 1)}",
         took,
-        _created(obj, now),
+        created(obj, now),
         *_template(spec),
     ]
 
@@ -192,17 +137,19 @@ def _job(obj: Json, now: float) -> list[Any]:
 def _pdb(obj: Json, now: float) -> list[Any]:
     spec, status = obj["spec"], obj.get("status") or {}
     return [
-        _name(obj),
+        name_of(obj),
         str(spec.get("minAvailable", "N/A")),
         str(spec.get("maxUnavailable", "N/A")),
         status.get("disruptionsAllowed", 0),
-        _created(obj, now),
+        created(obj, now),
     ]
 
 
 def _event(obj: Json, now: float) -> list[Any]:
-    last = obj.get("lastTimestamp") or obj.get("eventTime") or obj["metadata"].get("creationTimestamp")
-    first = obj.get("firstTimestamp") or last
+    series = obj.get("series") or {}
+    last = series.get("lastObservedTime") or obj.get("lastTimestamp") or obj.get("eventTime")
+    last = last or obj["metadata"].get("creationTimestamp")
+    first = obj.get("firstTimestamp") or obj.get("eventTime") or last
     subject = obj.get("involvedObject") or {}
     source = obj.get("source") or {}
     component = source.get("component") or obj.get("reportingComponent") or ""
@@ -215,8 +162,8 @@ def _event(obj: Json, now: float) -> list[Any]:
         ", ".join(v for v in (component, source.get("host")) if v),
         (obj.get("message") or "").strip(),
         age(first, now),
-        obj.get("count", 1),
-        _name(obj),
+        series.get("count") or obj.get("count") or 1,
+        name_of(obj),
     ]
 
 
@@ -224,65 +171,52 @@ def _service(obj: Json, now: float) -> list[Any]:
     spec = obj.get("spec") or {}
     ports = ",".join(f"{p.get('port')}/{p.get('protocol', 'TCP')}" for p in spec.get("ports") or ())
     return [
-        _name(obj),
+        name_of(obj),
         spec.get("type", "ClusterIP"),
         spec.get("clusterIP") or "<none>",
         "<none>",
         ports or "<none>",
-        _created(obj, now),
+        created(obj, now),
         selector_text(spec.get("selector")),
     ]
 
 
 def _namespace(obj: Json, now: float) -> list[Any]:
-    return [_name(obj), (obj.get("status") or {}).get("phase", "Active"), _created(obj, now)]
-
-
-def _plain(obj: Json, now: float) -> list[Any]:
-    return [_name(obj), _created(obj, now)]
-
-
-def _columns(text: str) -> list[Column]:
-    """`Name Status Age | Wide1 Wide2`: names with underscores for blanks; numbers where the name ends in #."""
-    out: list[Column] = []
-    for priority, part in enumerate(text.split("|")):
-        for word in part.split():
-            kind = "integer" if word.endswith("#") else "string"
-            out.append((word.rstrip("#").replace("_", " "), kind, priority))
-    return out
+    return [name_of(obj), (obj.get("status") or {}).get("phase", "Active"), created(obj, now)]
 
 
 _TEMPLATE = "| Containers Images Selector"
 TABLES: dict[str, tuple[list[Column], Cells]] = {
     "nodes": (
-        _columns("Name Status Roles Age Version | Internal-IP External-IP OS-Image Kernel-Version Container-Runtime"),
+        columns("Name Status Roles Age Version | Internal-IP External-IP OS-Image Kernel-Version Container-Runtime"),
         _node,
     ),
-    "pods": (_columns("Name Ready Status Restarts Age | IP Node Nominated_Node Readiness_Gates"), _pod),
-    "deployments.apps": (_columns(f"Name Ready Up-to-date# Available# Age {_TEMPLATE}"), _deployment),
-    "replicasets.apps": (_columns(f"Name Desired# Current# Ready# Age {_TEMPLATE}"), _replicaset),
-    "statefulsets.apps": (_columns("Name Ready Age | Containers Images"), _statefulset),
+    "pods": (columns("Name Ready Status Restarts Age | IP Node Nominated_Node Readiness_Gates"), _pod),
+    "deployments.apps": (columns(f"Name Ready Up-to-date# Available# Age {_TEMPLATE}"), _deployment),
+    "replicasets.apps": (columns(f"Name Desired# Current# Ready# Age {_TEMPLATE}"), _replicaset),
+    "statefulsets.apps": (columns("Name Ready Age | Containers Images"), _statefulset),
     "daemonsets.apps": (
-        _columns(f"Name Desired# Current# Ready# Up-to-date# Available# Node_Selector Age {_TEMPLATE}"),
+        columns(f"Name Desired# Current# Ready# Up-to-date# Available# Node_Selector Age {_TEMPLATE}"),
         _daemonset,
     ),
-    "jobs.batch": (_columns(f"Name Status Completions Duration Age {_TEMPLATE}"), _job),
+    "jobs.batch": (columns(f"Name Status Completions Duration Age {_TEMPLATE}"), _job),
     "poddisruptionbudgets.policy": (
-        _columns("Name Min_Available Max_Unavailable Allowed_Disruptions# Age"),
+        columns("Name Min_Available Max_Unavailable Allowed_Disruptions# Age"),
         _pdb,
     ),
     "events": (
-        _columns("Last_Seen Type Reason Object | Subobject Source"),
+        columns("Last_Seen Type Reason Object | Subobject Source"),
         _event,
     ),
-    "services": (_columns("Name Type Cluster-IP External-IP Port(s) Age | Selector"), _service),
-    "namespaces": (_columns("Name Status Age"), _namespace),
+    "services": (columns("Name Type Cluster-IP External-IP Port(s) Age | Selector"), _service),
+    "namespaces": (columns("Name Status Age"), _namespace),
 }
 # Message stands behind Object without -o wide; First Seen, Count and Name only with it.
 TABLES["events"][0].extend(
     [("Message", "string", 0), ("First Seen", "string", 1), ("Count", "integer", 1), ("Name", "string", 1)]
 )
-DEFAULT: tuple[list[Column], Cells] = (_columns("Name Age"), _plain)
+TABLES |= MORE
+DEFAULT: tuple[list[Column], Cells] = (columns("Name Age"), plain)
 
 
 def table(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import deque
 
 from baton.twin.controllers.base import Cluster, Obj
-from baton.twin.timefmt import rfc3339
+from baton.twin.timefmt import rfc3339, rfc3339_micro
 
+_MODERN = frozenset(("default-scheduler",))
 _CLUSTER_SCOPED = "default"  # the namespace of events about objects that have none
 
 
@@ -32,7 +33,7 @@ class EventRecorder:
         event = self._world.get("events", *known) if known is not None else None
         stamp = rfc3339(now)
         if known is not None and event is not None:
-            self._world.update("events", {**event, "count": event.get("count", 1) + 1, "lastTimestamp": stamp})
+            self._again(event, stamp)
             return
         namespace = meta.get("namespace") or _CLUSTER_SCOPED
         name = f"{meta['name']}.{self._rng.getrandbits(64):016x}"
@@ -62,15 +63,38 @@ class EventRecorder:
                 "reason": reason,
                 "message": message,
                 "type": type_,
-                "count": 1,
-                "firstTimestamp": stamp,
-                "lastTimestamp": stamp,
-                "eventTime": None,
-                "source": where,
-                "reportingComponent": component,
-                "reportingInstance": host,
+                **self._times(component, host, where, stamp),
             },
         )
+
+    def _again(self, event: Obj, stamp: str) -> None:
+        if event["lastTimestamp"] is None:
+            count = (event.get("series") or {}).get("count", 1) + 1
+            series = {"count": count, "lastObservedTime": rfc3339_micro(self._clock.now())}
+            self._world.update("events", {**event, "series": series})
+        else:
+            self._world.update("events", {**event, "count": event.get("count", 1) + 1, "lastTimestamp": stamp})
+
+    def _times(self, component: str, host: str, where: Obj, stamp: str) -> Obj:
+        """The scheduler records through events.k8s.io, so its events have an eventTime and neither count nor source."""
+        if component in _MODERN:
+            return {
+                "firstTimestamp": None,
+                "lastTimestamp": None,
+                "eventTime": rfc3339_micro(self._clock.now()),
+                "source": {},
+                "reportingComponent": component,
+                "reportingInstance": f"{component}-ip-10-0-0-1.ec2.internal",
+            }
+        return {
+            "count": 1,
+            "firstTimestamp": stamp,
+            "lastTimestamp": stamp,
+            "eventTime": None,
+            "source": where,
+            "reportingComponent": component,
+            "reportingInstance": host,
+        }
 
     def _wait(self) -> None:
         """Look again a minute after the oldest is due, so that many go at once."""
@@ -93,7 +117,7 @@ class EventRecorder:
             if event is None:
                 del self._names[key]
                 continue
-            last = event["lastTimestamp"]
+            last = event["lastTimestamp"] or (event.get("series") or {}).get("lastObservedTime") or event["eventTime"]
             if last > rfc3339(now - self._ttl):  # it happened again: as long again from then
                 self._expiry.append((now + self._ttl, key))
                 continue

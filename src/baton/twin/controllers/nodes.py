@@ -154,7 +154,15 @@ class NodeController(Controller):
         node: Obj = self.world.create(NODES, node_object(spec, now))
         self.world.create("csinodes.storage.k8s.io", _csi_node(spec, node))
         name = spec.name
-        self.cluster.record(node, "Normal", "Starting", "Starting kubelet.", f"kubelet, {name}")
+        kubelet = f"kubelet, {name}"
+        self.cluster.record(node, "Normal", "Starting", "Starting kubelet.", kubelet)
+        full = "invalid capacity 0 on image filesystem"
+        self.cluster.record(node, "Warning", "InvalidDiskCapacity", full, kubelet)
+        for reason in ("NodeHasSufficientMemory", "NodeHasNoDiskPressure", "NodeHasSufficientPID"):
+            self.cluster.record(node, "Normal", reason, f"Node {name} status is now: {reason}", kubelet)
+        allocatable = "Updated Node Allocatable limit across pods"
+        self.cluster.record(node, "Normal", "NodeAllocatableEnforced", allocatable, kubelet)
+        self.cluster.record(node, "Normal", "Synced", "Node synced successfully", "cloud-node-controller")
         self.cluster.record(
             node,
             "Normal",

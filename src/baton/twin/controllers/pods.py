@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from baton.twin.controllers.base import Cluster, Group, Obj, Pod
-from baton.twin.controllers.templates import owner_reference, pod_spec, qos_class
+from baton.twin.controllers.templates import owner_reference, pod_spec, qos_class, with_token
 from baton.twin.timefmt import parse
+
+_SAFE = str.maketrans("0136ae", "bcdfgh")  # no vowels, no look-alikes, as in all suffixes
 
 
 class PodMaker:
@@ -27,9 +29,16 @@ class PodMaker:
         known = self._specs.get(uid)
         if known is not None and known[0] is template:
             return known[1]
-        classes = {c["metadata"]["name"]: c for c in self.world.items("priorityclasses.scheduling.k8s.io")}
-        spec = pod_spec(template.get("spec") or {}, classes, int(self.cluster.settings.tolerate_unreachable))
+        spec = self.admitted(template.get("spec") or {}, uid)
         self._specs[uid] = (template, spec, {"phase": "Pending", "qosClass": qos_class(spec)})
+        return spec
+
+    def admitted(self, given: Obj, uid: str) -> Obj:
+        """A pod spec after the API server's admission plugins; `uid` names the token volume."""
+        classes = {c["metadata"]["name"]: c for c in self.world.items("priorityclasses.scheduling.k8s.io")}
+        spec = pod_spec(given, classes, int(self.cluster.settings.tolerate_unreachable))
+        if self.cluster.settings.detail:
+            spec = with_token(spec, uid[-5:].translate(_SAFE))
         return spec
 
     def reference(self, obj: Obj, api_version: str, kind: str) -> Obj:

@@ -69,6 +69,35 @@ def pod_spec(spec: Obj, priority_classes: dict[str, Obj], tolerate_seconds: int 
     return full
 
 
+_TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+
+def with_token(spec: Obj, suffix: str) -> Obj:
+    """The spec with the projected token volume that the ServiceAccount admission plugin mounts in every container."""
+    if spec.get("automountServiceAccountToken") is False:
+        return spec
+    name = f"kube-api-access-{suffix}"
+    mount = {"name": name, "readOnly": True, "mountPath": _TOKEN_PATH}
+    field = {"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}
+    sources = [
+        {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
+        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        {"downwardAPI": {"items": [field]}},
+    ]
+    mounted = {
+        group: [
+            c
+            if any(m.get("mountPath") == _TOKEN_PATH for m in c.get("volumeMounts") or ())
+            else {**c, "volumeMounts": [*(c.get("volumeMounts") or ()), mount]}
+            for c in spec[group]
+        ]
+        for group in ("initContainers", "containers")
+        if spec.get(group)
+    }
+    volume = {"name": name, "projected": {"sources": sources, "defaultMode": 420}}
+    return {**spec, **mounted, "volumes": [*(spec.get("volumes") or ()), volume]}
+
+
 def _tolerates_execute(toleration: Obj, taint: str) -> bool:
     return toleration.get("key") in (taint, None, "") and toleration.get("effect") in ("NoExecute", None, "")
 
