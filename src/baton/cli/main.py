@@ -39,11 +39,13 @@ COMMANDS = (
     "baton.cli.inspect",
     "baton.cli.check",
     "baton.cli.plan",
+    "baton.cli.rehearse",
     "baton.cli.apply",
     "baton.cli.watch",
     "baton.cli.report",
     "baton.cli.terraform",
     "baton.cli.explain",
+    "baton.cli.snapshot",
     "baton.cli.emulator",
 )
 
