@@ -144,7 +144,7 @@ def fresh(args: argparse.Namespace, runs: Runs, live: Live, found: Inspection | 
             hint="mend what is named above, or accept it, on record, with --waive CODE:SUBJECT",
         )
     tell(args, show.summary(findings))
-    tell(args, show.plan_text(plan))
+    tell(args, show.plan_text(plan, diffs=args.plan is None))
     rehearsal = None if args.no_rehearsal else rehearse(args, snapshot, plan)
     if not confirmed(args, plan):
         print("nothing was changed")

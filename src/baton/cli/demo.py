@@ -156,8 +156,9 @@ class Demo:
         title("6. The rehearsal: the same plan, the same conductor, on a twin of this cluster, in virtual time")
         command("rehearse", *to, "--runs", "5")
         title("7. Conduct it")
+        where = to[2:]
         given = ["--engine", engine, "--terraform", self.args.terraform, "--yes", "--report", str(self.root)]
-        return command("apply", *to, *given)
+        return command("apply", "--plan", str(self.root / "plan.json"), *where, *given)
 
     def _create(self) -> str:
         """Create the cluster; returns the engine to conduct with."""

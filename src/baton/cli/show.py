@@ -88,7 +88,7 @@ def summary(findings: Sequence[Finding]) -> str:
 
 
 def plan_text(plan: Plan, *, diffs: bool = True) -> str:
-    """Stages in order, each with its changes, its reason and its Terraform diff."""
+    """Stages in order, each with its changes and its reason; with `diffs` also the Terraform diffs and the notes."""
     lines = [f"Cluster {plan.cluster}: {plan.from_version} -> {plan.to_version}, {len(plan.stages)} stages", ""]
     for stage in plan.stages:
         lines.append(f"{stage.ordinal}. {stage.name}")
@@ -100,8 +100,9 @@ def plan_text(plan: Plan, *, diffs: bool = True) -> str:
         if stage.targets:
             lines.append("     with " + " ".join(f"-target={t}" for t in stage.targets))
         lines.append("")
-    lines += _bullets("Notes", plan.notes)
-    lines += _bullets("Other ways", plan.alternatives)
+    if diffs:
+        lines += _bullets("Notes", plan.notes)
+        lines += _bullets("Other ways", plan.alternatives)
     return "\n".join(lines).rstrip() + "\n"
 
 
