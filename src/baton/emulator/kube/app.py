@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 from urllib.parse import parse_qs
 
+from baton.emulator.kube.encode import PIECE, Rows, encode
 from baton.emulator.kube.handlers import Reply, Request, Stream, handle
 from baton.emulator.kube.objects import Objects
 from baton.twin.kube import KubeTwin
@@ -121,12 +121,32 @@ async def _body(receive: Receive) -> bytes:
 
 
 async def _send(reply: Reply, send: Send) -> None:
-    body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body, separators=(",", ":")).encode()
+    if isinstance(reply.body, Rows):
+        await _send_rows(reply, reply.body, send)
+        return
+    body = reply.body if isinstance(reply.body, bytes) else encode(reply.body)
     headers = {"content-type": "application/json", "cache-control": "no-cache, private", **reply.headers}
     pairs = [(k.encode(), v.encode()) for k, v in headers.items()]
     pairs.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": reply.status, "headers": pairs})
     await send({"type": "http.response.body", "body": body})
+
+
+async def _send_rows(reply: Reply, rows: Rows, send: Send) -> None:
+    """A list, piece by piece; small ones with their length."""
+    headers = {"content-type": "application/json", "cache-control": "no-cache, private", **reply.headers}
+    pairs = [(k.encode(), v.encode()) for k, v in headers.items()]
+    if len(rows.items) <= PIECE:
+        body = b"".join(rows.pieces())
+        pairs.append((b"content-length", str(len(body)).encode()))
+        await send({"type": "http.response.start", "status": reply.status, "headers": pairs})
+        await send({"type": "http.response.body", "body": body})
+        return
+    await send({"type": "http.response.start", "status": reply.status, "headers": pairs})
+    for piece in rows.pieces():
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await asyncio.sleep(0)
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _stream(stream: Stream, receive: Receive, send: Send) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 
 from baton.emulator.kube import clientside, discovery, schema
 from baton.emulator.kube.clientside import AGES_BY_CLIENT
+from baton.emulator.kube.encode import Rows
 from baton.emulator.kube.objects import SCALABLE, Objects, Query
 from baton.emulator.kube.patch import apply_patch
 from baton.emulator.kube.protobuf import decode
 from baton.emulator.kube.registry import BY_PATH, Kind
-from baton.emulator.kube.tables import table
+from baton.emulator.kube.tables import rows, table
 from baton.emulator.kube.watching import Watch
 from baton.twin.world import ApiError
 
@@ -231,11 +232,27 @@ def _wants_table(request: Request) -> bool:
     return "as=Table" in request.accept and "g=meta.k8s.io" in request.accept
 
 
-def _metadata_only(items: list[Json], suffix: str, metadata: Json) -> Json:
-    head = {"kind": f"PartialObjectMetadata{suffix}", "apiVersion": "meta.k8s.io/v1"}
-    if not suffix:
-        return {**head, "metadata": items[0]["metadata"]}
-    return {**head, "metadata": metadata, "items": [{"metadata": o["metadata"]} for o in items]}
+def _list(request: Request, objects: Objects, target: Target) -> Reply:
+    kind = target.kind
+    query = _query(request, target)
+    found, metadata = objects.list(kind, query)
+    now = objects.twin.clock.now()
+    if request.command in AGES_BY_CLIENT:
+        found = clientside.in_wall_time(kind, query, [objects.shown(kind, o) for o in found], now)
+    if _wants_table(request):
+        include = request.query.get("includeObject", "Metadata")
+        if include == "Object" or kind.group == discovery.EVENTS:
+            found = [objects.shown(kind, o) for o in found]
+        return Reply(200, rows(kind.resource, found, now, metadata, include))
+    if "as=PartialObjectMetadataList" in request.accept:
+        head = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}
+        return Reply(200, Rows(head, "items", found, lambda o: {"metadata": o["metadata"]}))
+
+    def bare(obj: Json) -> Json:
+        return {k: v for k, v in objects.shown(kind, obj).items() if k not in ("kind", "apiVersion")}
+
+    head = {"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": metadata}
+    return Reply(200, Rows(head, "items", found, bare))
 
 
 def _many(request: Request, objects: Objects, target: Target) -> Reply | Stream:
@@ -243,18 +260,7 @@ def _many(request: Request, objects: Objects, target: Target) -> Reply | Stream:
     if request.method == "GET":
         if request.flag("watch"):
             return _watch(request, objects, target)
-        items, metadata = objects.list(kind, _query(request, target))
-        if request.command in AGES_BY_CLIENT:
-            items = clientside.in_wall_time(kind, _query(request, target), items, objects.twin.clock.now())
-        if _wants_table(request):
-            include = request.query.get("includeObject", "Metadata")
-            return Reply(200, table(kind.resource, items, objects.twin.clock.now(), metadata, include))
-        if "as=PartialObjectMetadataList" in request.accept:
-            return Reply(200, _metadata_only(items, "List", metadata))
-        bare = [{k: v for k, v in i.items() if k not in ("kind", "apiVersion")} for i in items]
-        return Reply(
-            200, {"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": metadata, "items": bare}
-        )
+        return _list(request, objects, target)
     if request.method == "POST" and "create" in kind.verbs:
         dry = "dryRun" in request.query
         if kind.namespaced and not target.namespace:
@@ -267,8 +273,9 @@ def _many(request: Request, objects: Objects, target: Target) -> Reply | Stream:
         for item in items:
             meta = item["metadata"]
             objects.delete(_core_event(kind), meta.get("namespace"), meta["name"], _delete_options(request))
+        left = [objects.shown(kind, o) for o in items]
         return Reply(
-            200, {"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": metadata, "items": items}
+            200, {"kind": f"{kind.kind}List", "apiVersion": kind.api_version, "metadata": metadata, "items": left}
         )
     raise _refuse_verb(target, request.method)
 
@@ -342,7 +349,8 @@ def _one(request: Request, objects: Objects, target: Target) -> Reply:
             include = request.query.get("includeObject", "Metadata")
             return Reply(200, table(kind.resource, [obj], objects.twin.clock.now(), metadata, include))
         if "as=PartialObjectMetadata;" in request.accept + ";":
-            return Reply(200, _metadata_only([obj], "", {}))
+            head = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
+            return Reply(200, {**head, "metadata": obj["metadata"]})
         return Reply(200, obj)
     if "update" not in kind.verbs:
         raise _refuse_verb(target, request.method)
@@ -417,16 +425,8 @@ def _watch(request: Request, objects: Objects, target: Target) -> Stream:
     def render(obj: Json, first: bool) -> Json:
         if not as_table:
             return obj
-        body = table(
-            kind.resource,
-            [obj],
-            objects.twin.clock.now(),
-            {"resourceVersion": obj["metadata"]["resourceVersion"]},
-            include,
-        )
-        if not first:
-            body["columnDefinitions"] = None
-        return body
+        version = {"resourceVersion": obj["metadata"]["resourceVersion"]}
+        return table(kind.resource, [obj], objects.twin.clock.now(), version, include, header=first)
 
     timeout = request.query.get("timeoutSeconds", "")
     initial = request.flag("sendInitialEvents")
@@ -441,6 +441,7 @@ def _watch(request: Request, objects: Objects, target: Target) -> Stream:
             bookmarks=request.flag("allowWatchBookmarks"),
             initial=initial,
             render=render,
+            shared="" if as_table or kind.resource == "nodes" else kind.resource,
         )
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import bisect
+import itertools
 import json
 import re
 import zlib
@@ -89,23 +90,28 @@ class Objects:
         return self.shown(kind, found)
 
     def list(self, kind: Kind, query: Query) -> tuple[Rows, Json]:
-        """Objects by namespace and name, and the list's metadata (resourceVersion, continue, remainingItemCount)."""
+        """Stored objects (see `shown`) by namespace and name, and the list's metadata (resourceVersion, continue,
+        remainingItemCount)."""
         self.twin.refresh_status()
-        test = query.test(kind.resource)
+        test = query.test(kind.resource) if query.labels or query.fields else None
         start, rv = self._moment(query)
         items = self._sorted(kind, query, rv)
-        if query.labels or query.fields:
-            items = [o for o in items if test(o)]
-        if start is not None:
-            items = items[bisect.bisect_right(items, start, key=_order) :]
+        at = 0 if start is None else bisect.bisect_right(items, start, key=_order)
         metadata: Json = {"resourceVersion": str(rv)}
-        if query.limit and len(items) > query.limit:
-            left = len(items) - query.limit
-            items = items[: query.limit]
-            metadata["continue"] = _write_token(_order(items[-1]), rv)
-            if not query.labels and not query.fields:
-                metadata["remainingItemCount"] = left
-        return [self.shown(kind, o) for o in items], metadata
+        if not query.limit:
+            return [o for o in items[at:] if test(o)] if test else items[at:], metadata
+        page: Rows = []
+        left = len(items) - at
+        for obj in itertools.islice(items, at, None) if test else items[at : at + query.limit + 1]:
+            if test is not None and not test(obj):
+                continue
+            if len(page) == query.limit:
+                metadata["continue"] = _write_token(_order(page[-1]), rv)
+                if test is None:
+                    metadata["remainingItemCount"] = left - query.limit
+                break
+            page.append(obj)
+        return page, metadata
 
     def _moment(self, query: Query) -> tuple[tuple[str, str] | None, int]:
         """Where a list begins and of which resourceVersion it is. Raises ApiError 400, 410, 422 or 504."""
@@ -135,6 +141,10 @@ class Objects:
         resource = "events" if kind.group == "events.k8s.io" else kind.resource
         if kind.group == "metrics.k8s.io" or resource == "leases.coordination.k8s.io":
             return sorted(self._source(kind, query.namespace), key=_order)
+        bound = _NODE.search(query.fields) if resource == "pods" and rv == self.world.rv else None
+        if bound:
+            mine = (p for p in self.world.pods_on(bound[1]) if query.namespace in (None, p["metadata"]["namespace"]))
+            return sorted(mine, key=_order)
         key = (resource, query.namespace or "", rv)
         kept = _SORTED.setdefault(self.world, OrderedDict())
         found = kept.get(key)
@@ -316,6 +326,7 @@ _TYPE = ("kind", "apiVersion")
 
 
 _SORTED: WeakKeyDictionary[World, OrderedDict[tuple[str, str, int], Rows]] = WeakKeyDictionary()
+_NODE = re.compile(r"(?:^|,)spec\.nodeName==?([^,!=]+)")
 _EXPIRED = (
     "The provided continue parameter is too old to display a consistent list result. You can start a new list without "
     "the continue parameter, or use the continue token in this response to retrieve the remainder of the results. "

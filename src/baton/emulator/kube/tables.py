@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from baton.emulator.kube.cells import Cells, Column, Json, age, columns, created, human, name_of, plain, selector_text
+from baton.emulator.kube.encode import Rows
 from baton.emulator.kube.tables_more import MORE
 from baton.twin.timefmt import parse
 
@@ -219,30 +220,52 @@ TABLES |= MORE
 DEFAULT: tuple[list[Column], Cells] = (columns("Name Age"), plain)
 
 
-def table(
-    resource: str, objects: Sequence[Json], now: float, metadata: Json, include: str = "Metadata"
-) -> dict[str, Any]:
-    """A meta.k8s.io/v1 Table. `include` is None, Metadata or Object."""
+def rows(
+    resource: str,
+    objects: Sequence[Json],
+    now: float,
+    metadata: Json,
+    include: str = "Metadata",
+    *,
+    header: bool = True,
+) -> Rows:
+    """A meta.k8s.io/v1 Table, its rows to be made when they are sent. `include` is None, Metadata or Object; with
+    `header` False the columns are left out, as in all but the first event of a watch."""
     columns, cells = TABLES.get(resource, DEFAULT)
-    rows = []
-    for obj in objects:
+
+    def render(obj: Json) -> Any:
         row: dict[str, Any] = {"cells": cells(obj, now)}
         if include == "Object":
             row["object"] = obj
         elif include == "Metadata":
-            row["object"] = {
-                "kind": "PartialObjectMetadata",
-                "apiVersion": "meta.k8s.io/v1",
-                "metadata": obj["metadata"],
-            }
-        rows.append(row)
-    return {
+            row["object"] = {**_PARTIAL, "metadata": obj["metadata"]}
+        return row
+
+    definitions = [
+        {"name": n, "type": t, "format": "name" if n == "Name" else "", "description": n, "priority": p}
+        for n, t, p in columns
+    ]
+    head = {
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
         "metadata": dict(metadata),
-        "columnDefinitions": [
-            {"name": n, "type": t, "format": "name" if n == "Name" else "", "description": n, "priority": p}
-            for n, t, p in columns
-        ],
-        "rows": rows,
+        "columnDefinitions": definitions if header else None,
     }
+    return Rows(head, "rows", objects, render)
+
+
+_PARTIAL = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
+
+
+def table(
+    resource: str,
+    objects: Sequence[Json],
+    now: float,
+    metadata: Json,
+    include: str = "Metadata",
+    *,
+    header: bool = True,
+) -> dict[str, Any]:
+    """The same at once."""
+    made = rows(resource, objects, now, metadata, include, header=header)
+    return {**made.head, "rows": [made.render(o) for o in made.items]}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import itertools
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from baton.emulator.kube.encode import EventCache, encode
 from baton.emulator.kube.objects import Objects, Query, read_version, too_large
 from baton.emulator.kube.registry import Kind
 from baton.ports import monotonic
@@ -14,7 +15,9 @@ from baton.twin.world import ApiError
 
 Json = dict[str, Any]
 BOOKMARK_EVERY = 30.0  # seconds of wall time
+MOST_WAITING = 20_000  # events that wait for one slow client
 _POLL = 1.0
+_CACHE = EventCache()
 
 
 class Watch:
@@ -31,6 +34,7 @@ class Watch:
         bookmarks: bool,
         initial: bool,
         render: Callable[[Json, bool], Json],
+        shared: str = "",
     ) -> None:
         self._objects = objects
         self._kind = kind
@@ -39,15 +43,21 @@ class Watch:
         self._bookmarks = bookmarks
         self._initial = initial
         self._render = render
+        self._shared = shared  # watchers of the same name see the same bytes
         self._timeout = timeout
         self._first = True
         self._queue: asyncio.Queue[tuple[str, Json, Json | None]] = asyncio.Queue()
         self._resource = "events" if kind.group == "events.k8s.io" else kind.resource
         self._expired: ApiError | None = None
         self._backlog = self._past(version, query)
-        self._stop = objects.world.subscribe(
-            lambda kind, _, obj, old: self._queue.put_nowait((kind, obj, old)), [self._resource]
-        )
+        self._unsubscribe: Callable[[], None] | None = objects.world.subscribe(self._happened, [self._resource])
+
+    def _happened(self, kind: str, resource: str, obj: Json, old: Json | None) -> None:
+        """A client that reads too slowly is cut off, as upstream does; it goes on from its last version."""
+        if self._queue.qsize() >= MOST_WAITING:
+            self.close()
+        else:
+            self._queue.put_nowait((kind, obj, old))
 
     def _past(self, version: str, query: Query) -> list[tuple[str, Json, Json | None]]:
         world = self._objects.world
@@ -60,7 +70,8 @@ class Watch:
             return []
         if since > world.rv:
             raise too_large(since, world.rv)
-        return [(c.type, c.object, c.old) for c in world.history if c.rv > since and c.resource == self._resource]
+        newer = itertools.takewhile(lambda c: c.rv > since, reversed(world.history))
+        return [(c.type, c.object, c.old) for c in newer if c.resource == self._resource][::-1]
 
     async def events(self) -> AsyncIterator[bytes]:
         """Lines of JSON until the timeout. The subscription ends with the iteration."""
@@ -68,7 +79,7 @@ class Watch:
         marked = monotonic()
         try:
             if self._expired is not None:  # told as an event: the watch itself was granted
-                yield json.dumps({"type": "ERROR", "object": self._expired.to_status()}).encode() + b"\n"
+                yield encode({"type": "ERROR", "object": self._expired.to_status()}) + b"\n"
                 return
             for event in self._backlog:
                 line = self._line(*event)
@@ -91,11 +102,16 @@ class Watch:
                 joined = b"".join(lines)
                 if joined:
                     yield joined
+                if self._unsubscribe is None:
+                    return
         finally:
-            self._stop()
+            self.close()
 
     def close(self) -> None:
-        self._stop()
+        """Hear of nothing more; a second call does nothing."""
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+            self._unsubscribe = None
 
     def _line(self, kind: str, obj: Json, old: Json | None) -> bytes:
         if self._namespace and obj["metadata"].get("namespace") != self._namespace:
@@ -112,13 +128,18 @@ class Watch:
                 return b""
         elif not (now or (kind == "DELETED" and before)):
             return b""
+        if self._shared and kind != "DELETED":
+            return _CACHE.get(obj, (kind, self._shared), lambda: self._encoded(kind, obj))
+        return self._encoded(kind, obj)
+
+    def _encoded(self, kind: str, obj: Json) -> bytes:
         body = self._render(self._objects.shown(self._kind, obj), self._first)
         self._first = False
-        return json.dumps({"type": kind, "object": body}, separators=(",", ":")).encode() + b"\n"
+        return encode({"type": kind, "object": body}) + b"\n"
 
     def _bookmark(self, annotations: Json) -> bytes:
         metadata: Json = {"resourceVersion": str(self._objects.world.rv), "creationTimestamp": None}
         if annotations:
             metadata["annotations"] = annotations
         body = {"kind": self._kind.kind, "apiVersion": self._kind.api_version, "metadata": metadata}
-        return json.dumps({"type": "BOOKMARK", "object": body}).encode() + b"\n"
+        return encode({"type": "BOOKMARK", "object": body}) + b"\n"
