@@ -69,7 +69,7 @@ def serve(nodes: int, pods: int, pipe: Any) -> None:
     del snapshot
     folder = Path(tempfile.mkdtemp(prefix="baton-bench-"))
     certificates = make(folder, SystemClock().now(), "127.0.0.1")
-    listener = socket.socket()
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     listener.listen(512)
     application = kube_app(lambda name: kube if name == "bench" else None, Anybody())

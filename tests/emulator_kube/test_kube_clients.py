@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import json
+import socket
 import ssl
 import threading
 from typing import Any
@@ -209,3 +210,8 @@ def test_tokens_are_checked_not_ignored(served: Served) -> None:
     assert status(served, good[:-4] + "AAAA") == 401
     assert status(served, "k8s-aws-v1.!!!") == 401
     assert status(served, "") == 401
+
+
+def test_small_answers_do_not_wait_for_each_other(served: Served) -> None:
+    """Without TCP_NODELAY each answer on a kept connection waits 40 ms for an acknowledgement."""
+    assert all(s.proto == socket.IPPROTO_TCP for s in served.running._session._sockets)
