@@ -115,7 +115,7 @@ def serve(nodes: int, pods: int, pipe: Any) -> None:
             if word == "stop":
                 break
             if word == "memory":
-                peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+                peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
                 pipe.send({"memory_mb": megabytes(), "memory_peak_mb": round(peak, 1)})
             else:
                 await change(word)
