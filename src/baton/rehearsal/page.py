@@ -81,8 +81,9 @@ def _cards(found: Json) -> str:
     risks, surge = found["risks"], found["surge"]
     took = found["durationSeconds"]
     cost = surge["costUsd"]
+    whole = set(found["outcomes"]) == {"succeeded"}
     cards = [
-        (duration(took["p50"]), f"p50; p90 {duration(took['p90'])}"),
+        (duration(took["p50"]), f"p50; p90 {duration(took['p90'])}" + ("" if whole else ", till it halts")),
         (f"{risks['evictions']['p50']:,}", f"evictions, {risks['repeatEvictions']['p50']:,} of them repeat"),
         (f"{risks['replicasAwayAtOnce']['p90']:,}", "replicas away at once (p90)"),
         (f"{surge['nodeHours']['p50']:.1f}", "node-hours of surge" + (f", {cost['p50']:.2f} USD" if cost else "")),
@@ -141,12 +142,12 @@ def _recommendations(found: Json) -> str:
     if not rows:
         return ""
     table = []
-    for r in rows:
+    for number, r in enumerate(rows):
         saves = r["savesSeconds"]
         told = "-" if saves is None else ("-" if saves < 0 else "") + duration(abs(saves))
         table.append(
             (
-                "*" if r["onFront"] else "",
+                f"{number}{' *' if r['onFront'] else ''}",
                 r["change"],
                 duration(r["durationSeconds"]["p50"]),
                 told,
@@ -166,7 +167,9 @@ def _recommendations(found: Json) -> str:
     return (
         "<h2>Other settings, rehearsed too</h2>"
         "<p><small>Disruption: replica-minutes missed, weighted by the part of the workload that was away at the same "
-        "time. * on the front: none is both quicker and gentler.</small></p>"
+        "time. * on the front: none is both quicker and gentler."
+        + (f" Saved against: {escape(rows[0]['against'])}." if rows[0]["against"] else "")
+        + "</small></p>"
         + told
         + pareto(rows)
         + _table(head, table, frozenset({2, 3, 4, 5, 6, 7}))

@@ -52,7 +52,7 @@ def stages(rows: Sequence[Json]) -> str:
         parts.append(f'<text x="0" y="{y + 18}">{escape(name)}</text>')
         took = row["durationSeconds"]
         if took is None:
-            parts.append(f'<text class="dim" x="{x(at) + 4:.1f}" y="{y + 18}">not reached</text>')
+            parts.append(f'<text class="dim" x="{min(x(at) + 4, WIDTH - 80):.1f}" y="{y + 18}">not reached</text>')
             continue
         for share, opacity in ((took["p90"], 0.3), (took["p50"], 1)):
             width = max(1.0, x(at + share) - x(at))
@@ -129,12 +129,13 @@ def pareto(rows: Sequence[Json]) -> str:
     low: float = min(times) * 0.95
     high: float = max(times) * 1.05
     most: float = max(costs) * 1.1 or 1.0
+    least: float = min(costs) * 0.9
 
     def x(at: float) -> float:
         return left + (at - low) / (high - low) * (WIDTH - left - 180)
 
     def y(value: float) -> float:
-        return bottom - value / most * (bottom - top)
+        return bottom - (value - least) / (most - least) * (bottom - top)
 
     parts = [_open(height, "duration against disruption")]
     parts.append(f'<line class="grid" x1="{left}" y1="{bottom}" x2="{WIDTH - RIGHT}" y2="{bottom}"/>')
@@ -146,29 +147,26 @@ def pareto(rows: Sequence[Json]) -> str:
         at += step
     parts.append(f'<text class="dim" x="{WIDTH - 180}" y="{bottom + 38}" text-anchor="end">duration (p50)</text>')
     parts.append(f'<text class="dim" x="{left - 60}" y="{top - 6}">disruption, replica-minutes</text>')
-    for share in (0.25, 0.5, 0.75, 1.0):
-        value = most * share
+    for share in (0, 0.25, 0.5, 0.75, 1.0):
+        value = least + (most - least) * share
         parts.append(f'<text class="dim" x="{left - 8}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.0f}</text>')
     front = sorted((r for r in points if r["onFront"]), key=lambda r: r["durationSeconds"]["p50"])
     path = " ".join(f"{x(r['durationSeconds']['p50']):.1f},{y(r['disruption']):.1f}" for r in front)
     parts.append(f'<polyline points="{path}" fill="none" stroke-width="1.5" style="stroke:var(--good)"/>')
-    used: list[tuple[float, float]] = []
-    for r in sorted(points, key=lambda r: (r["disruption"], r["change"])):
-        parts += _point(r, x(r["durationSeconds"]["p50"]), y(r["disruption"]), used)
+    for number, r in enumerate(rows):
+        if r["outcome"] == "succeeded":
+            parts += _point(number, r, x(r["durationSeconds"]["p50"]), y(r["disruption"]))
     return "".join(parts) + "</svg>"
 
 
-def _point(row: Json, x: float, y: float, used: list[tuple[float, float]]) -> list[str]:
-    """A dot and its label, moved down where another label stands."""
+def _point(number: int, row: Json, x: float, y: float) -> list[str]:
+    """A dot with its row's number; those on the front, the plan as it is and what is recommended by name."""
     colour = "good" if row["onFront"] else "bad" if row["forcedEvictions"] else "dim"
-    at = y + 4
-    while any(abs(at - other) < 14 and abs(x - left) < 240 for left, other in used):
-        at += 14
-    used.append((x, at))
-    weight = ' font-weight="600"' if row["recommended"] or row["change"] == "as planned" else ""
-    label = row["change"] if len(row["change"]) <= 46 else "…" + row["change"][-45:]
     title = f"{row['change']}: {row['durationSeconds']['p50']:.0f} s, disruption {row['disruption']:.1f}"
+    label, weight = str(number), ""
+    if row["recommended"] or row["change"] == "as planned":
+        label, weight = f"{number} {row['change'].rpartition('; ')[2]}", ' font-weight="600"'
     return [
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" style="fill:var(--{colour})"><title>{escape(title)}</title></circle>',
-        f'<text x="{x + 9:.1f}" y="{at:.1f}"{weight}>{escape(label)}</text>',
+        f'<text x="{x + 8:.1f}" y="{y - 6:.1f}"{weight}>{escape(label)}</text>',
     ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from baton.model.cluster import Snapshot
@@ -19,7 +20,7 @@ from baton.rehearsal.summary import Summary, percentile, spread
 from baton.rehearsal.unblock import SLOW
 
 EVENTS = 2_500_000  # that all variants together may take, roughly
-FEWEST, MOST, SEEDS = 3, 12, 3
+FEWEST, MOST, SEEDS = 3, 11, 3
 Json = dict[str, Any]
 
 
@@ -71,27 +72,32 @@ def recommend(
     base = with_history(options or Options(), snapshot)
     seeds, most = _bounds(summary)
     subject = v.Subject(snapshot, summary.plan)
-    as_planned = Tried(subject.variant("as planned", (), {}), summary.runs[: len(seeds)])
-    progress = tell("variant", most)
+    tried = [Tried(subject.variant("as planned", (), {}), summary.runs[: len(seeds)])]
 
-    def rehearse(variant: v.Variant, count: int) -> Tried:
-        jobs = [Job(s, replace(base, force_drain=base.force_drain or variant.force, detail=False)) for s in seeds]
-        here = 1 if summary.first.wall_seconds < 2 and executor is None else workers
-        runs, _ = run_all(variant.snapshot, variant.plan, jobs, workers=here, executor=executor)
-        progress(count)
-        return Tried(variant, runs)
+    def rehearse(chosen: Sequence[v.Variant]) -> None:
+        jobs = [
+            Job(seed, replace(base, force_drain=base.force_drain or variant.force, detail=False), index)
+            for index, variant in enumerate(chosen)
+            for seed in seeds
+        ]
+        progress = tell("variant", len(jobs))
+        pairs = [(x.snapshot, x.plan) for x in chosen]
+        runs, _ = run_all(pairs, jobs, workers=workers, executor=executor, progress=progress)
+        for index, variant in enumerate(chosen):
+            tried.append(Tried(variant, runs[index * len(seeds) : (index + 1) * len(seeds)]))
 
-    tried = [as_planned]
-    for variant in _repairs(subject, as_planned):
-        if len(tried) <= most:
-            tried.append(rehearse(variant, len(tried)))
-    ground = next((t for t in tried if t.succeeds and not t.forced), None)
-    if ground is not None:
-        for variant in _paces(_onward(ground), ground):
-            if len(tried) > most:
-                break
-            tried.append(rehearse(variant, len(tried)))
+    repairs = list(islice(_repairs(subject, tried[0]), most))
+    if repairs:
+        rehearse(repairs)
+    ground = _ground(tried)
+    if ground is not None and len(tried) <= most:
+        rehearse(list(islice(_paces(_onward(ground), ground), most + 1 - len(tried))))
     return replace(summary, recommendations=tuple(_rows(tried)))
+
+
+def _ground(tried: Sequence[Tried]) -> Tried | None:
+    """The plan as it is, or the first repair of it that comes to its end without breaking budgets."""
+    return next((t for t in tried if t.succeeds and not t.forced), None)
 
 
 def _bounds(summary: Summary) -> tuple[list[int], int]:
@@ -117,6 +123,8 @@ def _repairs(subject: v.Subject, tried: Tried) -> Iterator[v.Variant]:
         return
     first = tried.runs[0]
     full = {s for r in tried.runs for s, _ in r.full_subnets}
+    if any("IpNotAvailable" in r.failures.values() for r in tried.runs):
+        full |= set(subject.snapshot.cluster.subnet_ids)
     stuck = first.stuck
     slow = {
         (b.pod.partition("/")[0], b.pdb)
@@ -199,7 +207,7 @@ def _rows(tried: Sequence[Tried]) -> list[Json]:
     base = tried[0]
     able = [t for t in tried if t.succeeds and not t.forced]
     best = dict(zip(map(id, able), front([(t.seconds, t.disruption) for t in able]), strict=True))
-    ground = next((t for t in tried if t.succeeds and not t.forced), None)
+    ground = _ground(tried)
     chosen, why = _chosen(base, [t for t in able if best[id(t)]], ground)
     rows = []
     for t in tried:
@@ -211,7 +219,8 @@ def _rows(tried: Sequence[Tried]) -> list[Json]:
                 "settings": t.variant.settings,
                 "outcome": "succeeded" if t.succeeds else "halted",
                 "durationSeconds": spread([r.seconds for r in t.runs]),
-                "savesSeconds": round(base.seconds - t.seconds, 3) if base.succeeds and t.succeeds else None,
+                "savesSeconds": round(ground.seconds - t.seconds, 3) if ground is not None and t.succeeds else None,
+                "against": None if ground is None else ground.variant.change,
                 "disruption": t.disruption,
                 "evictions": percentile([r.evictions for r in t.runs], 50),
                 "repeatEvictions": percentile([r.repeat for r in t.runs], 50),

@@ -41,7 +41,7 @@ def rehearse(
     base = with_history(options or Options(settings=settings), snapshot)
     first = replace(base, detail=True)
     jobs = [Job(seed + i, base if i else first) for i in range(runs)]
-    done, used = run_all(snapshot, plan, jobs, workers=workers, executor=executor, progress=progress)
+    done, used = run_all([(snapshot, plan)], jobs, workers=workers, executor=executor, progress=progress)
     chosen = base.settings or CloudSettings()
     return Summary(
         seed=seed,

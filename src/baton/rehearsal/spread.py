@@ -24,10 +24,11 @@ WORTH = 4.0  # seconds of work left from which starting processes pays
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One run: `work` names a packed (snapshot, plan) that goes with it."""
+    """One run; `subject` tells which of several (snapshot, plan) it is of."""
 
     seed: int
     options: Options
+    subject: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +59,14 @@ def work(packed: Packed, job: Job) -> Run:
 
 
 def run_all(
-    snapshot: Snapshot,
-    plan: Plan,
+    subjects: Sequence[tuple[Snapshot, Plan]],
     jobs: Sequence[Job],
     *,
     workers: int | None = None,
     executor: str | None = None,
     progress: Callable[[int], object] = lambda done: None,
 ) -> tuple[tuple[Run, ...], int]:
-    """Every job's run, in the order of the jobs, and over how many workers they went.
+    """Every job's run, in the order of the jobs, and over how many workers they went (0: elsewhere).
 
     `workers` None chooses: the first run is made here, and when what is left is worth it, the rest go to one process a
     core. `executor` is the address of a Dask scheduler, `dask://host:port`. `progress(done)` is called as runs end.
@@ -77,10 +77,11 @@ def run_all(
         raise UsageError(f"{workers} workers", hint="choose one or more")
     if executor is not None:
         with remote(executor) as (pool, share):
-            return _mapped(pool, share(pack(snapshot, plan)), jobs, progress), 0
+            return _mapped(pool, [share(pack(*s)) for s in subjects], jobs, progress), 0
     done: list[Run] = []
     if workers is None or workers == 1 or len(jobs) < 2:
         for job in jobs:
+            snapshot, plan = subjects[job.subject]
             done.append(rehearse_once(snapshot, plan, job.seed, options=job.options))
             progress(len(done))
             if workers is None and done[0].wall_seconds * (len(jobs) - len(done)) > WORTH and _cores(done[0]) > 1:
@@ -91,12 +92,14 @@ def run_all(
     count = min(len(rest), workers if workers is not None else _cores(done[0]))
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(count, mp_context=context) as pool:
-        found = _mapped(pool, pack(snapshot, plan), rest, lambda n: progress(len(done) + n))
+        found = _mapped(pool, [pack(*s) for s in subjects], rest, lambda n: progress(len(done) + n))
     return (*done, *found), count
 
 
-def _mapped(pool: Executor, packed: Any, jobs: Sequence[Job], progress: Callable[[int], object]) -> tuple[Run, ...]:
-    futures = [pool.submit(work, packed, job) for job in jobs]
+def _mapped(
+    pool: Executor, packed: Sequence[Any], jobs: Sequence[Job], progress: Callable[[int], object]
+) -> tuple[Run, ...]:
+    futures = [pool.submit(work, packed[job.subject], job) for job in jobs]
     found = []
     for future in futures:
         found.append(future.result())

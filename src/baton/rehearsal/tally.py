@@ -121,6 +121,8 @@ class Tally:
             if not pod.node and not pod.finished:
                 self._pending[pod.key] = self._start
         self.max_pending = len(self._pending)
+        if self.tracks is not None:
+            self.tracks.clear()  # what was there before is no change
 
     # nodes
 
