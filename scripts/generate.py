@@ -109,10 +109,35 @@ def _option(action: argparse.Action) -> str:
     return f"| `{text}` | {(action.help or '').replace('|', chr(92) + '|')} |"
 
 
+def api_page() -> str:
+    from baton.emulator.contract import EksContract
+    from baton.twin.cloud.cloud import REFUSED, served
+
+    there = served()
+    operations = EksContract().operations()
+    counted = [sum(o in there for o in operations), sum(o in REFUSED for o in operations)]
+    lines = [
+        f"{NOTE}# EKS operations of the emulator\n",
+        "Every operation of botocore's EKS service model. Requests are parsed by that model, answers validated against",
+        "it. *Refused* operations answer InvalidRequestException with the reason; drawn from `src/baton/twin/cloud`.\n",
+        f"{len(operations)} operations: {counted[0]} served, {counted[1]} refused on purpose, "
+        f"{len(operations) - sum(counted)} not served.\n",
+        "| operation | | by, or why not |",
+        "| --- | --- | --- |",
+    ]
+    for name in operations:
+        if name in there:
+            lines.append(f"| {name} | served | `{there[name].removeprefix('baton.')}` |")
+        else:
+            lines.append(f"| {name} | {'refused' if name in REFUSED else 'not served'} | {REFUSED.get(name, '')} |")
+    return "\n".join(lines) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/rolling.md": rolling_page,
     "docs/reference/checks.md": checks_page,
     "docs/reference/cli.md": cli_page,
+    "docs/reference/api-coverage.md": api_page,
 }
 
 

@@ -28,6 +28,34 @@ from baton.twin.cloud.versions import Versions
 
 Operation = Callable[[Mapping[str, Any]], dict[str, Any]]
 
+_ANYWHERE = "EKS Anywhere subscriptions are billing; no cluster of this region is upgraded through them"
+_CONNECTED = "connected clusters are registered for viewing only; EKS does not upgrade them"
+_CAPABILITY = "EKS Capabilities (Argo CD, ACK, kro run by AWS) are not modelled"
+_AUTHORITY = "changing the certificate authority of a cluster is not modelled"
+# Operations that are refused on purpose, and why.
+REFUSED = {
+    **dict.fromkeys(("RegisterCluster", "DeregisterCluster"), _CONNECTED),
+    **dict.fromkeys((f"{v}Capability" for v in ("Create", "Delete", "Describe", "Update")), _CAPABILITY),
+    "ListCapabilities": _CAPABILITY,
+    **dict.fromkeys((f"{v}CertificateAuthority" for v in ("Activate", "Create", "Delete", "Describe")), _AUTHORITY),
+    "ListCertificateAuthorities": _AUTHORITY,
+    **dict.fromkeys((f"{v}EksAnywhereSubscription" for v in ("Create", "Delete", "Describe", "Update")), _ANYWHERE),
+    "ListEksAnywhereSubscriptions": _ANYWHERE,
+}
+ROOMS = (
+    Updates,
+    Clusters,
+    Versions,
+    Nodegroups,
+    Addons,
+    Access,
+    Tags,
+    Insights,
+    PodIdentity,
+    ClusterSecurity,
+    Fargate,
+)
+
 
 class CloudTwin:
     """Amazon EKS, Auto Scaling and the instances behind them, on the clock it is handed.
@@ -79,7 +107,8 @@ class CloudTwin:
         """Carry out one EKS operation (`DescribeCluster`) on its parsed parameters. Raises AwsError."""
         handler = self.operations.get(operation)
         if handler is None:
-            raise AwsError("InvalidRequestException", f"The operation {operation} is not served here")
+            why = REFUSED.get(operation, "it is not modelled")
+            raise AwsError("InvalidRequestException", f"The operation {operation} is not served here: {why}")
         if self.settings.switches.auto_upgrade:
             self.versions.end_of_support()
         return handler(params)
@@ -132,12 +161,19 @@ class CloudTwin:
         self.core.connection = fn
 
 
+_VERBS = re.compile(r"(create|describe|list|delete|update|tag|untag|associate|disassociate|cancel|start)_")
+
+
+def served() -> dict[str, str]:
+    """Every operation that is served -> the module that serves it."""
+    return {_operation(name): room.__module__ for room in ROOMS for name in dir(room) if _VERBS.match(name)}
+
+
+def _operation(method: str) -> str:
+    """`create_cluster` -> CreateCluster."""
+    return "".join(part.capitalize() for part in method.split("_"))
+
+
 def _operations(*rooms: object) -> dict[str, Operation]:
-    """Every public method of the rooms that is named after an operation (`create_cluster` -> CreateCluster)."""
-    verbs = re.compile(r"(create|describe|list|delete|update|tag|untag|associate|disassociate|cancel|start)_")
-    found: dict[str, Operation] = {}
-    for room in rooms:
-        for name in dir(room):
-            if verbs.match(name):
-                found["".join(part.capitalize() for part in name.split("_"))] = getattr(room, name)
-    return found
+    """Every public method of the rooms that is named after an operation."""
+    return {_operation(name): getattr(room, name) for room in rooms for name in dir(room) if _VERBS.match(name)}
