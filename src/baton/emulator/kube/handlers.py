@@ -38,7 +38,7 @@ class Request:
         if self.content_type == "application/vnd.kubernetes.protobuf":
             return decode(self.body)
         if self.content_type not in ("", "application/json", "application/merge-patch+json") and not (
-            self.content_type.endswith("+json") or self.content_type.endswith("yaml")
+            self.content_type.endswith("+json")
         ):
             raise ApiError(
                 415,

@@ -304,7 +304,7 @@ class DeploymentController(Controller):
         """Old, empty ReplicaSets beyond revisionHistoryLimit go, oldest first."""
         limit = obj["spec"].get("revisionHistoryLimit")
         limit = 10 if limit is None else int(limit)
-        empty = [r for r in old if self._replicas(r) == 0 and not self._group(r).pods]
+        empty = [r for r in old if self._replicas(r) == 0 and not self._group(r).active]
         for rs in empty[: max(0, len(empty) - limit)]:
             self.world.remove(REPLICASETS, rs["metadata"]["namespace"], rs["metadata"]["name"])
 

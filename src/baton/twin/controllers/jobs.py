@@ -1,16 +1,29 @@
-"""The Job controller in its simple form: parallelism, completions, backoffLimit; pods run a drawn time and succeed."""
+"""The Job controller in its simple form: parallelism, completions, backoffLimit with its waits, activeDeadlineSeconds;
+pods run a drawn time and succeed."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from baton.twin.controllers.base import REMOVED, Controller, Group, Key, Obj, Pod
 from baton.twin.controllers.pods import PodMaker
 from baton.twin.controllers.templates import conditions_with, new_pod
-from baton.twin.timefmt import rfc3339
+from baton.twin.timefmt import parse, rfc3339
 
 JOBS = "jobs.batch"
 _SOURCE = "job-controller"
+BACKOFF, BACKOFF_MOST = 10.0, 600.0  # seconds (pkg/controller/job: DefaultJobPodFailureBackOff and its maximum)
+
+
+@dataclass(slots=True)
+class _Failures:
+    """What was counted last, failures in a row, and until when the next pod waits."""
+
+    succeeded: int
+    failed: int
+    run: int = 0
+    until: float = 0.0
 
 
 class JobController(Controller):
@@ -19,11 +32,15 @@ class JobController(Controller):
     def __init__(self, cluster: Any, maker: PodMaker) -> None:
         super().__init__(cluster)
         self.maker = maker
+        self._failures: dict[str, _Failures] = {}
         self._gone: dict[str, list[int]] = {}  # job uid -> [succeeded, failed] of pods that are no longer there
 
     def start(self) -> None:
         for obj in list(self.world.items(JOBS)):
             self._recall(obj)
+            status = obj.get("status") or {}
+            counted = _Failures(int(status.get("succeeded") or 0), int(status.get("failed") or 0))
+            self._failures[obj["metadata"]["uid"]] = counted
             self.enqueue((obj["metadata"]["namespace"], obj["metadata"]["name"]))
         self.world.subscribe(self._on_job, resources=[JOBS])
 
@@ -39,6 +56,7 @@ class JobController(Controller):
     def _on_job(self, type_: str, resource: str, obj: Obj, old: Obj | None) -> None:
         if type_ == "DELETED":
             self._gone.pop(obj["metadata"]["uid"], None)
+            self._failures.pop(obj["metadata"]["uid"], None)
         elif type_ == "ADDED" or old is None or obj.get("spec") is not old.get("spec"):
             self.enqueue((obj["metadata"]["namespace"], obj["metadata"]["name"]))
 
@@ -69,6 +87,8 @@ class JobController(Controller):
             outcome = ("Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")
         elif (needed is not None and succeeded >= needed) or (needed is None and succeeded and not group.active):
             outcome = ("Complete", "CompletionsReached", "Reached expected number of succeeded pods")
+        if outcome is None and self._late(key, obj):
+            outcome = ("Failed", "DeadlineExceeded", "Job was active longer than specified deadline")
         if outcome is not None and outcome[0] == "Failed":
             for pod in list(group.pods.values()):
                 if not pod.finished:
@@ -77,8 +97,38 @@ class JobController(Controller):
             wanted = parallelism if needed is None else min(parallelism, needed - succeeded)
             if needed is None and succeeded:
                 wanted = 0
-            self._create(obj, wanted - group.active)
+            if wanted > group.active and not self._backing_off(key, uid, succeeded, failed):
+                self._create(obj, wanted - group.active)
         self._write(obj, group, succeeded, failed, outcome)
+
+    def _late(self, key: Key, obj: Obj) -> bool:
+        """Whether activeDeadlineSeconds are over; looks again when they are."""
+        limit = obj["spec"].get("activeDeadlineSeconds")
+        if limit is None or obj["spec"].get("suspend"):
+            return False
+        began = (obj.get("status") or {}).get("startTime")
+        due = (parse(began) if began else self.clock.now()) + float(limit)
+        if due <= self.clock.now():
+            return True
+        if not began:
+            self.clock.call_at(due + 1.0, lambda: self.enqueue(key))  # startTime has whole seconds
+        return False
+
+    def _backing_off(self, key: Key, uid: str, succeeded: int, failed: int) -> bool:
+        """After a failure the next pod waits 10 s, 20 s, 40 s... up to 10 minutes (DefaultJobPodFailureBackOff); a
+        success begins the count anew. Looks again when the wait is over."""
+        seen = self._failures.get(uid)
+        if seen is None:
+            seen = self._failures[uid] = _Failures(succeeded, failed)
+        now = self.clock.now()
+        if succeeded > seen.succeeded:
+            seen.succeeded, seen.run = succeeded, 0
+        if failed > seen.failed:
+            seen.run += failed - seen.failed
+            seen.failed = failed
+            seen.until = now + min(BACKOFF_MOST, BACKOFF * 2.0 ** (min(seen.run, 10) - 1))
+            self.clock.call_at(seen.until, lambda: self.enqueue(key))
+        return now < seen.until
 
     def _create(self, obj: Obj, count: int) -> None:
         meta = obj["metadata"]
