@@ -9,7 +9,7 @@ demo: setup
 	$(BIN)/baton demo $(DEMO_ARGS)
 
 test: setup
-	$(BIN)/pytest -n 2 --dist loadgroup $(TEST_ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile $(TEST_ARGS)
 
 check: setup
 	$(BIN)/ruff format --check src tests benchmarks scripts

@@ -25,7 +25,12 @@ class Sts(TokenResponse):  # type: ignore[misc]
     def get_caller_identity(self) -> Any:
         key, arn = self._caller
         if self.get_access_key() != key:
-            return super().get_caller_identity()
+            found = super().get_caller_identity()
+            told = getattr(found, "result", None) or {}
+            if not str(told.get("Arn", "")).endswith(":user/moto"):
+                return found
+            # Keys that nobody made are let in as one user. AWS names users under iam, and EKS takes no other principal.
+            return ActionResult({**told, "Arn": f"arn:aws:iam::{arn.split(':')[4]}:user/anyone"})
         return ActionResult({"UserId": "AIDABATONEMULATOR0000", "Account": arn.split(":")[4], "Arn": arn})
 
     def get_access_key(self) -> str:
