@@ -15,6 +15,7 @@ from baton.logic.eviction import controller_of
 from baton.model.cluster import Image, KubeObject, LaunchTemplateRef, NodeGroup, Snapshot
 from baton.model.nodes import kubelet, of_group
 from baton.model.versions import Minor
+from baton.rehearsal.sound import flaw
 
 Json = dict[str, Any]
 _MADE_UP = ("cluster", "node_groups", "addons", "images")
@@ -40,7 +41,9 @@ def complete(snapshot: Snapshot, target: str) -> tuple[Snapshot, tuple[str, ...]
                 where=f"cluster {snapshot.cluster.name}",
                 hint="let Baton read them, or give a dump that holds them",
             )
+    snapshot, flawed = _sound(snapshot)
     snapshot, said = _one_of_each(snapshot)
+    said = [*flawed, *said]
     snapshot, more = _controllers(snapshot)
     said += more
     for resource, what in (
@@ -53,6 +56,24 @@ def complete(snapshot: Snapshot, target: str) -> tuple[Snapshot, tuple[str, ...]
         return snapshot, tuple(said)
     snapshot, more = _aws(snapshot, target)
     return snapshot, (*said, *more)
+
+
+def _sound(snapshot: Snapshot) -> tuple[Snapshot, list[str]]:
+    """Without objects that no API server would have taken; only a dump may have been tampered with."""
+    if snapshot.unknown("node_groups") is None:
+        return snapshot, []
+    said, objects = [], {}
+    for resource, given in snapshot.objects.items():
+        kept = []
+        for obj in given:
+            why = flaw(resource, obj)
+            if not why:
+                kept.append(obj if obj.get("status") is not None else {**obj, "status": {}})
+                continue
+            place = "/".join(p for p in (obj["metadata"].get("namespace"), obj["metadata"]["name"]) if p)
+            said.append(f"{resource} {place} is left out, it is malformed: {why}")
+        objects[resource] = tuple(kept)
+    return replace(snapshot, objects=objects), said
 
 
 def _one_of_each(snapshot: Snapshot) -> tuple[Snapshot, list[str]]:

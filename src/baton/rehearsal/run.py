@@ -27,6 +27,8 @@ from baton.twin.timings import PodTimes, TwinSettings
 from baton.twin.twin import Twin
 from baton.twin.world import ApiError
 
+_MALFORMED = (AttributeError, KeyError, TypeError, ValueError)  # what reading a broken object ends in
+
 
 @dataclass(frozen=True)
 class Options:
@@ -131,11 +133,18 @@ def rehearse_once(
 ) -> Run:
     """Conduct `plan` on a twin of `snapshot`. Failures of the upgrade are the result, not an exception.
 
-    Raises ReadError when the snapshot cannot be brought to life.
+    Raises ReadError when the snapshot cannot be brought to life, or holds an object that no API server would take.
     """
     chosen = options or Options(settings=settings)
-    with _no_collector():
-        return _rehearse(snapshot, plan, seed, chosen)
+    try:
+        with _no_collector():
+            return _rehearse(snapshot, plan, seed, chosen)
+    except _MALFORMED as error:
+        raise ReadError(
+            f"an object of the snapshot is malformed ({type(error).__name__}: {error})",
+            where=f"cluster {snapshot.cluster.name}",
+            hint="take the snapshot again; if it was not edited, report this with `baton snapshot --anonymise`",
+        ) from error
 
 
 def _twin(snapshot: Snapshot, seed: int, options: Options) -> Twin:
