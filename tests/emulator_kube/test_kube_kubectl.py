@@ -136,7 +136,7 @@ def test_cordon_shows_in_status_taint_and_events(served: Served) -> None:
         told = served.kubectl("describe", "node", node)
         assert re.search(r"^Taints: +node\.kubernetes\.io/unschedulable:NoSchedule$", told, re.M)
         assert re.search(r"^Unschedulable: +true$", told, re.M)
-        assert re.search(r"NodeNotSchedulable +\d\w+ +kubelet ", told)
+        assert re.search(r"NodeNotSchedulable +\d\w+( \(x\d+ over \w+\))? +kubelet ", told)
     finally:
         served.kubectl("uncordon", node)
 
