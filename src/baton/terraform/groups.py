@@ -166,9 +166,11 @@ def group_from_inputs(
         return found
 
     ami = image_of(get("ami_id"))
-    template = get("launch_template_id")
+    template, own = get("launch_template_id"), ""
     if template.kind == "ref" and ami.kind == "eks-optimised":
         ami = image_of(template_image(template))
+        if template.ref is not None and template.ref.type == "aws_launch_template":
+            own = replace(template.ref, path=()).address
     name = get("name")
     update = get("update_config")
     return GroupConfig(
@@ -177,7 +179,7 @@ def group_from_inputs(
         address=f"{address}.{'aws_eks_node_group' if kind == 'managed' else 'aws_autoscaling_group'}.this[0]",
         kind=kind,
         ami=ami,
-        template=f"{address}.aws_launch_template.this[0]",
+        template=own or f"{address}.aws_launch_template.this[0]",
         prefixed=not _is(get("use_name_prefix"), "false"),
         ami_type=traced(get("ami_type")),
         version=traced(get(interface.version_key)),

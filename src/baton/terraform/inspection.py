@@ -272,7 +272,8 @@ def uses(inspection: Inspection) -> Iterator[tuple[str, str, Traced]]:
             yield cluster.address, f"the version of add-on {addon.name}", addon.version
         for group in cluster.node_groups:
             yield cluster.address, f"the AMI of node group {group.name}", group.ami.value
-            yield cluster.address, f"the version of node group {group.name}", group.version
+            if group.ami.kind not in ("data-aws-ami", "ssm", "literal"):  # beside an AMI the version says nothing
+                yield cluster.address, f"the version of node group {group.name}", group.version
             yield cluster.address, f"max_unavailable of node group {group.name}", group.max_unavailable
             yield (
                 cluster.address,

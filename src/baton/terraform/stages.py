@@ -144,7 +144,9 @@ class Weaver:
         attributes = change.attributes
         kubelet = (attributes.get("kubelet_from", change.from_), attributes.get("kubelet_to", change.to))
         image = attributes.get("image_id", "")
-        what = f"the AMI of node group {change.name}" if image else f"the version of node group {change.name}"
+        # Holds are filed under the name in the configuration; EKS's own may carry a time stamp behind it.
+        name = editor.group(change.name).name
+        what = f"the AMI of node group {name}" if image else f"the version of node group {name}"
         hold = self._take(HOLD + what)
         if hold is not None and editor.cluster.version.value == kubelet[1]:
             taken_back = self._release(hold)
