@@ -11,6 +11,6 @@ from kube_served import Served
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     made = Served(tmp_path_factory.mktemp("served"))
-    made.pace(20)
+    made.pace(40)
     yield made
     made.stop()

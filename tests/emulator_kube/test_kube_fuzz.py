@@ -9,14 +9,15 @@ from api_lab import TABLE, Api, deployment, pod
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from baton.emulator.kube import schema
+from baton.emulator.kube import protobuf, schema
 from baton.emulator.kube.registry import KINDS, Kind
+from baton.twin.world import ApiError
 
 REFUSALS = {400, 403, 404, 405, 409, 410, 413, 415, 422, 429, 504}
 WRITABLE = [k for k in KINDS if "create" in k.verbs and k.plural not in ("namespaces", "events")]
 PATCHES = ["json-patch+json", "merge-patch+json", "strategic-merge-patch+json", "apply-patch+yaml"]
 CALM = settings(
-    max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
+    max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
 )
 
 words = st.sampled_from(
@@ -266,3 +267,47 @@ def test_random_paths_queries_and_bodies_get_a_documented_answer(
             json.loads(line)
     elif answer.status >= 400:
         sound(answer)
+
+
+def varint(n: int) -> bytes:
+    out = b""
+    while n > 127:
+        out += bytes([n & 127 | 128])
+        n >>= 7
+    return out + bytes([n])
+
+
+def part(number: int, body: bytes) -> bytes:
+    return varint(number << 3 | 2) + varint(len(body)) + body
+
+
+@settings(CALM, max_examples=300)
+@given(
+    kind=st.sampled_from(sorted(protobuf._data()[0])),
+    raw=st.one_of(
+        st.binary(max_size=40),
+        st.lists(st.tuples(st.integers(1, 12), st.binary(max_size=12)), max_size=6).map(
+            lambda parts: b"".join(part(n, b) for n, b in parts)
+        ),
+        st.integers(1, 3000).map(lambda depth: _nested(depth)),
+    ),
+)
+def test_random_protobuf_is_decoded_or_refused(kind: str, raw: bytes) -> None:
+    """A broken or endlessly nested protobuf body is a 400 like any other."""
+    version, _, name = kind.partition(" ")
+    type_meta = part(1, version.encode()) + part(2, name.encode())
+    body = protobuf.MAGIC + part(1, type_meta) + part(2, raw)
+    try:
+        decoded = protobuf.decode(body)
+    except ApiError as error:
+        assert error.status in (400, 415)
+    else:
+        assert decoded["kind"] == name
+        json.dumps(decoded)
+
+
+def _nested(depth: int) -> bytes:
+    body = b""
+    for _ in range(depth):
+        body = part(2, body)
+    return body

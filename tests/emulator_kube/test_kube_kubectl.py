@@ -178,6 +178,37 @@ def test_delete_waits_until_the_object_is_gone(served: Served) -> None:
     assert served.kubectl("delete", "ns", space) == f'namespace "{space}" deleted\n'
 
 
+def test_create_commands_that_send_protobuf(served: Served) -> None:
+    """`kubectl create` and `run` send protobuf whatever the server prefers; all of it must arrive."""
+    space = served.fresh_namespace()
+    for words, said in (
+        ("deployment web --image=web:1 --replicas=2 --port=80", "deployment.apps/web created"),
+        ("configmap settings --from-literal=a=b", "configmap/settings created"),
+        ("secret generic keys --from-literal=a=b", "secret/keys created"),
+        ("serviceaccount bot", "serviceaccount/bot created"),
+        ("pdb web --selector=app=web --min-available=50%", "poddisruptionbudget.policy/web created"),
+        ("quota most --hard=pods=9,requests.cpu=4", "resourcequota/most created"),
+        ("job once --image=x:1", "job.batch/once created"),
+        ("cronjob often --image=x:1 --schedule=@hourly", "cronjob.batch/often created"),
+        ("role reader --verb=get --resource=pods", "role.rbac.authorization.k8s.io/reader created"),
+        ("ingress way --rule=a.example/b=web:80", "ingress.networking.k8s.io/way created"),
+    ):
+        assert served.kubectl("create", *words.split(), "-n", space).strip() == said
+    served.kubectl("rollout", "status", "deploy/web", "-n", space)
+    found = json.loads(served.kubectl("get", "deploy,cm,secret,pdb,quota,cj,ing", "-n", space, "-o", "json"))["items"]
+    made = {(o["kind"], o["metadata"]["name"]): o for o in found}
+    spec = made["Deployment", "web"]["spec"]
+    assert spec["replicas"] == 2
+    assert spec["template"]["spec"]["containers"][0]["ports"] == [{"containerPort": 80, "protocol": "TCP"}]
+    assert made["ConfigMap", "settings"]["data"] == {"a": "b"}
+    assert (made["Secret", "keys"]["data"], made["Secret", "keys"]["type"]) == ({"a": "Yg=="}, "Opaque")
+    assert made["PodDisruptionBudget", "web"]["spec"]["minAvailable"] == "50%"
+    assert made["ResourceQuota", "most"]["spec"]["hard"] == {"pods": "9", "requests.cpu": "4"}
+    assert made["CronJob", "often"]["spec"]["schedule"] == "@hourly"
+    backend = made["Ingress", "way"]["spec"]["rules"][0]["http"]["paths"][0]["backend"]
+    assert backend == {"service": {"name": "web", "port": {"number": 80}}}
+
+
 def test_scale_wait_label_annotate_taint_and_patch(served: Served) -> None:
     """The small commands of runbooks."""
     space = served.fresh_namespace()

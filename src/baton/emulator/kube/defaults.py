@@ -164,7 +164,9 @@ def _service(obj: Json) -> Json:
         "ipFamilyPolicy": "SingleStack",
         **_spec(obj),
     }
-    spec["ports"] = [{"protocol": "TCP", "targetPort": p.get("port"), **p} for p in spec.get("ports") or ()]
+    spec["ports"] = [
+        {"protocol": "TCP", **p, "targetPort": p.get("targetPort") or p.get("port")} for p in spec.get("ports") or ()
+    ]
     return {**obj, "spec": spec, "status": obj.get("status") or {"loadBalancer": {}}}
 
 
@@ -188,5 +190,6 @@ _FILLERS = {
     "jobs.batch": _job,
     "poddisruptionbudgets.policy": _pdb,
     "services": _service,
+    "secrets": lambda obj: {"type": "Opaque", **obj},
     "namespaces": _namespace,
 }
