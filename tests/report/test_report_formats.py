@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,17 @@ def test_report_html_of_nothing_observed() -> None:
     text = html.render(tree)
     parsed(text)
     assert "Nothing was observed" in text and "Refused, nothing changed" in text and "busy" in text
+
+
+def test_report_html_shows_when_nobody_looked() -> None:
+    """A run that was killed and continued has a gap; drawing it as if it had been watched would be a lie."""
+    run = small()
+    start = run.records[0].started_at
+    tree = run.tree(view=replace(run.view, unwatched=((start + 60.0, start + 360.0),)))
+    text = html.render(tree)
+    assert 'class="unwatched"' in text and "Baton did not run for 5 min" in text
+    assert any("Baton did not run" in u for u in tree["unknown"])
+    assert 'class="unwatched"' not in html.render(small().tree())
 
 
 def test_report_html_hundreds_of_nodes_are_aggregated() -> None:

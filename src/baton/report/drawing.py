@@ -36,6 +36,7 @@ def draw(tree: Mapping[str, Any]) -> str:
     run = Canvas(whole)
     _stages(run, tree, float(series["start"]))
     _blockers(run, tree, float(series["start"]))
+    _unwatched(run, tree, float(series["start"]))
     _mark(run, windows, whole)
     run.axis()
     sheets = [run.svg("Stages over the whole run", "run"), legend() if groups else ""]
@@ -162,6 +163,17 @@ def _window(series: Mapping[str, Any], group: str, whole: float) -> tuple[float,
     air = max(60.0, 0.04 * (max(turns) - min(turns)))
     first, last = max(0.0, min(turns) - air), min(whole, max(turns) + air)
     return (0.0, whole) if last - first > 0.7 * whole else (first, last)
+
+
+def _unwatched(canvas: Canvas, tree: Mapping[str, Any], start: float) -> None:
+    """Bands over the whole run where nobody looked: nothing that is drawn there was seen."""
+    top, bottom = canvas.sections[0][0], canvas.sections[-1][1]
+    for gap in tree.get("unwatched") or ():
+        a, b = _seconds(gap["startedAt"], start), _seconds(gap["endedAt"], start)
+        if a is not None and b is not None:
+            tip = f"Baton did not run for {duration(gap['seconds'])}"
+            canvas.bar("unwatched", a, b, top - 3, round(bottom - top + 3, 1), tip)
+            canvas.text("l", canvas.x(b) + 4, bottom - 4, "not watched")
 
 
 def _mark(canvas: Canvas, windows: Mapping[str, tuple[float, float]], whole: float) -> None:

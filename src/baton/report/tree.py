@@ -99,6 +99,10 @@ def build_report(
         "warnings": dict(view.warnings),
         "notes": [*plan.notes, *notes],
         "updates": _updates(timeline),
+        "unwatched": [
+            {"startedAt": _time(start), "endedAt": _time(end), "seconds": round(end - start, 1)}
+            for start, end in view.unwatched
+        ],
         "unknown": _unknown(before, after, rehearsal, view),
         "series": to_json(series),
     }
