@@ -412,6 +412,52 @@ def test_four_kinds_of_patch(api: Api) -> None:
     assert api.ask("PATCH", where, {}, kind="application/json").status == 415
 
 
+def applied(api: Api, manager: str, spec: Any, status: int = 200, **query: Any) -> Any:
+    body = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec}
+    where = f"{DEPLOYMENTS}/web"
+    return api.patch(where, body, "apply-patch+yaml", status=status, fieldManager=manager, **query)
+
+
+def test_two_managers_apply_side_by_side_and_conflict_over_one_field(api: Api) -> None:
+    """GitOps and an autoscaler share an object: each its fields, a conflict by name where both want one."""
+    template = deployment("web")["spec"]["template"]
+    whole = {"replicas": 3, "selector": {"matchLabels": {"app": "web"}}, "template": template}
+    applied(api, "git", whole, 201)
+    version = api.get(f"{DEPLOYMENTS}/web").body["metadata"]["resourceVersion"]
+    refused = applied(api, "scaler", {"replicas": 5}, 409)
+    assert refused["message"] == 'Apply failed with 1 conflict: conflict with "git": .spec.replicas'
+    assert refused["details"]["causes"][0]["field"] == ".spec.replicas"
+    assert api.get(f"{DEPLOYMENTS}/web").body["metadata"]["resourceVersion"] == version
+    forced = applied(api, "scaler", {"replicas": 5}, force=True)
+    assert forced["spec"]["replicas"] == 5
+    held = {m["manager"]: m["fieldsV1"]["f:spec"] for m in forced["metadata"]["managedFields"]}
+    assert "f:replicas" in held["scaler"] and "f:replicas" not in held["git"]
+    del whole["replicas"]
+    assert applied(api, "git", whole)["spec"]["replicas"] == 5
+    again = api.get(f"{DEPLOYMENTS}/web").body["metadata"]["resourceVersion"]
+    applied(api, "git", whole)
+    assert api.get(f"{DEPLOYMENTS}/web").body["metadata"]["resourceVersion"] == again
+
+
+def test_what_is_no_longer_applied_goes(api: Api) -> None:
+    """A container, label or field that was taken out of the manifest must leave the cluster; others' stay."""
+    main = {"name": "main", "image": "web:1", "env": [{"name": "A", "value": "1"}]}
+    side = {"name": "side", "image": "side:1"}
+
+    def spec(*containers: Any) -> Any:
+        labels = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": list(containers)}}
+        return {"selector": {"matchLabels": {"app": "web"}}, "template": labels, "minReadySeconds": 5}
+
+    applied(api, "git", spec(main, side), 201)
+    applied(api, "mesh", {"template": {"spec": {"containers": [{"name": "main", "tty": True}]}}})
+    less = {k: v for k, v in spec({k: v for k, v in main.items() if k != "env"}).items() if k != "minReadySeconds"}
+    left = applied(api, "git", less)["spec"]
+    assert "minReadySeconds" not in left
+    (container,) = left["template"]["spec"]["containers"]
+    assert (container["name"], container["image"], container["tty"]) == ("main", "web:1", True)
+    assert not container.get("env")
+
+
 def test_unknown_fields_are_warned_of_dropped_or_refused(api: Api) -> None:
     """A misspelt field must not vanish silently: Strict refuses, Warn warns, Ignore drops."""
     body = deployment("web")

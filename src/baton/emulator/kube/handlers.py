@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from baton.emulator.kube import clientside, discovery, schema
+from baton.emulator.kube.apply import server_side_apply
 from baton.emulator.kube.clientside import AGES_BY_CLIENT
 from baton.emulator.kube.encode import Rows
 from baton.emulator.kube.objects import SCALABLE, Objects, Query
@@ -17,6 +18,7 @@ from baton.emulator.kube.protobuf import decode
 from baton.emulator.kube.registry import BY_PATH, Kind
 from baton.emulator.kube.tables import rows, table
 from baton.emulator.kube.watching import Watch
+from baton.twin.timefmt import rfc3339
 from baton.twin.world import ApiError
 
 Json = dict[str, Any]
@@ -381,38 +383,48 @@ def _patch(request: Request, objects: Objects, target: Target, dry: bool, *, sta
     applying = request.content_type == "application/apply-patch+yaml"
     if applying and not request.query.get("fieldManager"):
         raise ApiError(400, "BadRequest", 'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value')
-    try:
-        old = objects.get(kind, namespace, name)
-    except ApiError:
-        if not applying or not isinstance(patch, dict):
-            raise
-        _check_type(kind, patch)
-        fresh, warnings = _accept(request, kind.resource, patch)
-        return Reply(201, objects.create(kind, namespace, _managed(fresh, request, objects), dry=dry), warnings)
+    if applying:
+        return _apply(request, objects, target, patch, dry, status=status)
+    old = objects.get(kind, namespace, name)
     fresh = apply_patch(request.content_type, old, patch, service=kind.plural == "services")
     fresh, warnings = _accept(request, kind.resource, fresh, patch=patch)
     _check_type(kind, fresh)
-    if applying:
-        fresh = _managed(fresh, request, objects)
     return Reply(200, objects.replace(kind, namespace, name, fresh, status=status, dry=dry), warnings)
 
 
-def _managed(obj: Json, request: Request, objects: Objects) -> Json:
-    """Note the manager of an apply; ownership of single fields is not tracked (docs/flaws.md)."""
-    from baton.twin.timefmt import rfc3339
-
-    manager = request.query["fieldManager"]
-    metadata = obj.get("metadata") or {}
-    others = [m for m in metadata.get("managedFields") or () if m.get("manager") != manager]
-    entry = {
-        "manager": manager,
-        "operation": "Apply",
-        "apiVersion": obj.get("apiVersion", "v1"),
-        "time": rfc3339(objects.twin.clock.now()),
-        "fieldsType": "FieldsV1",
-        "fieldsV1": {},
-    }
-    return {**obj, "metadata": {**metadata, "managedFields": [*others, entry]}}
+def _apply(request: Request, objects: Objects, target: Target, patch: Any, dry: bool, *, status: bool) -> Reply:
+    """Server-side apply; it creates what is not there."""
+    kind, namespace, name = _core_event(target.kind), target.namespace, target.name
+    if not isinstance(patch, dict):
+        raise ApiError(400, "BadRequest", "the configuration to apply is not an object")
+    _check_type(kind, patch)
+    config, warnings = _accept(request, kind.resource, patch)
+    given = config.get("metadata") or {}
+    if given.get("managedFields"):
+        raise ApiError(400, "BadRequest", "metadata.managedFields must be nil")
+    if given.get("name") not in (None, name):
+        message = f"the name of the object ({given['name']}) does not match the name on the URL ({name})"
+        raise ApiError(400, "BadRequest", message)
+    try:
+        old = objects.get(kind, namespace, name)
+    except ApiError:
+        if status:
+            raise
+        old = {}
+    fresh = server_side_apply(
+        old,
+        config,
+        request.query["fieldManager"],
+        rfc3339(objects.twin.clock.now()),
+        force=request.flag("force"),
+        service=kind.plural == "services",
+    )
+    if not old:
+        body = {**fresh, "metadata": {**fresh["metadata"], "name": name}}
+        return Reply(201, objects.create(kind, namespace, body, dry=dry), warnings)
+    if fresh == old:
+        return Reply(200, old, warnings)  # nothing to write: the version stays
+    return Reply(200, objects.replace(kind, namespace, name, fresh, status=status, dry=dry), warnings)
 
 
 def _watch(request: Request, objects: Objects, target: Target) -> Stream:
