@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
-from report_lab import conduct, small, stuck
+import pytest
+from report_lab import conduct, saved, small, stuck
 
+from baton.cli.report import render
+from baton.errors import ReadError
 from baton.model.cluster import Unknown
 from baton.model.findings import Finding, Severity, Verdict
+from baton.report.shape import SHAPE, checked, fault_in
 
 
 def test_report_tree_has_what_is_promised() -> None:
@@ -106,3 +112,49 @@ def test_report_tree_counts_passed_checks_and_keeps_the_others() -> None:
     tree = small().tree(findings=[passed, waived])
     assert tree["checksPassed"] == 1
     assert [(f["code"], f["verdict"], f["hint"]) for f in tree["findings"]] == [("BTN030", "waived", "raise it")]
+
+
+def test_report_shape_is_that_of_every_report() -> None:
+    """A key that is written but not promised, or promised but not written, would surprise who reads the file."""
+    run = small()
+    refused = run.tree(records=(), timeline=(), after=None, verified=(), outcome="refused")
+    for tree in (run.tree(), stuck().tree(), refused):
+        assert fault_in(tree) == ""
+        assert set(tree) == set(SHAPE)
+        for key in ("stages", "nodeGroups", "blockers", "updates"):
+            assert all(set(row) == set(SHAPE[key][0]) for row in tree[key])
+
+
+def broken(**changes: Any) -> dict[str, Any]:
+    tree = json.loads(json.dumps(small().tree()))
+    return {k: v for k, v in {**tree, **changes}.items() if v != "gone"}
+
+
+@pytest.mark.parametrize(
+    ("tree", "words"),
+    [
+        ([], "is not a report"),
+        ({"schema": 2}, "is not a report"),
+        ({"schema": 1}, "is missing"),
+        (broken(workloads="gone"), "workloads is missing"),
+        (broken(cluster=3), "cluster is not a text"),
+        (broken(stages=[{}]), "stages[0].ordinal is missing"),
+        (broken(seconds=True), "seconds is not a number"),
+        (broken(warnings={"Odd": "x"}), "warnings.Odd is not a number"),
+        (broken(series=[]), "series is not an object"),
+    ],
+)
+def test_report_shape_names_what_is_wrong(tree: Any, words: str) -> None:
+    """A file edited by hand or of another tool must be told by name, not end in a traceback."""
+    with pytest.raises(ReadError) as caught:
+        checked(tree, "report.json")
+    assert words in caught.value.message
+
+
+@pytest.mark.parametrize("kind", ["text", "html", "md", "junit", "json"])
+def test_report_command_renders_every_format(kind: str, tmp_path: Path) -> None:
+    """`baton report` must do for a finished and for a halted run what it says, and refuse half a file."""
+    for run in (small(), stuck()):
+        assert "synthetic" in render(saved(tmp_path, run.tree()), kind)
+    with pytest.raises(ReadError, match="stages is missing"):
+        render(saved(tmp_path, broken(stages="gone")), kind)

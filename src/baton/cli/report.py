@@ -74,10 +74,9 @@ def render(path: Path, kind: str) -> str:
     from baton.report.html import render as html
     from baton.report.junit import render as junit
     from baton.report.markdown import render as markdown
+    from baton.report.shape import checked
 
-    tree = read_json(path)
-    if not isinstance(tree, dict) or tree.get("schema") != 1 or "path" not in tree:
-        raise ReadError("is not a report of a run", where=str(path), hint="`baton apply` writes report.json")
+    tree = checked(read_json(path), str(path))
     renderers = {"html": html, "md": markdown, "junit": junit}
     if kind in renderers:
         return renderers[kind](tree)

@@ -13,8 +13,8 @@ from baton.model.findings import Finding, Verdict
 from baton.model.plan import Change, Plan, Stage, StageKind
 from baton.model.view import Blocker, Verified, View
 from baton.report.series import Series, fold, to_json
+from baton.report.shape import SCHEMA
 
-SCHEMA = 1
 _OBSERVED = ("minReady", "maxUnavailableObserved", "nodesReplaced", "amiAfter", "kubeletBefore", "kubeletAfter")
 _OF_PODS = ("pdb", "several-pdbs", "terminating", "unschedulable", "pod-not-ready")
 
