@@ -201,6 +201,30 @@ def test_summary_advice_fits_the_cause(
     assert says in cause.advice
 
 
+def test_summary_names_autoscalers_and_what_the_twin_does_about_them(cluster: Snapshot):
+    """Karpenter and autoscalers move nodes too; a figure that leaves them out must say so."""
+    pod = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    deployment = {
+        "metadata": {"name": "cluster-autoscaler-aws", "namespace": "kube-system"},
+        "spec": {"replicas": 0, "selector": {"matchLabels": {"a": "b"}}, "template": pod},
+    }
+    node: Any = cluster.objects["nodes"][0]
+    labels = {"karpenter.sh/nodepool": "spot", "kubernetes.io/hostname": "k"}
+    extra = {**node, "metadata": {"name": "k", "uid": "node-k", "labels": labels}}
+    objects = {
+        **cluster.objects,
+        "deployments.apps": (*cluster.objects["deployments.apps"], deployment),
+        "nodes": (*cluster.objects["nodes"], extra),
+        "horizontalpodautoscalers.autoscaling": ({"metadata": {"name": "h", "namespace": "default"}, "spec": {}},),
+    }
+    changed = dataclasses.replace(cluster, objects=objects)
+    said = " ".join(rehearse(changed, planned(cluster), runs=1).as_json()["assumptions"])
+    assert "Cluster Autoscaler runs here" in said
+    assert "Karpenter runs here, with 1 nodes" in said
+    assert "1 HorizontalPodAutoscalers" in said
+    assert rehearse(cluster, planned(cluster), runs=1).as_json()["assumptions"] == []
+
+
 def test_summary_page_is_whole_and_calls_nobody(halted: Summary):
     """The page goes by mail and is opened without a network."""
     made = page(halted)

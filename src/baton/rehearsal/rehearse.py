@@ -10,6 +10,7 @@ from baton.model.cluster import Snapshot
 from baton.model.plan import Plan
 from baton.ports import monotonic
 from baton.rehearsal.history import times_of
+from baton.rehearsal.presence import present
 from baton.rehearsal.run import Options
 from baton.rehearsal.spread import Job, run_all
 from baton.rehearsal.summary import Prices, Summary
@@ -51,7 +52,7 @@ def rehearse(
         kinds={g.name: g.instance_types for g in snapshot.node_groups},
         prices=prices or Prices(),
         unknowns=tuple(f"{u.what}: {u.reason}" for u in snapshot.unknowns),
-        assumptions=tuple(assumptions),
+        assumptions=(*assumptions, *present(snapshot)),
         wall_seconds=monotonic() - began,
         workers=used,
     )

@@ -12,6 +12,7 @@ from baton.model.cluster import KubeObject
 
 _LISTS = ("initContainers", "tolerations", "topologySpreadConstraints", "volumes", "imagePullSecrets")
 _MAPS = ("affinity", "nodeSelector", "securityContext", "overhead")
+_TEMPLATED = frozenset({"deployments.apps", "replicasets.apps", "statefulsets.apps", "daemonsets.apps", "jobs.batch"})
 _PERCENT = re.compile(r"^\d+%$")
 
 
@@ -33,7 +34,7 @@ def flaw(resource: str, obj: KubeObject) -> str:
         return _node(spec or {}, status or {})
     if resource == "poddisruptionbudgets.policy":
         return _budget(spec or {})
-    return _workload(spec or {})
+    return _workload(spec or {}, resource in _TEMPLATED)
 
 
 def _objects(value: Any) -> bool:
@@ -133,13 +134,13 @@ def _budget(spec: Mapping[str, Any]) -> str:
     return ""
 
 
-def _workload(spec: Mapping[str, Any]) -> str:
+def _workload(spec: Mapping[str, Any], needs_template: bool) -> str:
     replicas = spec.get("replicas")
     if replicas is not None and (not isinstance(replicas, int) or isinstance(replicas, bool) or replicas < 0):
         return f"spec.replicas is {replicas!r}, no number"
     template = spec.get("template")
     if template is None:
-        return ""
+        return "spec.template is missing" if needs_template else ""
     if not isinstance(template, Mapping) or not isinstance(template.get("spec"), Mapping):
         return "spec.template has no spec"
     if not isinstance(template.get("metadata"), Mapping | None):
