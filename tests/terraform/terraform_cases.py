@@ -2,10 +2,10 @@
 
     python tests/terraform/terraform_cases.py --write     writes the `expect` part anew: read the diff before committing
 
-A case is text: `# what it is`, then `-- NAME --` and that file's lines, and so on; `[crlf]` after the name means Windows
-line endings. `-- expect --` holds what was found (with file and line), then the diffs of moving the cluster to 1.35, its
-written add-ons to a newer version and its node groups to ami-0fffffffffffffffff (golden-eks-1.35-v20261101), or the
-refusal.
+A case is text: `# what it is`, then `-- NAME --` and that file's lines, and so on; `[crlf]` after the name means
+Windows line endings. `-- expect --` holds what was found (with file and line), then the diffs of moving the cluster to
+1.35, its written add-ons to a newer version and its node groups to ami-0fffffffffffffffff
+(golden-eks-1.35-v20261101), or the refusal.
 """
 
 from __future__ import annotations

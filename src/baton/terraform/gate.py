@@ -17,6 +17,7 @@ from baton.model.versions import AddonVersion
 from baton.terraform.traps import REFUSED_UPDATES, REPLACED, ROLLS_NODES, Trap
 
 REFUSE, WARN, EXPECTED, NOISE = "refuse", "warning", "expected", "noise"
+ATTACHED = ("managed_policy_arns", "inline_policy")  # of a role: shown on it, made by resources of their own
 SHOWN = ("version", "addon_version", "image_id", "release_version")  # values that may be shown when not sensitive
 
 
@@ -198,6 +199,14 @@ def _check_format(plan: Mapping[str, Any]) -> None:
         )
     if "resource_changes" not in plan and "planned_values" not in plan:
         raise ReadError("this is a state, not a plan", hint="run `terraform show -json` on the file of `plan -out`")
+    for key in ("resource_changes", "resource_drift"):
+        entries = plan.get(key) or []
+        whole = isinstance(entries, list) and all(
+            isinstance(e, Mapping) and isinstance(e.get("change"), Mapping) and isinstance(e.get("address"), str)
+            for e in entries
+        )
+        if not whole:
+            raise ReadError(f"{key} of the plan is malformed", hint="make the JSON anew with `terraform show -json`")
 
 
 def _whole(plan: Mapping[str, Any]) -> Iterator[GateFinding]:
@@ -327,7 +336,7 @@ def _is_meant(change: _Change, expectation: Expectation) -> bool:
     if expectation.addresses:
         return change.address in expectation.addresses
     cluster = change.before.get("cluster_name", change.before.get("name") if change.type == "aws_eks_cluster" else None)
-    if cluster not in (None, expectation.cluster) and change.type != "aws_launch_template":
+    if expectation.cluster and cluster not in (None, expectation.cluster) and change.type != "aws_launch_template":
         return False
     return (
         not expectation.addons
@@ -339,7 +348,7 @@ def _is_meant(change: _Change, expectation: Expectation) -> bool:
 def _other_update(change: _Change, expectation: Expectation, attributes: Sequence[str]) -> GateFinding:
     shown = ", ".join(change.show(a) for a in attributes) or "nothing visible"
     other = change.before.get("cluster_name")
-    if change.type in _EKS and other not in (None, expectation.cluster):
+    if expectation.cluster and change.type in _EKS and other not in (None, expectation.cluster):
         text, hint = f"belongs to another cluster, {other}, and would change {shown}", "upgrade one cluster at a time"
         return GateFinding("other-cluster", REFUSE, change.shown, "update", text, ", ".join(attributes), hint)
     trap = REFUSED_UPDATES.get((expectation.kind, change.type))
@@ -525,8 +534,11 @@ def _drift(plan: Mapping[str, Any]) -> Iterator[GateFinding]:
         change = _Change(entry)
         if set(change.actions) <= {"no-op", "read"}:
             continue
-        attributes = change.attributes()
+        # A refresh writes null as an empty list or map: nobody has changed that.
+        attributes = tuple(a for a in change.attributes() if change.before.get(a) or change.after.get(a))
         gone = "delete" in change.actions
+        if not gone and not [a for a in attributes if not (change.type == "aws_iam_role" and a in ATTACHED)]:
+            continue
         text = (
             "is gone, outside of Terraform"
             if gone

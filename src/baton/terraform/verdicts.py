@@ -19,7 +19,7 @@ def render(result: GateResult, expectation: Expectation, source: str, form: str)
 
 
 def _headline(result: GateResult, expectation: Expectation) -> str:
-    stage = f"{expectation.kind.value} stage of cluster {expectation.cluster}"
+    stage = f"{expectation.kind.value} stage" + (f" of cluster {expectation.cluster}" if expectation.cluster else "")
     refused = sum(f.severity == REFUSE for f in result.findings)
     if result.allowed:
         return f"allowed: every change belongs to the {stage}"
