@@ -114,12 +114,28 @@ def test_report_live_lines_blocked_by_the_same_together() -> None:
 
 def test_report_live_terraform_counting_seconds_is_not_news() -> None:
     """Terraform prints a line every ten seconds; repeating them would drown the nodes."""
-    display, out = lines()
+    display, out = lines({2: 600.0})
     view = View(0.0, (group(),), nodes("ready"))
-    for now in range(0, 100, 10):
-        waiting = f"module.eks.aws_eks_cluster.this[0]: Still modifying... [id=demo, 0m{now}s elapsed]"
-        display.update(replace(view, at=float(now)), float(now), CONTROL, "running", (waiting,))
-    assert len(out.getvalue().splitlines()) == 2
+    template, roll = "module.eks.aws_launch_template.this", "module.eks.aws_eks_node_group.this"
+    for now in range(0, 60, 10):
+        still = "Modifying..." if now == 0 else "Still modifying..."
+        waiting = f"terraform apply: {roll}: {still} [id=demo:main, {now // 60:02d}m{now % 60:02d}s elapsed]"
+        if now < 20:
+            waiting = f"terraform apply: {template}: Modifying... [id=lt-1]"
+        display.update(replace(view, at=float(now)), float(now), ROLL, "running", (waiting,))
+    said = out.getvalue().splitlines()
+    assert len(said) == 3
+    assert template in said[1] and roll in said[2]
+
+
+def test_report_live_estimate_begins_with_the_update() -> None:
+    """Terraform's own work is not the roll: a minute on a launch template must not count as a minute of EKS's."""
+    display, out = lines({2: 600.0})
+    view = View(0.0, (group(),), nodes("ready"))
+    display.update(view, 0.0, ROLL, "running", ("terraform apply: aws_launch_template.this: Modifying... [id=lt-1]",))
+    begun = ("terraform apply: aws_eks_node_group.this: Modifying... [id=demo:main]",)
+    display.update(replace(view, at=400.0), 400.0, ROLL, "running", begun)
+    assert "about 10 min of EKS's work left" in out.getvalue().splitlines()[-1]
 
 
 @pytest.mark.parametrize(

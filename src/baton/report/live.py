@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TextIO
@@ -111,7 +112,7 @@ class Estimate:
         if stage is None or stage.ordinal not in self._predicted or phase == "failed":
             return None
         own = self._predicted[stage.ordinal]
-        if any(word in w for w in waiting_for for word in _AT_WORK):
+        if any(word in w for w in waiting_for if "launch_template" not in w for word in _AT_WORK):
             self._at_work.setdefault(stage.ordinal, view.at)
         begun = self._at_work.get(stage.ordinal)
         later = sum(s for o, s in self._predicted.items() if o > stage.ordinal)
@@ -247,7 +248,7 @@ class Lines(_Progress):
 
 def _kind(waiting: str) -> str:
     """What an engine says without what changes with every look (Terraform counts the seconds)."""
-    return waiting.split(" [id=")[0].partition(":")[0] if "module." in waiting or "_" in waiting else waiting
+    return re.sub(r"\d+m?\d*s\b", "", waiting.split(" [")[0].replace("Still m", "M").replace("Still c", "C"))
 
 
 def _happened(before: NodeView | None, node: NodeView) -> str:
