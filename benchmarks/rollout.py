@@ -1,0 +1,102 @@
+"""One whole rehearsal of a synthetic cluster, control plane, add-ons and a full roll of every node, as JSON.
+
+    python benchmarks/rollout.py [--sizes 100x3000,1000x30000,5000x150000] [--seed 7] [--profile]
+
+Each size runs in a process of its own, so that peak memory is its own. `generateSeconds` and `planSeconds` are told apart
+from `rollSeconds`, the time from making the twin to the last record: what a user waits for per run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import json
+import pstats
+import resource
+import subprocess
+import sys
+import time
+from typing import Any
+
+SIZES = "100x3000,1000x30000,5000x150000"
+
+
+def measure(nodes: int, pods: int, seed: int, profile: bool) -> dict[str, Any]:
+    """One rehearsal's figures."""
+    from baton.knowledge.tables import Knowledge
+    from baton.model.target import Target
+    from baton.planner.plan import make_plan
+    from baton.rehearsal.generate import generate
+    from baton.rehearsal.run import rehearse_once
+
+    began = time.perf_counter()
+    snapshot = generate(nodes=nodes, pods=pods, seed=seed)
+    generated = time.perf_counter()
+    start = [int(part) for part in snapshot.cluster.version.split(".")]
+    plan = make_plan(snapshot, Target(f"{start[0]}.{start[1] + 1}"), Knowledge.load())
+    planned = time.perf_counter()
+    warm(seed)
+    before = time.process_time()
+    rolled = time.perf_counter()
+    profiler = cProfile.Profile() if profile else None
+    if profiler:
+        profiler.enable()
+    run = rehearse_once(snapshot, plan, seed)
+    if profiler:
+        profiler.disable()
+        pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(35)
+    seconds = time.perf_counter() - rolled
+    return {
+        "nodes": nodes,
+        "pods": pods,
+        "outcome": run.outcome,
+        "rollSeconds": round(seconds, 2),
+        "cpuSeconds": round(time.process_time() - before, 2),
+        "generateSeconds": round(generated - began, 2),
+        "planSeconds": round(planned - generated, 2),
+        "clusterSeconds": round(run.seconds),
+        "nodesReplaced": sum(g.replaced for g in run.groups.values()),
+        "evictions": run.evictions,
+        "placements": run.placements,
+        "placementsPerSecond": round(run.placements / seconds),
+        "events": run.events,
+        "peakRssMiB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    }
+
+
+def warm(seed: int) -> None:
+    """Load what is loaded once per process (imports, the compiled scheduler's cache)."""
+    from baton.knowledge.tables import Knowledge
+    from baton.model.target import Target
+    from baton.planner.plan import make_plan
+    from baton.rehearsal.generate import generate
+    from baton.rehearsal.run import rehearse_once
+
+    small = generate(nodes=12, pods=120, seed=seed)
+    version = small.cluster.version.split(".")
+    rehearse_once(small, make_plan(small, Target(f"{version[0]}.{int(version[1]) + 1}"), Knowledge.load()), seed)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", default=SIZES)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    sizes = [tuple(int(n) for n in size.split("x")) for size in args.sizes.split(",")]
+    if args.one:
+        json.dump(measure(*sizes[0], args.seed, args.profile), sys.stdout)
+        return 0
+    results = []
+    for nodes, pods in sizes:
+        words = [sys.executable, __file__, "--one", "--sizes", f"{nodes}x{pods}", "--seed", str(args.seed)]
+        done = subprocess.run(words + (["--profile"] if args.profile else []), stdout=subprocess.PIPE, check=True)
+        results.append(json.loads(done.stdout))
+    json.dump({"benchmark": "rollout", "results": results}, sys.stdout, indent=1)
+    print()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
