@@ -129,6 +129,18 @@ def test_report_html_of_nothing_observed() -> None:
     assert "Nothing was observed" in text and "Refused, nothing changed" in text and "busy" in text
 
 
+def test_report_html_old_nodes_first_then_new_as_they_came() -> None:
+    """Lanes in any other order hide the pattern of a roll; a node that was Ready at the first look came as well."""
+    tree = small().tree()
+    lane = next(n for n in tree["series"]["nodes"] if n["generation"] == "new")
+    lane["spans"] = [[s, a + 1, b] for s, a, b in lane["spans"] if s != "joining"]
+    names = re.findall(r'text-anchor="end" y="[0-9.]+">(ip-[0-9-]+) [abc]<', html.render(tree))
+    lanes = {n["name"].partition(".")[0]: n for n in tree["series"]["nodes"]}
+    assert [lanes[n]["generation"] for n in names] == ["old"] * 3 + ["new"] * (len(lanes) - 3)
+    came = [lanes[n]["spans"][0][1] for n in names[3:]]
+    assert came == sorted(came)
+
+
 def test_report_html_shows_when_nobody_looked() -> None:
     """A run that was killed and continued has a gap; drawing it as if it had been watched would be a lie."""
     run = small()

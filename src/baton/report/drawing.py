@@ -105,16 +105,16 @@ def _stages(canvas: Canvas, tree: Mapping[str, Any], start: float) -> None:
             continue
         kind = "halted" if stage["state"] == "halted" else "stage"
         canvas.bar(kind, begun, ended, y, 18, f"{stage['name']}: {stage['state']}, {duration(stage['seconds'])}")
-        at_work = begun
+        at_work: list[float] = []
         for row in (r for r in tree["path"] if _of_stage(r, stage)):
             a, b = _seconds(row["startedAt"], start), _seconds(row["endedAt"], start)
             if a is not None and b is not None:
-                at_work = a
+                at_work.append(a)
                 tip = f"{row['name']} {row['from']} -> {row['to']}: {duration(row['seconds'])}"
                 canvas.bar("work", a, b, y + 4, 8, tip)
         if stage["ordinal"] in rehearsed:
-            took = rehearsed[stage["ordinal"]]
-            canvas.bar("rehearsed", at_work, at_work + took, y + 14, 3, f"rehearsed: {duration(took)}")
+            took, began = rehearsed[stage["ordinal"]], min(at_work, default=begun)
+            canvas.bar("rehearsed", began, began + took, y + 14, 3, f"rehearsed: {duration(took)}")
         _beside(canvas, begun, ended, y + 13, duration(stage["seconds"]))
     canvas.section(top, top + ROW * len(tree["stages"]))
 
@@ -157,7 +157,7 @@ def _window(series: Mapping[str, Any], group: str, whole: float) -> tuple[float,
     """From when nodes of a group came and went to when they rested, with some air; all where that is most of it."""
     lanes = [n["spans"] for n in series["nodes"] if n["group"] == group and n["spans"]]
     turns = [b for spans in lanes for _, _, b in spans if b < whole]
-    turns += [spans[0][1] for spans in lanes if spans[0][0] == "joining"]
+    turns += [n["spans"][0][1] for n in series["nodes"] if n["group"] == group and n["spans"] and _came(n)]
     if not turns:
         return 0.0, whole
     air = max(60.0, 0.04 * (max(turns) - min(turns)))
@@ -194,12 +194,14 @@ def _mark(canvas: Canvas, windows: Mapping[str, tuple[float, float]], whole: flo
 
 def _turn(series: Mapping[str, Any], group: str) -> tuple[float, str]:
     """When the first node of a group came or went: groups are drawn in that order."""
-    turns = [
-        float(end) if spans[0][0] != "joining" else float(spans[0][1])
-        for spans in (n["spans"] for n in series["nodes"] if n["group"] == group and n["spans"])
-        for _, _, end in spans[:1]
-    ]
+    lanes = [n for n in series["nodes"] if n["group"] == group and n["spans"]]
+    turns = [float(n["spans"][0][1 if _came(n) else 2]) for n in lanes]
     return (min(turns, default=0.0), group)
+
+
+def _came(lane: Mapping[str, Any]) -> bool:
+    """Whether the node came during the run. One that was Ready at the first look at it was never seen joining."""
+    return bool(lane["spans"][0][0] == "joining" or lane["generation"] == "new")
 
 
 def _group(canvas: Canvas, group: Mapping[str, Any], series: Mapping[str, Any]) -> None:
@@ -240,8 +242,7 @@ def _lanes(canvas: Canvas, group: str, lanes: Sequence[Mapping[str, Any]]) -> No
 def _lane_order(lane: Mapping[str, Any]) -> tuple[bool, float, float, str]:
     """Those that were there first, by when they went; then the others, by when they came."""
     spans = lane["spans"]
-    came, went = float(spans[0][1]), float(spans[-1][2])
-    fresh = spans[0][0] == "joining"
+    came, went, fresh = float(spans[0][1]), float(spans[-1][2]), _came(lane)
     return (fresh, came, went, lane["name"]) if fresh else (fresh, went, came, lane["name"])
 
 
