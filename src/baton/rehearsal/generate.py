@@ -26,7 +26,8 @@ from baton.model.cluster import (
     UpdateConfig,
 )
 from baton.model.versions import Minor
-from baton.rehearsal.synthetic import Clerk, Machine, Pool, Workloads
+from baton.rehearsal.shapes import Clerk, Machine, Pool
+from baton.rehearsal.synthetic import Workloads
 from baton.twin.cloud.catalogue import allocatable, known_instance_type
 from baton.twin.timefmt import rfc3339
 

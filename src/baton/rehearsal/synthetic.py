@@ -7,108 +7,34 @@ Objects of one app share their specs, labels and conditions, so 150,000 pods sta
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from random import Random
-from typing import Any
-
 from baton.errors import UsageError
+from baton.rehearsal.shapes import (
+    APPETITES,
+    BLOCKING,
+    BUDGETS,
+    FIRST,
+    SECOND,
+    SIZES,
+    App,
+    Clerk,
+    Json,
+    Machine,
+    Pool,
+    allowed,
+    container,
+    counts,
+    head,
+    letters,
+    owner,
+    requests,
+    spread,
+)
 from baton.twin.addons import manifests
 from baton.twin.timefmt import rfc3339
 
-Json = dict[str, Any]
 ZONE, HOST = "topology.kubernetes.io/zone", "kubernetes.io/hostname"
 HASHED = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
-VOLUMES_A_NODE = 24
-
-_FIRST = ("cart", "search", "pay", "ledger", "mail", "quote", "stock", "route", "media", "price", "login", "audit")
-_SECOND = ("api", "web", "worker", "proxy", "sync", "feed", "store", "gate")
-# (weight, least, most) replicas: many small apps, a few huge ones
-_SIZES = ((32, 1, 2), (34, 3, 6), (20, 7, 20), (10, 21, 80), (3, 81, 300), (1, 301, 1500))
-# request in percent of what an average pod may take (weights beside)
-_APPETITES = ((20, 20), (30, 50), (30, 100), (15, 180), (5, 300))
-# a budget for an app of n replicas: (weight, spec)
-_BUDGETS: tuple[tuple[int, Json], ...] = (
-    (40, {"maxUnavailable": 1}),
-    (20, {"maxUnavailable": "25%"}),
-    (12, {"minAvailable": "50%"}),
-    (10, {"minAvailable": -1}),  # stands for replicas - 1
-    (8, {"minAvailable": 1}),
-    (10, {"maxUnavailable": "10%", "unhealthyPodEvictionPolicy": "AlwaysAllow"}),
-)
-_BLOCKING: tuple[tuple[int, tuple[Json, ...]], ...] = (  # (replicas, its budgets)
-    (3, ({"maxUnavailable": 0},)),
-    (1, ({"minAvailable": 1},)),
-    (4, ({"minAvailable": "100%"},)),
-    (3, ({"maxUnavailable": 1}, {"minAvailable": 1})),  # two budgets: the eviction API refuses such pods
-)
-
-
-@dataclass(slots=True)
-class Machine:
-    """A node with what is left on it: millicores, MiB, pod slots, volumes."""
-
-    name: str
-    zone: int
-    node: Json
-    cpu: int
-    memory: int
-    slots: int
-    volumes: int = VOLUMES_A_NODE
-
-
-@dataclass
-class Pool:
-    """The nodes of one node group and a place to go on from when looking for room."""
-
-    name: str
-    machines: list[Machine]
-    zones: int
-    dedicated: str = ""
-    by_zone: list[list[Machine]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.by_zone = [[m for m in self.machines if m.zone == z] for z in range(self.zones)]
-
-
-class Clerk:
-    """Hands out uids, times and random choices."""
-
-    def __init__(self, rng: Random, now: float) -> None:
-        self.rng = rng
-        self.now = now
-        self._serial = 0
-
-    def uid(self, kind: str) -> str:
-        self._serial += 1
-        return f"{kind}-{self._serial:08x}"
-
-    def one_of(self, weighted: Sequence[tuple[int, Any]]) -> Any:
-        left = self.rng.randrange(sum(w for w, *_ in weighted))
-        for weight, value in weighted:
-            left -= weight
-            if left < 0:
-                return value
-        raise AssertionError("weights add up")
-
-    def percent(self, chance: int) -> bool:
-        return self.rng.randrange(100) < chance
-
-
-@dataclass
-class App:
-    """What is decided of one app before its pods are placed."""
-
-    name: str
-    namespace: str
-    replicas: int
-    pool: Pool
-    cpu: int
-    memory: int
-    spread: str = "any"  # any | hosts | zones
-    volume: bool = False
-    traits: Json = field(default_factory=dict)  # more of the pod spec
 
 
 class Workloads:
@@ -139,7 +65,7 @@ class Workloads:
         """All objects but the nodes, by resource; `blocking` apps get budgets that block."""
         for namespace in ("default", "kube-system", *self._namespaces):
             labels = {"kubernetes.io/metadata.name": namespace}
-            self._add("namespaces", {**_head("v1", "Namespace", namespace), "status": {"phase": "Active"}})
+            self._add("namespaces", {**head("v1", "Namespace", namespace), "status": {"phase": "Active"}})
             self.objects["namespaces"][-1]["metadata"] |= {"labels": labels, "uid": self.clerk.uid("ns")}
         self._classes()
         for name, version in self.addons.items():
@@ -169,11 +95,11 @@ class Workloads:
             ("system-cluster-critical", 2_000_000_000),
             ("system-node-critical", 2_000_001_000),
         ):
-            made = {**_head("scheduling.k8s.io/v1", "PriorityClass", name), "value": value}
+            made = {**head("scheduling.k8s.io/v1", "PriorityClass", name), "value": value}
             made["metadata"] |= {"uid": self.clerk.uid("pc")}
             self._add("priorityclasses.scheduling.k8s.io", made)
         storage = {
-            **_head("storage.k8s.io/v1", "StorageClass", "gp3"),
+            **head("storage.k8s.io/v1", "StorageClass", "gp3"),
             "provisioner": "ebs.csi.aws.com",
             "volumeBindingMode": "WaitForFirstConsumer",
             "reclaimPolicy": "Delete",
@@ -208,21 +134,21 @@ class Workloads:
         template = {
             "metadata": {"labels": labels},
             "spec": {
-                "containers": [_container("collector", "registry.example.com/log-collector:4.2", 50, 96)],
+                "containers": [container("collector", "registry.example.com/log-collector:4.2", 50, 96)],
                 "tolerations": [{"operator": "Exists"}],
                 "terminationGracePeriodSeconds": 30,
             },
         }
-        made = _head("apps/v1", "DaemonSet", "log-collector", "kube-system")
+        made = head("apps/v1", "DaemonSet", "log-collector", "kube-system")
         made["metadata"] |= {"uid": self.clerk.uid("ds"), "generation": 1}
         made["spec"] = {"selector": {"matchLabels": labels}, "template": template}
         self._daemonset(made)
 
     def _daemonset(self, obj: Json) -> None:
         meta, template = obj["metadata"], obj["spec"]["template"]
-        cpu, memory = _requests(template["spec"])
+        cpu, memory = requests(template["spec"])
         labels = {**template["metadata"]["labels"], "controller-revision-hash": "7d5c6b9f8"}
-        owner = _owner("apps/v1", "DaemonSet", meta)
+        controller = owner("apps/v1", "DaemonSet", meta)
         status = self._running(3)
         count = 0
         for index, machine in enumerate(self._machines):
@@ -230,8 +156,10 @@ class Workloads:
             machine.memory -= memory
             machine.slots -= 1
             count += 1
-            suffix = _letters(index)
-            self._pod(meta["namespace"], f"{meta['name']}-{suffix}", labels, [owner], template["spec"], machine, status)
+            suffix = letters(index)
+            self._pod(
+                meta["namespace"], f"{meta['name']}-{suffix}", labels, [controller], template["spec"], machine, status
+            )
         obj["status"] = {
             "observedGeneration": 1,
             "currentNumberScheduled": count,
@@ -245,22 +173,22 @@ class Workloads:
     # --- apps
 
     def _name(self) -> str:
-        base = f"{_FIRST[self.clerk.rng.randrange(len(_FIRST))]}-{_SECOND[self.clerk.rng.randrange(len(_SECOND))]}"
+        base = f"{FIRST[self.clerk.rng.randrange(len(FIRST))]}-{SECOND[self.clerk.rng.randrange(len(SECOND))]}"
         self._names[base] = number = self._names.get(base, 0) + 1
         return base if number == 1 else f"{base}-{number}"
 
     def _draw(self, pool: Pool, most: int) -> App:
         """An app of at most `most` pods for a pool, its size and appetite drawn."""
         rng = self.clerk.rng
-        least, top = self.clerk.one_of([(w, (a, b)) for w, a, b in _SIZES])
+        least, top = self.clerk.one_of([(w, (a, b)) for w, a, b in SIZES])
         limit = max(3, self.wanted // 12)
         replicas = max(1, min(rng.randrange(least, top + 1), most, limit))
-        appetite = self.clerk.one_of(_APPETITES)
+        appetite = self.clerk.one_of(APPETITES)
         if replicas * 100 > self.wanted:
             appetite = min(appetite, 100)
         namespace = self._namespaces[min(rng.randrange(len(self._namespaces)), rng.randrange(len(self._namespaces)))]
         cpu = max(5, self._mean_cpu * appetite // 500 * 5)
-        memory = max(16, self._mean_memory * self.clerk.one_of(_APPETITES[:4]) // 100)
+        memory = max(16, self._mean_memory * self.clerk.one_of(APPETITES[:4]) // 100)
         app = App(self._name(), namespace, replicas, pool, cpu, memory)
         if pool.dedicated:
             app.traits["tolerations"] = [{"key": "dedicated", "operator": "Exists", "effect": "NoSchedule"}]
@@ -275,9 +203,9 @@ class Workloads:
         dice = clerk.rng.randrange(100)
         if dice < 14 and app.replicas > 1:
             app.spread = "zones"
-            app.traits["topologySpreadConstraints"] = [_spread(ZONE, "DoNotSchedule", selector)]
+            app.traits["topologySpreadConstraints"] = [spread(ZONE, "DoNotSchedule", selector)]
         elif dice < 34:
-            app.traits["topologySpreadConstraints"] = [_spread(ZONE, "ScheduleAnyway", selector)]
+            app.traits["topologySpreadConstraints"] = [spread(ZONE, "ScheduleAnyway", selector)]
         elif dice < 42 and 1 < app.replicas <= len(app.pool.machines) // 3:
             app.spread = "hosts"
             term = {"topologyKey": HOST, "labelSelector": selector}
@@ -321,20 +249,20 @@ class Workloads:
     def _bearable(self, app: App) -> tuple[Json, ...]:
         """A budget under which even all pods of the app can be moved, some at a time, within a drain's 15 minutes."""
         each = app.traits.get("_sleep", 0) + app.traits.get("_delay", 2) + (70 if app.volume else 30)
-        for spec in (self.clerk.one_of(_BUDGETS), {"maxUnavailable": "25%"}, {"maxUnavailable": "50%"}):
+        for spec in (self.clerk.one_of(BUDGETS), {"maxUnavailable": "25%"}, {"maxUnavailable": "50%"}):
             if spec.get("minAvailable") == -1:
                 spec = {"minAvailable": app.replicas - 1}
-            if -(-app.replicas // _allowed(spec, app.replicas)) * each <= 600:
+            if -(-app.replicas // allowed(spec, app.replicas)) * each <= 600:
                 return (spec,)
         return ()
 
     def _spec(self, app: App) -> Json:
         traits = {k: v for k, v in app.traits.items() if not k.startswith("_")}
-        container = _container("main", f"registry.example.com/{app.namespace}/{app.name}:1.0", app.cpu, app.memory)
-        container["readinessProbe"] = {"initialDelaySeconds": app.traits.get("_delay", 2), "periodSeconds": 10}
+        main = container("main", f"registry.example.com/{app.namespace}/{app.name}:1.0", app.cpu, app.memory)
+        main["readinessProbe"] = {"initialDelaySeconds": app.traits.get("_delay", 2), "periodSeconds": 10}
         if "_sleep" in app.traits:
-            container["lifecycle"] = {"preStop": {"sleep": {"seconds": app.traits["_sleep"]}}}
-        return {"containers": [container], "terminationGracePeriodSeconds": 30, **traits}
+            main["lifecycle"] = {"preStop": {"sleep": {"seconds": app.traits["_sleep"]}}}
+        return {"containers": [main], "terminationGracePeriodSeconds": 30, **traits}
 
     def _place(self, app: App) -> list[Machine]:
         """Machines for as many of the app's pods as fit, their room taken."""
@@ -366,7 +294,7 @@ class Workloads:
 
     def _blocking(self, index: int) -> None:
         """An app whose budgets block every drain, in the largest group."""
-        replicas, budgets = _BLOCKING[index % len(_BLOCKING)]
+        replicas, budgets = BLOCKING[index % len(BLOCKING)]
         app = self._draw(self.pools[0], replicas)
         app.replicas, app.spread = min(replicas, len(self.pools[0].machines)), "hosts" if replicas > 1 else "any"
         app.traits = {"nodeSelector": {"eks.amazonaws.com/nodegroup": self.pools[0].name}}
@@ -395,41 +323,41 @@ class Workloads:
     def _deployment(
         self, app: App, template: Json, obj: Json | None = None, machines: list[Machine] | None = None
     ) -> None:
-        labels = {**template["metadata"]["labels"], HASHED: f"{_letters(self.clerk.rng.randrange(1 << 30))}"}
+        labels = {**template["metadata"]["labels"], HASHED: f"{letters(self.clerk.rng.randrange(1 << 30))}"}
         machines = self._place(app) if machines is None else machines
         note = {"annotations": {REVISION: "1"}}
         selector = {"matchLabels": template["metadata"]["labels"]}
         if obj is None:
-            obj = _head("apps/v1", "Deployment", app.name, app.namespace)
+            obj = head("apps/v1", "Deployment", app.name, app.namespace)
             obj["metadata"] |= {"uid": self.clerk.uid("dep"), "generation": 1, "labels": {"app": app.name}}
             rolling = {"maxUnavailable": "25%", "maxSurge": "25%"}
             obj["spec"] = {"strategy": {"type": "RollingUpdate", "rollingUpdate": rolling}, "selector": selector}
         obj["metadata"] = {**obj["metadata"], **note}
         obj["spec"] = {**obj["spec"], "replicas": len(machines), "template": template}
-        obj["status"] = _counts(len(machines))
+        obj["status"] = counts(len(machines))
         self._add("deployments.apps", obj)
-        rs = _head("apps/v1", "ReplicaSet", f"{app.name}-{labels[HASHED]}", app.namespace)
+        rs = head("apps/v1", "ReplicaSet", f"{app.name}-{labels[HASHED]}", app.namespace)
         rs["metadata"] |= {
             "uid": self.clerk.uid("rs"),
             "generation": 1,
             "labels": labels,
-            "ownerReferences": [_owner("apps/v1", "Deployment", obj["metadata"])],
+            "ownerReferences": [owner("apps/v1", "Deployment", obj["metadata"])],
             **note,
         }
         hashed = {"metadata": {"labels": labels}, "spec": template["spec"]}
         rs["spec"] = {"replicas": len(machines), "selector": {"matchLabels": labels}, "template": hashed}
-        rs["status"] = _counts(len(machines))
+        rs["status"] = counts(len(machines))
         self._add("replicasets.apps", rs)
-        owners = [_owner("apps/v1", "ReplicaSet", rs["metadata"])]
+        owners = [owner("apps/v1", "ReplicaSet", rs["metadata"])]
         status = self._running(app.traits.get("_delay", 2))
         for index, machine in enumerate(machines):
-            name = f"{rs['metadata']['name']}-{_letters(index)}"
+            name = f"{rs['metadata']['name']}-{letters(index)}"
             self._pod(app.namespace, name, labels, owners, template["spec"], machine, status)
 
     def _statefulset(self, app: App, template: Json, machines: list[Machine]) -> None:
-        obj = _head("apps/v1", "StatefulSet", app.name, app.namespace)
+        obj = head("apps/v1", "StatefulSet", app.name, app.namespace)
         obj["metadata"] |= {"uid": self.clerk.uid("sts"), "generation": 1, "labels": {"app": app.name}}
-        revision = f"{app.name}-{_letters(self.clerk.rng.randrange(1 << 30))}"
+        revision = f"{app.name}-{letters(self.clerk.rng.randrange(1 << 30))}"
         claim = {
             "metadata": {"name": "data"},
             "spec": {
@@ -446,9 +374,9 @@ class Workloads:
             "template": template,
             "volumeClaimTemplates": [claim],
         }
-        obj["status"] = {**_counts(len(machines)), "currentRevision": revision, "updateRevision": revision}
+        obj["status"] = {**counts(len(machines)), "currentRevision": revision, "updateRevision": revision}
         self._add("statefulsets.apps", obj)
-        owners = [_owner("apps/v1", "StatefulSet", obj["metadata"])]
+        owners = [owner("apps/v1", "StatefulSet", obj["metadata"])]
         status = self._running(8)
         for index, machine in enumerate(machines):
             name = f"{app.name}-{index}"
@@ -466,14 +394,14 @@ class Workloads:
     def _volume(self, namespace: str, claim: str, machine: Machine) -> None:
         uid = self.clerk.uid("pvc")
         zone = machine.node["metadata"]["labels"][ZONE]
-        pvc = _head("v1", "PersistentVolumeClaim", claim, namespace)
+        pvc = head("v1", "PersistentVolumeClaim", claim, namespace)
         # Without the annotation the scheduler takes the claim as not bound yet.
         pvc["metadata"] |= {"uid": uid, "annotations": {"pv.kubernetes.io/bind-completed": "yes"}}
         shared = {"accessModes": ["ReadWriteOnce"], "storageClassName": "gp3"}
         pvc["spec"] = {**shared, "volumeName": f"pvc-{uid}", "resources": {"requests": {"storage": "50Gi"}}}
         pvc["status"] = {"phase": "Bound"}
         self._add("persistentvolumeclaims", pvc)
-        volume = _head("v1", "PersistentVolume", f"pvc-{uid}")
+        volume = head("v1", "PersistentVolume", f"pvc-{uid}")
         volume["metadata"] |= {"uid": f"pv-{uid}"}
         volume["spec"] = {
             **shared,
@@ -496,7 +424,7 @@ class Workloads:
         machines = self._place(app)
         if not machines:
             return
-        obj = _head("batch/v1", "Job", app.name, app.namespace)
+        obj = head("batch/v1", "Job", app.name, app.namespace)
         labels = {"app": app.name, "batch.kubernetes.io/job-name": app.name, "job-name": app.name}
         obj["metadata"] |= {"uid": self.clerk.uid("job"), "generation": 1, "labels": {"app": app.name}}
         spec = {**self._spec(app), "restartPolicy": "Never"}
@@ -507,10 +435,10 @@ class Workloads:
         obj["spec"]["template"] = {"metadata": {"labels": labels}, "spec": spec}
         obj["status"] = {"active": count, "startTime": rfc3339(self.clerk.now - 600)}
         self._add("jobs.batch", obj)
-        owners = [_owner("batch/v1", "Job", obj["metadata"])]
+        owners = [owner("batch/v1", "Job", obj["metadata"])]
         status = self._running(2)
         for index, machine in enumerate(machines):
-            self._pod(app.namespace, f"{app.name}-{_letters(index)}", labels, owners, spec, machine, status)
+            self._pod(app.namespace, f"{app.name}-{letters(index)}", labels, owners, spec, machine, status)
 
     def _bare(self) -> None:
         """A pod that nobody will make again."""
@@ -523,7 +451,7 @@ class Workloads:
             self._pod(app.namespace, app.name, labels, None, self._spec(app), machine, self._running(2))
 
     def _service(self, app: App) -> None:
-        service = _head("v1", "Service", app.name, app.namespace)
+        service = head("v1", "Service", app.name, app.namespace)
         service["metadata"] |= {"uid": self.clerk.uid("svc")}
         service["spec"] = {
             "selector": {"app": app.name},
@@ -532,7 +460,7 @@ class Workloads:
         self._add("services", service)
 
     def _budget(self, app: App, spec: Json, index: int) -> None:
-        made = _head(
+        made = head(
             "policy/v1", "PodDisruptionBudget", app.name if not index else f"{app.name}-{index + 1}", app.namespace
         )
         made["metadata"] |= {"uid": self.clerk.uid("pdb"), "generation": 1}
@@ -585,70 +513,3 @@ class Workloads:
                 "status": status,
             }
         )
-
-
-def _allowed(spec: Json, replicas: int) -> int:
-    """How many pods of a healthy app its budget lets go at once, at least 1 (both percentages round up)."""
-    away = "maxUnavailable" in spec
-    given = spec["maxUnavailable" if away else "minAvailable"]
-    count = -(-int(given[:-1]) * replicas // 100) if isinstance(given, str) else given
-    return max(1, count if away else replicas - count)
-
-
-def _head(version: str, kind: str, name: str, namespace: str = "") -> Json:
-    meta: Json = {"name": name}
-    if namespace:
-        meta["namespace"] = namespace
-    return {"apiVersion": version, "kind": kind, "metadata": meta}
-
-
-def _owner(version: str, kind: str, meta: Json) -> Json:
-    return {
-        "apiVersion": version,
-        "kind": kind,
-        "name": meta["name"],
-        "uid": meta["uid"],
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
-
-
-def _counts(replicas: int) -> Json:
-    return {
-        "observedGeneration": 1,
-        "replicas": replicas,
-        "readyReplicas": replicas,
-        "availableReplicas": replicas,
-        "updatedReplicas": replicas,
-    }
-
-
-def _container(name: str, image: str, cpu: int, memory: int) -> Json:
-    return {"name": name, "image": image, "resources": {"requests": {"cpu": f"{cpu}m", "memory": f"{memory}Mi"}}}
-
-
-def _spread(key: str, action: str, selector: Json) -> Json:
-    return {"maxSkew": 1, "topologyKey": key, "whenUnsatisfiable": action, "labelSelector": selector}
-
-
-def _requests(spec: Json) -> tuple[int, int]:
-    """(millicores, MiB) that add-on containers ask for; they write both plainly."""
-    cpu = memory = 0
-    for container in spec["containers"]:
-        asked = container["resources"]["requests"]
-        cpu += int(asked.get("cpu", "0m")[:-1])
-        memory += int(asked.get("memory", "0Mi")[:-2])
-    return cpu, memory
-
-
-_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
-
-
-def _letters(number: int) -> str:
-    """A name's ending as Kubernetes makes them: five letters or more, a different one for every number."""
-    letters: list[str] = []
-    number = number * 7919 + 104_729  # so that neighbours do not look alike
-    while number or len(letters) < 5:
-        number, digit = divmod(number, len(_ALPHABET))
-        letters.append(_ALPHABET[digit])
-    return "".join(letters)
