@@ -162,6 +162,20 @@ def test_report_html_hundreds_of_nodes_are_aggregated() -> None:
     assert "<polygon" in text and text.count("<rect") < 50
 
 
+def test_report_html_stays_small_and_keeps_its_peaks() -> None:
+    """A week of events must not make a page too heavy to open, and the one bad minute in it must be seen."""
+    tree = small().tree()
+    whole = tree["series"]["seconds"]
+    tree["series"]["pods"] = [[whole * i / 100_000, 40 if i == 61_234 else i % 2, 0, 0] for i in range(100_000)]
+    text = html.render(tree)
+    assert len(text) < 300_000
+    assert ">40<" in text
+    polygon = re.search(r'<polygon class="pending" points="([^"]+)"', text)
+    assert polygon is not None
+    heights = [float(p.partition(",")[2]) for p in polygon[1].split()]
+    assert max(heights) - min(heights) == 64.0
+
+
 def test_report_html_same_tree_same_page() -> None:
     """Pages that differ without cause cannot be compared."""
     assert html.render(small().tree()) == html.render(small().tree())

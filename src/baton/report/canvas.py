@@ -139,14 +139,14 @@ class Canvas:
 
 
 def thin(rows: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
-    """Where many values fall on one place, the highest, the lowest and the last: peaks and dips stay to be seen."""
+    """Where many values fall on one point of the width, the highest, the lowest and the last: peaks stay visible."""
     if len(rows) <= 1500:
         return rows
     kept: list[tuple[float, float]] = []
     index = 0
     while index < len(rows):
         end = index
-        while end < len(rows) and rows[end][0] == rows[index][0]:
+        while end < len(rows) and int(rows[end][0]) == int(rows[index][0]):
             end += 1
         values = [v for _, v in rows[index:end]]
         place = rows[index][0]
