@@ -47,6 +47,9 @@ class _Deaf:
     def feed(self, events: Any, now: float) -> tuple[Event, ...]:
         return ()
 
+    def unsettled(self) -> tuple[str, ...]:
+        return ()
+
     def note(self, event: Event) -> None:
         return None
 

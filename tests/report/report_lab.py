@@ -73,6 +73,9 @@ class _Watching:
             self._observer.node_groups(self._aws.node_groups(self._cluster), now)
         return self._observer.feed(events, now)
 
+    def unsettled(self) -> Sequence[str]:
+        return self._observer.unsettled()
+
     def note(self, event: Event) -> None:
         self._observer.note(event)
 

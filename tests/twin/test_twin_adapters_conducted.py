@@ -45,6 +45,9 @@ class Notes:
     def feed(self, events: Sequence[WatchEvent], now: float) -> Sequence[Event]:
         return ()
 
+    def unsettled(self) -> Sequence[str]:
+        return ()
+
     def note(self, event: Event) -> None:
         self.notes.append(event)
 

@@ -204,6 +204,9 @@ class _Watching:
     def note(self, event: Event) -> None:
         self.observer.note(event)
 
+    def unsettled(self) -> Sequence[str]:
+        return self.observer.unsettled()
+
     def _ask(self, now: float) -> None:
         """What cannot be read now is read next time: watching goes on meanwhile."""
         with contextlib.suppress(ReadError):

@@ -36,18 +36,24 @@ class Observer(Protocol):
 
     def note(self, event: Event) -> None: ...
 
+    def unsettled(self) -> Sequence[str]:
+        """What has not come to rest since the last stage: workloads that are short of replicas, pods that start."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """`poll_seconds` of cluster time between looks at the watch; AWS is asked every `aws_every` looks.
 
-    `grace_seconds`: how long the world may take to agree after the act has succeeded.
+    `grace_seconds`: how long the world may take to agree after the act has succeeded. `settle_seconds`: how long, after
+    the last stage, the pods that moved last may take to become Ready.
     `patience` is how many UnavailableErrors in a row are ridden out (the API server moves during its own update).
     """
 
     poll_seconds: float = 5.0
     aws_every: int = 3
     grace_seconds: float = 1800.0
+    settle_seconds: float = 600.0
     patience: int = 60
 
 
@@ -101,6 +107,7 @@ class Conductor:
         try:
             for stage in plan.stages:
                 self.finished.append(self._stage(run_id, plan, stage, started, watch.poll))
+            self._settle(started, watch.poll)
             return tuple(self.finished)
         finally:
             watch.close()
@@ -134,6 +141,18 @@ class Conductor:
         self._note("stage.ended", stage, {"seconds": record.ended_at - record.started_at})
         self.crash(f"stage-{stage.ordinal}:recorded")
         return record
+
+    def _settle(self, started: float, poll: Callable[[], Sequence[WatchEvent]]) -> None:
+        """Go on watching until the pods that moved last are Ready: the end is judged after that."""
+        begun = now = self.clock.now()
+        while True:
+            self.observer.feed(poll(), now)
+            waits = tuple(self.observer.unsettled())
+            if not waits or now - begun >= self.settings.settle_seconds:
+                return
+            self.on_status(Status(None, "settling", waits, started, begun, now))
+            self.clock.sleep(self.settings.poll_seconds)
+            now = self.clock.now()
 
     def _note(self, kind: str, stage: Stage, data: Mapping[str, Any]) -> None:
         subject = f"stage {stage.ordinal} {stage.name}"
@@ -203,7 +222,7 @@ class _Follow:
             progress = act.poll()
             self._updates.update(progress.updates)
             if progress.state == "failed":
-                self._observe("failed")
+                self._observe("failed", force_aws=True)
                 raise HaltedError(
                     f"stage {self._stage.ordinal} ({self._stage.name}) failed: {progress.detail}",
                     where=f"cluster {self._plan.cluster}",

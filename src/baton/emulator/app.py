@@ -29,6 +29,7 @@ LIMIT = 8 * 1024 * 1024  # bytes of a request body; API Gateway, which fronts EK
 _SIGNED = re.compile(r"Credential=([^/]+)/\d{8}/([^/]+)/([^/]+)/aws4_request")
 _PRESIGNED = re.compile(r"X-Amz-Credential=([^/&]+)/\d{8}/([^/]+)/([^/]+)/aws4_request")
 _UNSIGNED = {"AssumeRoleWithWebIdentity": "sts", "AssumeRoleWithSAML": "sts"}
+REMEMBERED = 256  # answers kept for SDKs that send a call again
 _READS = ("Describe", "List", "Get", "BatchGet", "Head", "Simulate")
 
 
@@ -77,6 +78,7 @@ class AwsApp:
         self._faults = faults
         self._count = 0
         self.recorded = 0  # requests that changed something
+        self._answered: dict[str, Answer] = {}  # SDK invocation id -> answer, the newest of them
         self.record: Record = lambda ask: None
         self.environment: Callable[[], Mapping[str, str]] = dict
 
@@ -104,6 +106,9 @@ class AwsApp:
         if refusal is not None:
             return _refused(ask, refusal)
         changes = not operation.startswith(_READS)
+        again = self._sent_again(ask) if changes else None
+        if again is not None:
+            return again
         if changes:
             self._moto.salt(f"{self.recorded}")
         if ask.service != "eks":
@@ -115,7 +120,24 @@ class AwsApp:
         if changes and answer.status < 400:
             self.recorded += 1
             self.record(ask)
+            self._remember(ask, answer)
         return answer
+
+    def _sent_again(self, ask: Ask) -> Answer | None:
+        """The answer to an earlier attempt of the same SDK call, when that was carried out and its answer got lost.
+
+        SDKs number their attempts and give a call one invocation id (amz-sdk-request, amz-sdk-invocation-id).
+        """
+        if ask.headers.get("amz-sdk-request", "attempt=1").startswith("attempt=1;") or not self._answered:
+            return None
+        return self._answered.get(ask.headers.get("amz-sdk-invocation-id", ""))
+
+    def _remember(self, ask: Ask, answer: Answer) -> None:
+        invocation = ask.headers.get("amz-sdk-invocation-id")
+        if invocation:
+            self._answered[invocation] = answer
+            while len(self._answered) > REMEMBERED:
+                self._answered.pop(next(iter(self._answered)))
 
     # --- EKS --------------------------------------------------------------------------------------------------
 

@@ -301,6 +301,10 @@ class Observer:
                 found[name] = missing
         return found
 
+    def unsettled(self) -> tuple[str, ...]:
+        """Workloads that have not come to rest: they have fewer ready replicas than they want, and had."""
+        return tuple(f"{name}: {missing} not Ready yet" for name, missing in self.short().items())
+
     def _pods_view(self, now: float) -> PodsView:
         totals = self.totals
         waits = [now - p.pending_since for p in self._pods.pending.values() if p.pending_since is not None]

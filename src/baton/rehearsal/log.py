@@ -49,6 +49,10 @@ class Log:
         """Nothing: the twin itself is listened to."""
         return ()
 
+    def unsettled(self) -> Sequence[str]:
+        """A rehearsal's tally has its own end."""
+        return ()
+
     def note(self, event: Event) -> None:
         """What the conductor did."""
         self._keep(event, _words(event))

@@ -23,6 +23,7 @@ PHASES = {
     "running": "at work",
     "agreed": "the world agrees",
     "failed": "failed",
+    "settling": "letting the pods that moved last become Ready",
 }
 _SIGNS = {"ready": "●", "not-ready": "○", "cordoned": "◐", "draining": "◑", "drained": "◌"}
 _AT_WORK = ("odifying", "EKS update", "already in flight")  # how engines say that EKS has begun
