@@ -2,8 +2,8 @@
 
     python benchmarks/rollout.py [--sizes 100x3000,1000x30000,5000x150000] [--seed 7] [--profile]
 
-Each size runs in a process of its own, so that peak memory is its own. `generateSeconds` and `planSeconds` are told apart
-from `rollSeconds`, the time from making the twin to the last record: what a user waits for per run.
+Each size runs in a process of its own, so that peak memory is its own. `generateSeconds` and `planSeconds` are told
+apart from `rollSeconds`, the time from making the twin to the last record: what a user waits for per run.
 """
 
 from __future__ import annotations
