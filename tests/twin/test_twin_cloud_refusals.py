@@ -215,7 +215,13 @@ CASES: list[tuple[str, dict[str, Any], str, str]] = [
     ),
     ("ListTagsForResource", {"resourceArn": "nonsense"}, "BadRequestException", "Invalid resource ARN"),
     ("DescribeCluster", {}, "InvalidParameterException", "The parameter name is required."),
-    ("RegisterCluster", {}, "InvalidRequestException", "The operation RegisterCluster is not served here"),
+    (
+        "RegisterCluster",
+        {},
+        "InvalidRequestException",
+        "The operation RegisterCluster is not served here: connected clusters are registered for viewing only; "
+        "EKS does not upgrade them",
+    ),
 ]
 
 
