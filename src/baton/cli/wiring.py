@@ -109,12 +109,15 @@ def snapshot(args: argparse.Namespace, found: Inspection | None) -> Snapshot:
 
 
 def read(reached: Live, found: Inspection | None) -> Snapshot:
-    """Everything Baton needs to know of a live cluster."""
+    """Everything Baton needs to know of a live cluster, the checks' questions included."""
+    from baton.checks.registry import resources
     from baton.conductor.staging import image_owners
     from baton.observe.snapshot import read_snapshot
 
     owners = image_owners(found, reached.cluster)
-    return read_snapshot(reached.aws, reached.kube, reached.cluster, reached.clock, owners=owners)
+    return read_snapshot(
+        reached.aws, reached.kube, reached.cluster, reached.clock, owners=owners, resources=resources()
+    )
 
 
 def target(args: argparse.Namespace) -> Target:
