@@ -30,7 +30,7 @@ def measure(nodes: int, pods: int, seed: int, profile: bool) -> dict[str, Any]:
     from baton.rehearsal.run import rehearse_once
 
     began = time.perf_counter()
-    snapshot = generate(nodes=nodes, pods=pods, seed=seed)
+    snapshot = generate(nodes=nodes, pods=pods, seed=seed, blocking=0)
     generated = time.perf_counter()
     start = [int(part) for part in snapshot.cluster.version.split(".")]
     plan = make_plan(snapshot, Target(f"{start[0]}.{start[1] + 1}"), Knowledge.load())

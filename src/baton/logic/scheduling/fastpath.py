@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +24,11 @@ from baton.logic.scheduling.volumes import class_name, csi_identity, volume_term
 
 COMPILE_FROM_NODES = 400
 COMPILE_FROM_PODS = 20_000
-"""From so many nodes, or placements, on the compiled form is loaded where numba is installed."""
+LOAD_FROM_PODS = 1_000
+"""From so many nodes, or placements of this process, on the compiled form is loaded where numba is installed; sooner
+where an earlier use left it compiled (loading costs what some 800 placements save; compiling some ten seconds)."""
 _COMPILED = "baton.logic.scheduling.compiled"
+_TOTAL = [0]  # placements of this process, by every scheduler: what decides whether compiling pays
 
 
 def nodes_to_find(nodes: int) -> int:
@@ -31,6 +36,18 @@ def nodes_to_find(nodes: int) -> int:
     if nodes < 100:
         return nodes
     return max(100, nodes * max(5, 50 - nodes // 125) // 100)
+
+
+@cache
+def _accelerated() -> bool:
+    """Whether numba is installed."""
+    return importlib.util.find_spec("numba") is not None
+
+
+@cache
+def _was_compiled() -> bool:
+    """Whether the compiled form is in numba's cache beside its module."""
+    return any(Path(__file__).parent.glob("__pycache__/compiled.*.nbi"))
 
 
 class Outcome:
@@ -54,7 +71,6 @@ class FastPath:
         self.sample = sample
         self.planner = Planner(state)
         self.start = 0
-        self.placements = 0
         self._wish = compiled
         self._compiled: Any = None
         self._logs = np.array([spread.natural_log(n + 2.0) for n in range(256)])
@@ -107,7 +123,7 @@ class FastPath:
             self._logs = np.array([spread.natural_log(n + 2.0) for n in range(2 * len(order))])
         plan.array[place.H_EXTRA] = extra
         cluster = Cluster(index.table.data, state.allocatable, state.used, order, search, self._logs, self._extra)
-        self.placements += 1
+        _TOTAL[0] += 1
         compiled = self._compiled or self._load(len(order))
         if compiled is None:
             return place.place(cluster, plan.array, start, want, draw)
@@ -116,8 +132,9 @@ class FastPath:
 
     def _load(self, nodes: int) -> Any:
         """The compiled form, when it is wanted and there is one."""
-        big = nodes >= COMPILE_FROM_NODES or self.placements >= COMPILE_FROM_PODS or _COMPILED in sys.modules
-        if self._wish is False or (self._wish is None and not big) or importlib.util.find_spec("numba") is None:
+        many = _TOTAL[0] >= COMPILE_FROM_PODS or (_TOTAL[0] >= LOAD_FROM_PODS and _was_compiled())
+        big = nodes >= COMPILE_FROM_NODES or many or _COMPILED in sys.modules
+        if self._wish is False or (self._wish is None and not big) or not _accelerated():
             return None
         self._compiled = importlib.import_module(_COMPILED)
         return self._compiled
