@@ -30,7 +30,8 @@ def stuck(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_rehearse_prints_what_a_person_needs(smooth: Path, capsys: pytest.CaptureFixture[str]):
     """The screen must answer: how long, what moves, how low, what is better."""
-    code = main(["rehearse", "--to", "1.35", "--snapshot", str(smooth), "--runs", "2", "--node-hour-price", "0.1"])
+    command = ["rehearse", "--to", "1.35", "--snapshot", str(smooth), "--runs", "2", "--workers", "1"]
+    code = main([*command, "--node-hour-price", "0.1"])
     out, _ = capsys.readouterr()
     assert code == 0
     assert "shop: 1.34 -> 1.35, rehearsed on a twin (seeds 0 to 1)" in out
@@ -44,7 +45,7 @@ def test_rehearse_prints_what_a_person_needs(smooth: Path, capsys: pytest.Captur
 
 def test_rehearse_of_a_blocked_cluster_exits_with_1_and_the_cure(stuck: Path, capsys: pytest.CaptureFixture[str]):
     """A script must see that the upgrade would halt; a person must see why and what to do."""
-    code = main(["rehearse", "--to", "1.35", "--snapshot", str(stuck), "--runs", "1"])
+    code = main(["rehearse", "--to", "1.35", "--snapshot", str(stuck), "--runs", "1", "--workers", "1"])
     out, _ = capsys.readouterr()
     assert code == 1
     assert "did not reach 1.35" in out and "PodEvictionFailure" in out
@@ -70,7 +71,8 @@ def test_rehearse_json_is_the_same_twice_without_stats(smooth: Path, capsys: pyt
 def test_rehearse_writes_a_page(smooth: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     """The page is what goes into the review."""
     page = tmp_path / "r.html"
-    code = main(["rehearse", "--to", "1.35", "--snapshot", str(smooth), "--runs", "1", "--html", str(page)])
+    command = ["rehearse", "--to", "1.35", "--snapshot", str(smooth), "--runs", "1", "--workers", "1"]
+    code = main([*command, "--html", str(page)])
     assert code == 0
     assert f"written to {page}" in capsys.readouterr().out
     assert page.read_text().count("<svg") == 4

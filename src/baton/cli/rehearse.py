@@ -97,6 +97,8 @@ def run(args: argparse.Namespace) -> int:
     if args.runs < 1:
         raise UsageError(f"--runs {args.runs}", hint="choose one or more")
     prices, settings = _prices(args.node_hour_price), _settings(args.set)
+    if args.html is not None and not args.html.resolve().parent.is_dir():
+        raise ReadError("cannot be written: there is no such directory", where=str(args.html), hint="make it first")
     snapshot, plan, said = _subject(args)
     options = _options(args, settings, snapshot, plan, said)
     summary = _rehearse(args, snapshot, plan, options, prices, said)
