@@ -19,6 +19,7 @@ from baton.emulator.kube import metrics
 from baton.emulator.kube.defaults import prepare, prepare_update
 from baton.emulator.kube.registry import Kind
 from baton.emulator.kube.selectors import field_selector, label_selector
+from baton.twin.controllers.labelkeys import merge_label_keys
 from baton.twin.kube import KubeTwin
 from baton.twin.world import ApiError, World, not_found
 
@@ -187,10 +188,8 @@ class Objects:
             body = self._with_address(body, namespace or "")
         obj = prepare(kind, {**body, "metadata": metadata, "kind": kind.kind, "apiVersion": kind.api_version})
         if kind.resource == "pods":
-            obj = {
-                **obj,
-                "spec": self.twin.maker.admitted(obj["spec"], f"{zlib.crc32(repr(obj['spec']).encode()):08x}"),
-            }
+            spec = self.twin.maker.admitted(obj["spec"], f"{zlib.crc32(repr(obj['spec']).encode()):08x}")
+            obj = {**obj, "spec": merge_label_keys(spec, metadata.get("labels") or {})}
         if dry:
             return self.shown(kind, obj)
         return self.shown(kind, self.world.create(kind.resource, obj))

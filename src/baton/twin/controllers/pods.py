@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from baton.twin.controllers.base import Cluster, Group, Obj, Pod
+from baton.twin.controllers.labelkeys import merge_label_keys
 from baton.twin.controllers.templates import owner_reference, pod_spec, qos_class, with_token
 from baton.twin.timefmt import parse
 
@@ -29,7 +30,8 @@ class PodMaker:
         known = self._specs.get(uid)
         if known is not None and known[0] is template:
             return known[1]
-        spec = self.admitted(template.get("spec") or {}, uid)
+        labels = (template.get("metadata") or {}).get("labels") or {}
+        spec = merge_label_keys(self.admitted(template.get("spec") or {}, uid), labels)
         self._specs[uid] = (template, spec, {"phase": "Pending", "qosClass": qos_class(spec)})
         return spec
 
