@@ -75,9 +75,8 @@ class AwsEngine:
         if not image:
             if group.version == change.attributes.get("version", change.to):
                 return None
-            return aws.update_node_group_version(
-                cluster, change.name, token=token, version=change.attributes.get("version", change.to)
-            )
+            to = change.attributes.get("version", change.to)
+            return aws.update_node_group_version(cluster, change.name, token=token, version=to, force=self._force_drain)
         if group.launch_template is None:
             raise HaltedError(
                 f"node group {change.name} has no launch template, so its AMI cannot be changed in place",
