@@ -3,9 +3,9 @@
     python benchmarks/rollout.py [--sizes 100x3000,1000x30000,5000x150000] [--seed 7] [--profile]
 
 Each size runs in a process of its own, so that peak memory is its own. `generateSeconds` and `planSeconds` are told
-apart from `rollSeconds`, the time from making the twin to the last record: what a user waits for per run. The generated groups
-roll by percentages of 10 to 33, one after the other; no budget blocks for ever, and drains that take longer than EKS's
-15 minutes are forced, so that every node is replaced. `cpuSeconds` is what the process itself used of a shared machine.
+apart from `rollSeconds`, the time from making the twin to the last record: what a user waits for per run. The generated
+groups roll by percentages of 10 to 33, one after the other. No budget blocks for ever, and drains that take longer than
+EKS's 15 minutes are forced, so that every node is replaced. `cpuSeconds` is what the process used of a shared machine.
 """
 
 from __future__ import annotations
