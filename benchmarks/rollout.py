@@ -67,7 +67,7 @@ def measure(nodes: int, pods: int, seed: int, profile: bool) -> dict[str, Any]:
 
 
 def warm(seed: int) -> None:
-    """Load what is loaded once per process (imports, the compiled scheduler's cache)."""
+    """Load what every process loads once; numba is left to the run itself."""
     from baton.knowledge.tables import Knowledge
     from baton.model.target import Target
     from baton.planner.plan import make_plan
