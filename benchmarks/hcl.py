@@ -2,7 +2,7 @@
 
     python benchmarks/hcl.py [--files 300] [--lines 50000]
 
-Writes a root of FILES files with LINES lines (resources, locals, variables, heredocs; one EKS cluster in it whose version
+Writes a root of FILES files with LINES lines (resources, locals, variables, heredocs; one EKS cluster whose version
 and AMI are traced through a variable and a local), then measures in one run: `inspect` (parse all, find, trace), the
 edit of a version in a file of 5,000 lines (written and taken back; with and without parsing and tracing first),
 python-hcl2's `load` of every file where that library is installed, and `terraform validate` where Terraform is.
