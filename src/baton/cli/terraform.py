@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from baton.errors import ReadError, UsageError
+from baton.errors import ReadError, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from baton.model.plan import Plan, Stage
@@ -30,7 +30,15 @@ def _add_gate(subparsers: Any) -> None:
         "replaced, destroyed or created is refused with its address and the attribute that forces it.",
         epilog="exit code 0 allowed, 1 refused, 3 not the JSON of a plan",
     )
-    parser.add_argument("plan_json", metavar="PLAN.JSON", help="output of `terraform show -json`, or - for stdin")
+    parser.add_argument(
+        "plan_json",
+        metavar="PLAN",
+        help="output of `terraform show -json`, - for stdin, or the file of `terraform plan -out`",
+    )
+    parser.add_argument(
+        "-C", "--dir", type=Path, default=Path("."), metavar="DIR", help="root of a plan file (default: here)"
+    )
+    parser.add_argument("--terraform", default="terraform", metavar="PROGRAM", help="terraform, tofu or a path")
     parser.add_argument(
         "--stage",
         required=True,
@@ -59,6 +67,7 @@ def _add_stage(subparsers: Any) -> None:
     parser.add_argument("--var-file", action="append", default=[], metavar="FILE", help="as Terraform's -var-file")
     parser.add_argument("--write", action="store_true", help="make the edits")
     parser.add_argument("--undo", action="store_true", help="with --write: take the edits of the stage back")
+    parser.add_argument("--git", action="store_true", help="make the edits as one commit on a branch of its own")
     parser.add_argument("--message", type=Path, metavar="FILE", help="write the commit message here")
     parser.add_argument("--pull-request", type=Path, metavar="FILE", help="write the text of a pull request here")
     parser.add_argument("--json", action="store_true", help="machine-readable JSON on stdout")
@@ -71,9 +80,24 @@ def run_gate(args: argparse.Namespace) -> int:
     from baton.terraform.verdicts import render
 
     expectation = _expectation(args)
-    result = judge(_load(args.plan_json), expectation)
+    result = judge(_plan_json(args), expectation)
     print(render(result, expectation, args.plan_json, args.format), end="")
     return 0 if result.allowed else 1
+
+
+def _plan_json(args: argparse.Namespace) -> Any:
+    """The JSON given, or that of a plan file (a ZIP archive) by `terraform show -json`."""
+    if args.plan_json != "-":
+        try:
+            with Path(args.plan_json).open("rb") as file:
+                binary = file.read(2) == b"PK"
+        except OSError:
+            binary = False  # _load says what is wrong
+        if binary:
+            from baton.conductor.engines.terraform import Terraform
+
+            return Terraform(args.dir, args.terraform).show(Path(args.plan_json).absolute())
+    return _load(args.plan_json)
 
 
 def _expectation(args: argparse.Namespace) -> Expectation:
@@ -134,8 +158,13 @@ def run_stage(args: argparse.Namespace) -> int:
     plan = _plan(args.plan)
     stage = _stage(plan, args.stage)
     found = stage_edits(plan, stage, args.dir, var_files=args.var_file, environ=os.environ)
-    state = "shown"
-    if args.write:
+    state, made = "shown", ""
+    if args.git:
+        if args.undo:
+            raise UsageError("--git and --undo do not go together", hint="take a commit back with `git revert`")
+        made = _committed(args, plan, stage, found)
+        state = "written"
+    elif args.write:
         state = found.take_back() if args.undo else found.write()
     texts = {"message": commit_message(plan, stage), "pullRequest": pull_request(plan, stage)}
     for path, text in ((args.message, texts["message"]), (args.pull_request, texts["pullRequest"])):
@@ -145,16 +174,38 @@ def run_stage(args: argparse.Namespace) -> int:
         files = sorted({e.file for e in found.stage.edits})
         print(
             json.dumps(
-                {"stage": stage.ordinal, "state": state, "files": files, "diff": found.stage.diff, **texts}, indent=2
+                {
+                    "stage": stage.ordinal,
+                    "state": state,
+                    "files": files,
+                    "diff": found.stage.diff,
+                    "commit": made,
+                    **texts,
+                },
+                indent=2,
             )
         )
         return 0
     print(found.stage.diff, end="")
     print({"shown": _hint(args), "written": "", "already": "the edits are in the files already", "undone": ""}[state],
           file=sys.stderr)  # fmt: skip
-    if state == "written":
+    if made:
+        print(f"committed as {made}", file=sys.stderr)
+    elif state == "written":
         print(texts["message"], file=sys.stderr)
     return 0
+
+
+def _committed(args: argparse.Namespace, plan: Plan, stage: Stage, found: Any) -> str:
+    """`BRANCH COMMIT` of the stage's edits."""
+    from baton.conductor.engines.git import branch_name, commit
+    from baton.terraform.texts import commit_message
+
+    files = sorted({e.file for e in found.stage.edits})
+    if not files:
+        raise RefusedError("the stage edits no file, so there is nothing to commit", where=f"stage {stage.ordinal}")
+    branch = branch_name(plan.cluster, plan.to_version, stage.ordinal)
+    return f"{branch} {commit(args.dir, files, commit_message(plan, stage), branch, found.write)}"
 
 
 def _hint(args: argparse.Namespace) -> str:
