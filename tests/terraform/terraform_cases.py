@@ -19,6 +19,7 @@ from pathlib import Path
 
 from baton.errors import BatonError
 from baton.model.plan import Change, Plan, Stage, StageKind
+from baton.planner.store import digest
 from baton.terraform.inspect import inspect
 from baton.terraform.inspection import ClusterConfig, GroupConfig, Inspection, Traced
 from baton.terraform.stages import weave
@@ -132,7 +133,8 @@ def plan_for(cluster: ClusterConfig) -> Plan:
         moves.append((StageKind.NODE_GROUP, "node groups", tuple(groups)))
     stages = tuple(Stage(i + 1, kind, name, changes, "") for i, (kind, name, changes) in enumerate(moves))
     installed = {f"addon/{a.name}.version": a.version.value or "v1.0.0-eksbuild.1" for a in cluster.addons}
-    return Plan(cluster.name.value or "", "1.34", "1.35", stages, facts=installed)
+    name = cluster.name.value or ""
+    return Plan(name, "1.34", "1.35", stages, facts=installed, facts_digest=digest(installed))
 
 
 def _move(group: GroupConfig) -> Change:
