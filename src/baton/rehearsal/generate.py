@@ -77,7 +77,7 @@ def generate(
     """A cluster of `nodes` nodes and exactly `pods` pods (DaemonSet pods counted) at Kubernetes `version`.
 
     `blocking` is how many apps have a budget that blocks their drain (None: one in a hundred nodes, at least one). They
-    live in the largest node group, which is rolled last, so a rehearsal sees the others first; 0 lets every roll end.
+    live in the largest node group, which is rolled last, so a rehearsal sees the others first; 0 makes none.
 
     Raises UsageError for numbers that cannot be met.
     """
