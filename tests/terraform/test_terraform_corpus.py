@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 from terraform_cases import Case, cases, outcome, plan_for
 
-from baton.errors import BatonError
+from baton.errors import BatonError, ReadError
 from baton.terraform.edit import apply
+from baton.terraform.hcl import parse
 from baton.terraform.inspect import inspect
 from baton.terraform.stages import inverse, weave
 
@@ -57,3 +60,51 @@ def test_an_edit_touches_its_bytes_and_can_be_taken_back(case: Case, tmp_path: P
             assert {n: (root / n).read_bytes() for n in case.files} == before
             back()
             assert {n: (root / n).read_bytes() for n in case.files} == after
+
+
+@pytest.mark.skipif(shutil.which("terraform") is None, reason="needs terraform on PATH")
+def test_terraform_fmt_says_the_same_before_and_after(tmp_path: Path) -> None:
+    """An edit would fail the formatting check of the user's pipeline, or leave text that Terraform cannot parse."""
+    edited = 0
+    for case in CASES:
+        root = case.lay_out(tmp_path / case.name)
+        before = _unformatted(root)
+        try:
+            inspection = inspect(root)
+            plans = [weave(plan_for(c), inspection, cluster=c.address) for c in inspection.clusters[:1]]
+        except BatonError:
+            continue
+        edits = [stage.edits for plan in plans for stage in plan.stages if stage.edits]
+        for batch in edits:
+            apply(root, batch)
+        edited += bool(edits)
+        assert _unformatted(root) == before, case.name
+    assert edited >= 30
+
+
+def _unformatted(root: Path) -> tuple[int, list[str]]:
+    done = subprocess.run(
+        ["terraform", "fmt", "-check", "-recursive", str(root)], capture_output=True, text=True, check=False
+    )
+    return done.returncode, sorted(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "words"),
+    [
+        ("a = [1,\n  b = }\n", "main.tf:2:7", "this } does not close the [ of line 1"),
+        ("a {\n}\n}\nb {\n}\n", "main.tf:3:1", "this } closes nothing"),
+        ('a {\n  x = "abc\n}\n', "main.tf:2:7", "this string is not closed on its line"),
+        ('a {\n  x = "${var.a"\n  y = 1\n}\n', "main.tf:2:15", "this string is not closed on its line"),
+        ("a {\n<<<<<<< HEAD\n  y = 2\n=======\n  y = 3\n>>>>>>> b\n}\n", "main.tf:2:1", "merge conflict"),
+        ("a {\n  x = <<EOT\nabc\n}\n", "main.tf:2:7", "this heredoc is not closed"),
+        ("a {\n  x = 1\n}\nb {\n  y = 1\n\nc {\n  z = 1\n}\n", "main.tf:4:1", "this block is not closed"),
+        ('a {\n  s = "}]" # ]\n  /* ) */\n  ü = [ }\n}\n', "main.tf:4:10", "this } does not close the [ of line 4"),
+    ],
+)
+def test_a_syntax_error_is_shown_where_it_is(text: str, where: str, words: str) -> None:
+    """A parser that gives up says line 1; the user would search a file of thousands of lines for one bracket."""
+    with pytest.raises(ReadError) as caught:
+        parse("main.tf", text.encode())
+    assert caught.value.where == where
+    assert words in caught.value.message and "^" in caught.value.message

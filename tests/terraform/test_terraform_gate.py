@@ -74,6 +74,76 @@ def test_surprises_are_refused_with_address_and_cause(name: str, stage: str, add
     assert any(address in line and words in line for line in result.reasons), refusals(result)
 
 
+def altered(name: str, kind: str, unknown: bool = False, **after: Any) -> dict[str, Any]:
+    """A recorded plan whose changes of one resource type end in other values, or in unknown ones."""
+    found = plan(name)
+    for change in found["resource_changes"]:
+        if change["type"] == kind:
+            for key, value in after.items():
+                change["change"]["after"][key] = None if unknown else value
+                change["change"]["after_unknown"] = {**change["change"]["after_unknown"], key: unknown}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("found", "stage", "code"),
+    [
+        (altered("image", "aws_launch_template", unknown=True, image_id=""), "node-group", "unknown-image"),
+        (altered("version", "aws_eks_cluster", unknown=True, version=""), "control-plane", "unknown-version"),
+        (altered("version", "aws_eks_cluster", version="1.33"), "control-plane", "version-downgrade"),
+        (altered("version", "aws_eks_cluster", version="1.36"), "control-plane", "version-jump"),
+        (altered("version", "aws_eks_cluster", version="latest"), "control-plane", "version-unreadable"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)
+def test_a_stage_named_by_kind_alone_is_still_guarded(found: dict[str, Any], stage: str, code: str) -> None:
+    """Without a plan file a pipeline would let unknown images, downgrades and jumps of two minors through."""
+    result = judge(found, Expectation(StageKind(stage), "demo"))
+    assert not result.allowed
+    assert code in {f.code for f in result.findings if f.severity == "refuse"}, refusals(result)
+
+
+def test_a_template_that_no_group_uses_is_refused() -> None:
+    """A bastion's launch template would move under cover of a node group stage."""
+    found = plan("image")
+    template = next(c for c in found["resource_changes"] if c["type"] == "aws_launch_template")
+    other = copy.deepcopy(template)
+    other["address"] = "aws_launch_template.bastion"
+    for side in ("before", "after"):
+        other["change"][side]["id"] = "lt-0bastion"
+    found["resource_changes"].append(other)
+    result = judge(found, Expectation(StageKind.NODE_GROUP, "demo"))
+    refused = [f for f in result.findings if f.severity == "refuse"]
+    assert [(f.code, f.address) for f in refused] == [("other-template", "aws_launch_template.bastion")]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "attribute", "expectation"),
+    [
+        ("image", "aws_launch_template", "image_id", Expectation(StageKind.NODE_GROUP, "demo", images=("ami-0a",))),
+        ("version", "aws_eks_cluster", "version", Expectation(StageKind.CONTROL_PLANE, "demo", "1.35")),
+        ("version", "aws_eks_cluster", "version", Expectation(StageKind.CONTROL_PLANE, "demo")),
+        ("image", "aws_eks_node_group", "version", Expectation(StageKind.NODE_GROUP, "demo", versions=("1.35",))),
+        (
+            "version-and-addons",
+            "aws_eks_addon",
+            "addon_version",
+            Expectation(StageKind.ADDONS, "demo", addons={"coredns": "v1"}),
+        ),
+        ("version-and-addons", "aws_eks_addon", "addon_version", Expectation(StageKind.ADDONS, "demo")),
+    ],
+)
+def test_no_refusal_tells_a_sensitive_value(name: str, kind: str, attribute: str, expectation: Expectation) -> None:
+    """Where what is planned differs from what was expected, the message would quote the secret."""
+    found = altered(name, kind, False, **{attribute: "0.0-hunter2"})
+    for change in found["resource_changes"]:
+        if change["type"] == kind:
+            change["change"]["after_sensitive"] = {attribute: True}
+    result = judge(found, expectation)
+    assert not result.allowed
+    assert "hunter2" not in "\n".join(str(f) for f in result.findings)
+
+
 def test_another_version_than_planned_is_refused() -> None:
     """The plan file was made for 1.36 while the stage goes to 1.35: not what was rehearsed."""
     assert not judged("version", "control-plane", version="1.36").allowed

@@ -13,12 +13,12 @@ from typing import Any
 
 from baton.errors import ReadError, UsageError
 from baton.model.plan import Stage, StageKind
-from baton.model.versions import AddonVersion
+from baton.model.versions import AddonVersion, Minor
+from baton.terraform.planned import PlannedChange, any_true, block
 from baton.terraform.traps import REFUSED_UPDATES, REPLACED, ROLLS_NODES, Trap
 
 REFUSE, WARN, EXPECTED, NOISE = "refuse", "warning", "expected", "noise"
 ATTACHED = ("managed_policy_arns", "inline_policy")  # of a role: shown on it, made by resources of their own
-SHOWN = ("version", "addon_version", "image_id", "release_version")  # values that may be shown when not sensitive
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,80 +85,6 @@ class GateResult:
         return tuple(str(f) for f in self.findings if f.severity == REFUSE)
 
 
-@dataclass(frozen=True, slots=True)
-class _Change:
-    """One entry of resource_changes."""
-
-    raw: Mapping[str, Any]
-
-    @property
-    def address(self) -> str:
-        return str(self.raw.get("address", ""))
-
-    @property
-    def shown(self) -> str:
-        deposed = self.raw.get("deposed")
-        return f"{self.address} (deposed {deposed})" if deposed else self.address
-
-    @property
-    def type(self) -> str:
-        return str(self.raw.get("type", ""))
-
-    @property
-    def actions(self) -> tuple[str, ...]:
-        return tuple(self.raw.get("change", {}).get("actions", ()))
-
-    @property
-    def action(self) -> str:
-        return "replace" if {"create", "delete"} <= set(self.actions) else "+".join(self.actions) or "none"
-
-    @property
-    def before(self) -> Mapping[str, Any]:
-        return self.raw["change"].get("before") or {}
-
-    @property
-    def after(self) -> Mapping[str, Any]:
-        return self.raw["change"].get("after") or {}
-
-    @property
-    def unknown(self) -> Mapping[str, Any]:
-        found = self.raw["change"].get("after_unknown")
-        return found if isinstance(found, dict) else {}
-
-    def attributes(self) -> tuple[str, ...]:
-        """Top-level attributes that differ or will only be known after apply."""
-        keys = dict.fromkeys([*self.before, *self.after, *self.unknown])
-        return tuple(k for k in keys if _any_true(self.unknown.get(k)) or self.before.get(k) != self.after.get(k))
-
-    def sensitive(self, attribute: str) -> bool:
-        change = self.raw["change"]
-        for side in ("before_sensitive", "after_sensitive"):
-            marks = change.get(side)
-            if marks is True or (isinstance(marks, dict) and _any_true(marks.get(attribute))):
-                return True
-        return False
-
-    def show(self, attribute: str) -> str:
-        """`version "1.34" -> "1.35"`; only the name for what is sensitive or no version."""
-        if attribute not in SHOWN or self.sensitive(attribute):
-            return attribute
-        after = "(known after apply)" if _any_true(self.unknown.get(attribute)) else f'"{self.after.get(attribute)}"'
-        return f'{attribute} "{self.before.get(attribute)}" -> {after}'
-
-    def forced_by(self) -> tuple[str, ...]:
-        """The attributes that force a replacement, dotted."""
-        paths = self.raw["change"].get("replace_paths") or []
-        return tuple(".".join(str(step) for step in path) for path in paths)
-
-
-def _any_true(marks: Any) -> bool:
-    if isinstance(marks, Mapping):
-        return any(_any_true(v) for v in marks.values())
-    if isinstance(marks, (list, tuple)):
-        return any(_any_true(v) for v in marks)
-    return marks is True
-
-
 # In-place changes that a stage is about: resource type -> attributes.
 _OWN: dict[StageKind, dict[str, frozenset[str]]] = {
     StageKind.CONTROL_PLANE: {"aws_eks_cluster": frozenset({"version", "platform_version"})},
@@ -175,10 +101,11 @@ _EKS = ("aws_eks_cluster", "aws_eks_node_group", "aws_eks_addon", "aws_launch_te
 def judge(plan: Mapping[str, Any], expectation: Expectation) -> GateResult:
     """Judge a plan. Raises ReadError when it is not the JSON of a Terraform plan of format 1.x."""
     _check_format(plan)
-    changes = [_Change(c) for c in plan.get("resource_changes") or () if c.get("mode", "managed") == "managed"]
+    changes = [PlannedChange(c) for c in plan.get("resource_changes") or () if c.get("mode", "managed") == "managed"]
     findings = list(_whole(plan))
+    templates = _templates(changes, expectation)
     for change in changes:
-        findings += _judge_one(change, expectation)
+        findings += _judge_one(change, expectation, templates)
     findings += _missing(changes, expectation, bool(findings))
     findings += _drift(plan)
     order = {REFUSE: 0, WARN: 1, EXPECTED: 2, NOISE: 3}
@@ -225,7 +152,15 @@ def _whole(plan: Mapping[str, Any]) -> Iterator[GateFinding]:
         )
 
 
-def _judge_one(change: _Change, expectation: Expectation) -> Iterator[GateFinding]:
+def _templates(changes: Sequence[PlannedChange], expectation: Expectation) -> frozenset[str]:
+    """Ids of the launch templates that the cluster's node groups use. The plan lists unchanged groups too."""
+    groups = [c for c in changes if c.type == "aws_eks_node_group"]
+    own = [g for g in groups if expectation.cluster in ("", g.before.get("cluster_name"))]
+    ids = {block(side, "launch_template").get("id") for g in own for side in (g.before, g.after)}
+    return frozenset(str(i) for i in ids if i)
+
+
+def _judge_one(change: PlannedChange, expectation: Expectation, templates: frozenset[str]) -> Iterator[GateFinding]:
     actions = set(change.actions)
     if actions <= {"no-op", "read"}:
         if change.raw.get("previous_address"):
@@ -244,10 +179,10 @@ def _judge_one(change: _Change, expectation: Expectation) -> Iterator[GateFindin
     elif "create" in actions:
         yield _created(change)
     else:
-        yield from _updated(change, expectation)
+        yield from _updated(change, expectation, templates)
 
 
-def _removed(change: _Change) -> GateFinding:
+def _removed(change: PlannedChange) -> GateFinding:
     replaced = "create" in change.actions
     forced = change.forced_by()
     reason = str(change.raw.get("action_reason", "")).replace("_", " ")
@@ -289,7 +224,7 @@ def _short(kind: str) -> str:
     }.get(kind, "resource")
 
 
-def _created(change: _Change) -> GateFinding:
+def _created(change: PlannedChange) -> GateFinding:
     return GateFinding(
         f"created-{_short(change.type)}",
         REFUSE,
@@ -303,7 +238,7 @@ def _created(change: _Change) -> GateFinding:
 # --- in-place changes -----------------------------------------------------------------------------
 
 
-def _updated(change: _Change, expectation: Expectation) -> Iterator[GateFinding]:
+def _updated(change: PlannedChange, expectation: Expectation, templates: frozenset[str]) -> Iterator[GateFinding]:
     attributes = change.attributes()
     if change.raw["change"].get("importing"):
         yield GateFinding(
@@ -314,7 +249,7 @@ def _updated(change: _Change, expectation: Expectation) -> Iterator[GateFinding]
         yield GateFinding("noise-oidc-thumbprint", NOISE, change.shown, "update", text, "thumbprint_list")
         return
     own = _OWN[expectation.kind].get(change.type)
-    if own is None or not _is_meant(change, expectation):
+    if own is None or not _is_meant(change, expectation, templates):
         yield _other_update(change, expectation, attributes)
         return
     strange = [a for a in attributes if a not in own]
@@ -327,16 +262,18 @@ def _updated(change: _Change, expectation: Expectation) -> Iterator[GateFinding]
         yield GateFinding("expected", EXPECTED, change.shown, "update", text, ", ".join(attributes))
 
 
-def _is_thumbprint(change: _Change, attributes: Sequence[str]) -> bool:
+def _is_thumbprint(change: PlannedChange, attributes: Sequence[str]) -> bool:
     return change.type == "aws_iam_openid_connect_provider" and set(attributes) <= {"thumbprint_list"}
 
 
-def _is_meant(change: _Change, expectation: Expectation) -> bool:
+def _is_meant(change: PlannedChange, expectation: Expectation, templates: frozenset[str]) -> bool:
     """The resource is one that this stage is about."""
     if expectation.addresses:
         return change.address in expectation.addresses
+    if change.type == "aws_launch_template":
+        return change.before.get("id") in templates
     cluster = change.before.get("cluster_name", change.before.get("name") if change.type == "aws_eks_cluster" else None)
-    if expectation.cluster and cluster not in (None, expectation.cluster) and change.type != "aws_launch_template":
+    if expectation.cluster and cluster not in (None, expectation.cluster):
         return False
     return (
         not expectation.addons
@@ -345,12 +282,18 @@ def _is_meant(change: _Change, expectation: Expectation) -> bool:
     )
 
 
-def _other_update(change: _Change, expectation: Expectation, attributes: Sequence[str]) -> GateFinding:
+def _other_update(change: PlannedChange, expectation: Expectation, attributes: Sequence[str]) -> GateFinding:
     shown = ", ".join(change.show(a) for a in attributes) or "nothing visible"
     other = change.before.get("cluster_name")
     if expectation.cluster and change.type in _EKS and other not in (None, expectation.cluster):
         text, hint = f"belongs to another cluster, {other}, and would change {shown}", "upgrade one cluster at a time"
         return GateFinding("other-cluster", REFUSE, change.shown, "update", text, ", ".join(attributes), hint)
+    if change.type == "aws_launch_template" and not expectation.addresses and expectation.kind is StageKind.NODE_GROUP:
+        text, hint = (
+            f"would change {shown}; no node group of the cluster uses it",
+            "apply it by itself, apart from this",
+        )
+        return GateFinding("other-template", REFUSE, change.shown, "update", text, ", ".join(attributes), hint)
     trap = REFUSED_UPDATES.get((expectation.kind, change.type))
     if trap is not None and change.type in _EKS:
         code = f"{_short(change.type)}-in-{expectation.kind.value}-stage"
@@ -367,7 +310,7 @@ def _other_update(change: _Change, expectation: Expectation, attributes: Sequenc
     )
 
 
-def _strange_attribute(change: _Change, attribute: str) -> GateFinding:
+def _strange_attribute(change: PlannedChange, attribute: str) -> GateFinding:
     trap = _trap(ROLLS_NODES.get(change.type, ()), [attribute])
     shown = change.show(attribute)
     if trap is not None:
@@ -387,24 +330,44 @@ def _strange_attribute(change: _Change, attribute: str) -> GateFinding:
     )
 
 
-def _cluster(change: _Change, expectation: Expectation) -> Iterator[GateFinding]:
-    after = change.after.get("version")
-    if expectation.version and after != expectation.version:
+def _cluster(change: PlannedChange, expectation: Expectation) -> Iterator[GateFinding]:
+    before, after = change.before.get("version"), change.after.get("version")
+    if any_true(change.unknown.get("version")):
         yield GateFinding(
-            "other-version",
-            REFUSE,
-            change.shown,
-            "update",
-            f"would go to {after or 'a version known after apply'}, not to {expectation.version}",
-            "version",
+            "unknown-version", REFUSE, change.shown, "update",
+            "its version is known only after apply, so where it would go cannot be reviewed", "version",
+            "write the version, or take it from something that is known when planning",
+        )  # fmt: skip
+    elif expectation.version and after != expectation.version:
+        yield GateFinding(
+            "other-version", REFUSE, change.shown, "update",
+            f"would go to {change.plain('version')}, not to {expectation.version}", "version",
             "the plan was made from other text than the stage's: make it again",
-        )
+        )  # fmt: skip
+    elif before != after:
+        yield from _hop(change, before, after)
 
 
-def _addon(change: _Change, expectation: Expectation) -> Iterator[GateFinding]:
+def _hop(change: PlannedChange, before: Any, after: Any) -> Iterator[GateFinding]:
+    """A control plane goes up, one minor at a time, whatever the stage is said to be."""
+    try:
+        old, new = Minor.parse(str(before)), Minor.parse(str(after))
+    except UsageError:
+        text, hint = f"would change {change.show('version')}, which is no step of an upgrade", "write the version"
+        yield GateFinding("version-unreadable", REFUSE, change.shown, "update", text, "version", hint)
+        return
+    if new < old:
+        text, hint = f"would go back: {change.show('version')}", "put back the version that runs"
+        yield GateFinding("version-downgrade", REFUSE, change.shown, "update", text, "version", hint)
+    elif new > old.plus(1):
+        text = f"would change {change.show('version')}, and EKS moves one minor at a time"
+        yield GateFinding("version-jump", REFUSE, change.shown, "update", text, "version", "go to the next minor first")
+
+
+def _addon(change: PlannedChange, expectation: Expectation) -> Iterator[GateFinding]:
     name = str(change.before.get("addon_name", ""))
     wanted = expectation.addons.get(name, "")
-    if _any_true(change.unknown.get("addon_version")):
+    if any_true(change.unknown.get("addon_version")):
         yield GateFinding(
             "unknown-addon-version", REFUSE, change.shown, "update",
             "its version is known only after apply, so what would be installed cannot be reviewed", "addon_version",
@@ -414,13 +377,14 @@ def _addon(change: _Change, expectation: Expectation) -> Iterator[GateFinding]:
     before, after = str(change.before.get("addon_version") or ""), str(change.after.get("addon_version") or "")
     if before and after and _older(after, before):
         yield GateFinding(
-            "addon-downgrade", REFUSE, change.shown, "update", f"would go back from {before} to {after}",
+            "addon-downgrade", REFUSE, change.shown, "update", f"would go back: {change.show('addon_version')}",
             "addon_version", "pin addon_version at what is installed; someone updated it outside of Terraform",
         )  # fmt: skip
     elif wanted and after != wanted:
         yield GateFinding(
-            "other-addon-version", REFUSE, change.shown, "update", f"would go to {after}, not to {wanted}",
-            "addon_version", "the data source picks another version now: make the plan again, or pin it",
+            "other-addon-version", REFUSE, change.shown, "update",
+            f"would go to {change.plain('addon_version')}, not to {wanted}", "addon_version",
+            "the data source picks another version now: make the plan again, or pin it",
         )  # fmt: skip
 
 
@@ -431,24 +395,32 @@ def _older(a: str, b: str) -> bool:
         return False
 
 
-def _template(change: _Change, expectation: Expectation) -> Iterator[GateFinding]:
+def _template(change: PlannedChange, expectation: Expectation) -> Iterator[GateFinding]:
+    if any_true(change.unknown.get("image_id")):
+        yield GateFinding(
+            "unknown-image", REFUSE, change.shown, "update",
+            "its image is known only after apply, so what nodes would boot cannot be reviewed", "image_id",
+            "something that the AMI is looked up by changes too: apply that first, or take away the `depends_on`",
+        )  # fmt: skip
+        return
     after = change.after.get("image_id")
     if "image_id" in change.attributes() and expectation.images and after not in expectation.images:
+        wanted = ", ".join(expectation.images)
         yield GateFinding(
             "other-image", REFUSE, change.shown, "update",
-            f"would boot {after or 'an image known after apply'}, not {', '.join(expectation.images)}", "image_id",
+            f"would boot {change.plain('image_id')}, not {wanted}", "image_id",
             "the filter finds another image than when the plan was made: make the plan again",
         )  # fmt: skip
 
 
-def _node_group(change: _Change, expectation: Expectation) -> Iterator[GateFinding]:
-    before, after = _block(change.before, "launch_template"), _block(change.after, "launch_template")
-    if before.get("id") != after.get("id") and not _any_true(change.unknown.get("launch_template")):
+def _node_group(change: PlannedChange, expectation: Expectation) -> Iterator[GateFinding]:
+    before, after = block(change.before, "launch_template"), block(change.after, "launch_template")
+    if before.get("id") != after.get("id") and not any_true(change.unknown.get("launch_template")):
         yield GateFinding(
             "other-template", REFUSE, change.shown, "update", "would use another launch template", "launch_template",
             "keep the template and change its image",
         )  # fmt: skip
-    scaling, new = _block(change.before, "scaling_config"), _block(change.after, "scaling_config")
+    scaling, new = block(change.before, "scaling_config"), block(change.after, "scaling_config")
     desired, least = scaling.get("desired_size"), new.get("min_size")
     if isinstance(desired, int) and isinstance(least, int) and least > desired:
         yield GateFinding(
@@ -461,7 +433,8 @@ def _node_group(change: _Change, expectation: Expectation) -> Iterator[GateFindi
     if expectation.versions and moves and version is not None and version not in expectation.versions:
         yield GateFinding(
             "other-version", REFUSE, change.shown, "update",
-            f"would go to {version}, not to {', '.join(expectation.versions)}", "version", "make the plan again",
+            f"would go to {change.plain('version')}, not to {', '.join(expectation.versions)}", "version",
+            "make the plan again",
         )  # fmt: skip
     if expectation.kind is StageKind.UPDATE_CONFIG and isinstance(desired, int):
         yield GateFinding(
@@ -469,11 +442,6 @@ def _node_group(change: _Change, expectation: Expectation) -> Iterator[GateFindi
             f"the same call carries the desired size read now ({desired}); an autoscaler's change in between is undone",
             "scaling_config", "apply at once after planning",
         )  # fmt: skip
-
-
-def _block(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = values.get(name)
-    return found[0] if isinstance(found, list) and found and isinstance(found[0], dict) else {}
 
 
 _CHECKS = {
@@ -487,7 +455,7 @@ _CHECKS = {
 # --- what should change and does not --------------------------------------------------------------
 
 
-def _missing(changes: Sequence[_Change], expectation: Expectation, broken: bool) -> Iterator[GateFinding]:
+def _missing(changes: Sequence[PlannedChange], expectation: Expectation, broken: bool) -> Iterator[GateFinding]:
     """Expected resources that stay as they are, unless they are where the stage leads already (a resumed stage)."""
     moving = {c.address for c in changes if not set(c.actions) <= {"no-op", "read"}}
     own = {c.address: c for c in changes if c.type in _OWN[expectation.kind]}
@@ -515,7 +483,7 @@ def _missing(changes: Sequence[_Change], expectation: Expectation, broken: bool)
         yield GateFinding("missing-change", REFUSE, address, "no-op", text, hint=hint)
 
 
-def _arrived(change: _Change, expectation: Expectation) -> bool:
+def _arrived(change: PlannedChange, expectation: Expectation) -> bool:
     after = change.after
     if change.type == "aws_eks_cluster":
         return bool(expectation.version) and after.get("version") == expectation.version
@@ -531,7 +499,7 @@ def _arrived(change: _Change, expectation: Expectation) -> bool:
 def _drift(plan: Mapping[str, Any]) -> Iterator[GateFinding]:
     """What changed outside of Terraform since the last apply."""
     for entry in plan.get("resource_drift") or ():
-        change = _Change(entry)
+        change = PlannedChange(entry)
         if set(change.actions) <= {"no-op", "read"}:
             continue
         # A refresh writes null as an empty list or map: nobody has changed that.

@@ -214,8 +214,11 @@ def _input_notes(get: Getter, ami: Ami, interface: Interface) -> tuple[str, ...]
     latest = get("use_latest_ami_release_version")
     if interface.most_recent and latest.kind == "missing" and not custom:
         notes.append("use_latest_ami_release_version is on by default: a newly published AMI rolls nodes on any apply")
-    if interface.most_recent and latest.kind == "missing" and custom and _is(get("ami_type"), "CUSTOM"):
+    on = _is(latest, "true") or (interface.most_recent and latest.kind == "missing")
+    if on and custom and _is(get("ami_type"), "CUSTOM"):
         notes.append("set use_latest_ami_release_version = false: with ami_type CUSTOM its look-up fails")
+    elif _is(latest, "true") and not custom:
+        notes.append("use_latest_ami_release_version = true: a newly published AMI rolls nodes on any apply")
     if _is(get("update_launch_template_default_version"), "false"):
         notes.append(
             "update_launch_template_default_version = false: a new AMI makes a template version that no node uses"

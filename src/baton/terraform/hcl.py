@@ -15,6 +15,7 @@ import tree_sitter_hcl
 from tree_sitter import Node
 
 from baton.errors import ReadError
+from baton.terraform.syntax import first_problem, last_open
 
 BOM = b"\xef\xbb\xbf"
 
@@ -201,20 +202,33 @@ def read(root: Path, name: str, *, foreign: bool = False) -> HclFile:
 
 
 def _syntax_error(name: str, data: bytes, root: Node) -> ReadError:
-    node, message, hint = _first_error(data, root)
-    row, column = node.start_point
-    line = data.split(b"\n")[row].decode("utf-8", "replace").rstrip("\r") if data else ""
+    row, column, message, hint = _place(data, root)
+    raw = data.split(b"\n")[row] if data else b""
+    line = raw.decode("utf-8", "replace").rstrip("\r")
     shown = line if len(line) <= 120 else line[:117] + "..."
-    caret = " " * min(len(data.split(b"\n")[row][:column].decode("utf-8", "replace")), 119) + "^"
+    caret = " " * min(len(raw[:column].decode("utf-8", "replace")), 119) + "^"
     return ReadError(f"{message}\n  {shown}\n  {caret}", where=f"{name}:{row + 1}:{column + 1}", hint=hint)
 
 
-def _first_error(data: bytes, root: Node) -> tuple[Node, str, str]:
-    """The place a person would look at: an unclosed string or block is told by where it opens."""
+def _place(data: bytes, root: Node) -> tuple[int, int, str, str]:
+    """(row, column in bytes, message, hint) of the place that a person would look at.
+
+    Quotes, brackets and merge conflicts that cannot be right come first: they make a parser call the whole file wrong.
+    """
+    text = data.decode()
+    node, message, hint = _first_error(root)
+    found = first_problem(text)
+    if found is None and node.type == "ERROR" and node.start_point[0] != node.end_point[0]:
+        found = last_open(text)
+    if found is None:
+        return node.start_point[0], node.start_point[1], message, hint
+    at = len(text[: found.offset].encode())
+    return data.count(b"\n", 0, at), at - (data.rfind(b"\n", 0, at) + 1), found.message, found.hint
+
+
+def _first_error(root: Node) -> tuple[Node, str, str]:
+    """An unclosed block is told by where it opens."""
     found = next(_errors(root), root)
-    string = _unclosed_string(data, root)
-    if string is not None and string.start_byte <= found.start_byte:
-        return string, "this string is not closed on its line", 'end it with "'
     if found.is_missing:
         parent = found.parent if found.parent is not None else root
         if parent.type == "block_end" and parent.parent is not None:
@@ -233,20 +247,3 @@ def _errors(node: Node) -> Iterator[Node]:
     if node.has_error:
         for child in node.children:
             yield from _errors(child)
-
-
-def _unclosed_string(data: bytes, node: Node) -> Node | None:
-    """The first quoted text that runs over its line's end."""
-    if node.type == "template_literal" and node.parent is not None and _quoted(node.parent):
-        if b"\n" in data[node.start_byte : node.end_byte]:
-            return node.parent
-        return None
-    for child in node.children:
-        found = _unclosed_string(data, child)
-        if found is not None:
-            return found
-    return None
-
-
-def _quoted(node: Node) -> bool:
-    return any(c.type == "quoted_template_start" for c in node.children)
