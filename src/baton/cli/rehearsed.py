@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from baton.cli.show import duration
+from baton.report.words import duration
 
 if TYPE_CHECKING:
     from baton.rehearsal.summary import Summary

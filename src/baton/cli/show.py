@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from baton.report.words import duration, headline
+
 if TYPE_CHECKING:
     from baton.model.findings import Finding
     from baton.model.plan import Plan
@@ -44,14 +46,6 @@ def print_json(value: Any) -> None:
 
 def wrapped(text: str, indent: str = "", first: str | None = None) -> str:
     return textwrap.fill(text, WIDTH, initial_indent=indent if first is None else first, subsequent_indent=indent)
-
-
-def duration(seconds: float) -> str:
-    """`45 s`, `12 min`, `1 h 05 min`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def findings_text(findings: Sequence[Finding], *, passed: bool = True) -> str:
@@ -143,8 +137,6 @@ def prediction_text(found: Mapping[str, Any]) -> str:
 
 def report_text(tree: Mapping[str, Any], files: Iterable[Any]) -> str:
     """The report in a screenful: outcome, stages, node groups, workloads, what was verified."""
-    from baton.report.words import headline
-
     lines = ["", headline(tree), ""]
     for step in tree.get("path") or ():
         took = duration(step["seconds"])

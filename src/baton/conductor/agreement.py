@@ -8,11 +8,10 @@ from typing import Any
 
 from baton.errors import UsageError
 from baton.model.cluster import NodeGroup
+from baton.model.nodes import IMAGE_LABEL, NODE_GROUP_LABEL, labels, ready
 from baton.model.plan import Change, Stage, StageKind
 from baton.model.versions import Minor
 from baton.ports import AwsReader, KubeReader
-
-NODE_GROUP_LABEL = "eks.amazonaws.com/nodegroup"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,7 @@ def _node_group(change: Change, cluster: str, aws: AwsReader, kube: KubeReader) 
         return [f"node group {change.name} is {group.status}"], False
     missing = [] if group.status == "ACTIVE" else [f"node group {change.name} is DEGRADED"]
     missing += _template(change, group, aws)
-    nodes = [n for n in kube.list("nodes") if _labels(n).get(NODE_GROUP_LABEL) == change.name]
+    nodes = [n for n in kube.list("nodes") if labels(n).get(NODE_GROUP_LABEL) == change.name]
     missing += _nodes(change, group, nodes)
     return missing, True
 
@@ -113,7 +112,7 @@ def _nodes(change: Change, group: NodeGroup, nodes: Sequence[Mapping[str, Any]])
         kubelet = node.get("status", {}).get("nodeInfo", {}).get("kubeletVersion", "")
         if wanted and not same_minor(kubelet, wanted):
             missing.append(f"node {name} runs kubelet {kubelet or '?'}, not {wanted}")
-        label = _labels(node).get("eks.amazonaws.com/nodegroup-image", "")
+        label = labels(node).get(IMAGE_LABEL, "")
         if image and label and label != image:
             missing.append(f"node {name} still boots {label}")
         if not ready(node):
@@ -131,14 +130,3 @@ def same_minor(version: str, wanted: str) -> bool:
         return Minor.parse(version) == Minor.parse(wanted)
     except UsageError:
         return False
-
-
-def ready(node: Mapping[str, Any]) -> bool:
-    """The node's Ready condition is True."""
-    conditions = node.get("status", {}).get("conditions", ())
-    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
-
-
-def _labels(node: Mapping[str, Any]) -> Mapping[str, str]:
-    labels: Mapping[str, str] = node.get("metadata", {}).get("labels") or {}
-    return labels

@@ -8,6 +8,7 @@ from typing import Any
 
 from baton.rehearsal.pictures import legend, lines, pareto, stages
 from baton.rehearsal.summary import Summary
+from baton.report.words import duration
 
 Json = dict[str, Any]
 _STYLE = """
@@ -59,14 +60,6 @@ def page(summary: Summary) -> str:
         + "\n".join(p for p in parts if p)
         + "\n</body>\n</html>\n"
     )
-
-
-def duration(seconds: float) -> str:
-    """`45 s`, `12 min`, `1 h 05 min`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _verdict(found: Json) -> str:
