@@ -365,3 +365,10 @@ def test_of_bound_groups_the_one_that_is_there_stays_out() -> None:
     snapshot = world("1.35", groups=groups, addons={})
     found = make_plan(snapshot, Target("1.35"), KNOWLEDGE, together=[("done", "left")])
     assert names(found) == ["node group left to 1.35"]
+
+
+def test_no_image_is_given_to_a_group_on_eks_own() -> None:
+    """The image asked for would be ignored, or EKS refuse it half-way through the upgrade."""
+    with pytest.raises(UsageError, match="node group main boots EKS's own images"):
+        plan(world(groups=[optimised_group()]), images={"main": "ami-1"})
+    assert names(plan(world(groups=[optimised_group()]), images={"*": "ami-1"}))[-1] == "node group main to 1.35"

@@ -33,9 +33,33 @@ def add_target_options(parser: argparse.ArgumentParser, *, required: bool = True
     group.add_argument("--to", required=required, metavar="VERSION", help="Kubernetes version to upgrade to, e.g. 1.35")
     group.add_argument(
         "--addon-policy",
-        choices=("default", "newest"),
+        choices=("default", "newest", "pinned"),
         default="default",
-        help="which add-on versions to choose (default: EKS's default version, never below what is installed)",
+        help="which add-on versions to choose: EKS's default version (default), the newest that fits, or pinned: what "
+        "is installed, or --addon says, as long as it fits; never below what is installed",
+    )
+    group.add_argument(
+        "--addon",
+        action="append",
+        default=[],
+        metavar="NAME=VERSION",
+        help="take this version of an add-on at the end, even a lower one; may be repeated",
+    )
+    group.add_argument(
+        "--ami",
+        action="append",
+        default=[],
+        metavar="[GROUP=]IMAGE",
+        help="id or name (* and ? as in EC2 filters) of the image that a node group with its own AMI moves to; without "
+        "GROUP for all of them; may be repeated",
+    )
+    group.add_argument(
+        "--max-unavailable",
+        action="append",
+        default=[],
+        metavar="[GROUP=]N|N%",
+        help="pacing to put in force before a node group rolls, as a stage of its own; without GROUP for all of them; "
+        "may be repeated",
     )
     group.add_argument(
         "--nodes-every-hop",

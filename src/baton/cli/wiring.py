@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import urllib.request
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,10 +122,43 @@ def read(reached: Live, found: Inspection | None) -> Snapshot:
 
 
 def target(args: argparse.Namespace) -> Target:
+    """What the options of `add_target_options` ask for. Raises UsageError."""
+    from baton.model.cluster import UpdateConfig
     from baton.model.target import Target
     from baton.model.versions import Minor
 
-    return Target(str(Minor.parse(args.to)), nodes_every_hop=args.nodes_every_hop, addon_policy=args.addon_policy)
+    def pacing(text: str) -> UpdateConfig:
+        number = text.removesuffix("%")
+        if not number.isdigit():
+            raise UsageError(f"--max-unavailable {text}", hint="a number of nodes, or a percentage: 2, 20% or main=1")
+        return UpdateConfig(None, int(number)) if text.endswith("%") else UpdateConfig(int(number))
+
+    paced = _by_name("--max-unavailable", args.max_unavailable)
+    return Target(
+        str(Minor.parse(args.to)),
+        nodes_every_hop=args.nodes_every_hop,
+        addon_policy=args.addon_policy,
+        addon_pins=_by_name("--addon", args.addon, everyone=False),
+        images=_by_name("--ami", args.ami),
+        update_configs={name: pacing(text) for name, text in paced.items()},
+    )
+
+
+def _by_name(option: str, given: Sequence[str], *, everyone: bool = True) -> dict[str, str]:
+    """`NAME=VALUE` options as a mapping; with `everyone` a bare VALUE is filed under `*`. Raises UsageError."""
+    found: dict[str, str] = {}
+    for text in given:
+        name, sign, value = text.partition("=")
+        if not sign and everyone:
+            name, value = "*", text
+        if not name or not value:
+            hint = f"write {option} {'[GROUP=]VALUE' if everyone else 'NAME=VERSION, e.g. coredns=v1.13.2-eksbuild.4'}"
+            raise UsageError(f"{option} {text or repr(text)}", hint=hint)
+        if found.get(name, value) != value:
+            who = "every node group" if name == "*" else name
+            raise UsageError(f"{option} names {found[name]} and {value} for {who}", hint="choose one")
+        found[name] = value
+    return found
 
 
 def write_text(path: Path, text: str) -> None:

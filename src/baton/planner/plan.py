@@ -91,11 +91,17 @@ def _check_pacing(snapshot: Snapshot, target: Target) -> None:
             raise UsageError(
                 f"there is no node group {name}", hint=f"node groups: {', '.join(sorted(known)) or 'none'}"
             )
-        check_update_config(config, f"node group {name}")
+        check_update_config(config, "--max-unavailable" if name == "*" else f"node group {name}")
     for name in target.images:
         if name != "*" and name not in known:
             raise UsageError(
                 f"there is no node group {name}", hint=f"node groups: {', '.join(sorted(known)) or 'none'}"
+            )
+        group = snapshot.node_group(name)
+        if group is not None and not group.custom_ami:
+            raise UsageError(
+                f"node group {name} boots EKS's own images ({group.ami_type}): it cannot be given one by --ami",
+                hint="EKS takes an image of yours in a new node group only, with a launch template that names it",
             )
     for group in snapshot.node_groups:
         check_update_config(group.update_config, f"node group {group.name}")

@@ -1,0 +1,100 @@
+"""`baton plan` on recorded clusters: what the options ask for, the file it writes, and bad input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from cli_lab import Said, baton
+
+from baton.model.cluster import Addon, Cluster, Image, LaunchTemplateRef, NodeGroup, Snapshot, UpdateConfig
+from baton.observe.store import save
+
+OLD = Image("ami-0034", "golden-eks-1.34-v20261015", "123456789012", "2026-10-15T00:00:00Z")
+NEW = Image("ami-0035", "golden-eks-1.35-v20261101", "123456789012", "2026-11-01T00:00:00Z")
+OTHER = Image("ami-1035", "hardened-eks-1.35-v20261101", "123456789012", "2026-11-01T00:00:00Z")
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Path:
+    """A snapshot of a cluster at 1.34 with one node group on its own image."""
+    group = NodeGroup(
+        "main",
+        "demo",
+        "ACTIVE",
+        "1.34",
+        release_version=OLD.id,
+        ami_type="CUSTOM",
+        min_size=3,
+        desired_size=3,
+        max_size=6,
+        update_config=UpdateConfig(1),
+        launch_template=LaunchTemplateRef("lt-1", "main-", "1"),
+        image_id=OLD.id,
+    )
+    snapshot = Snapshot(
+        1_795_392_000.0,
+        Cluster("demo", "1.34", "ACTIVE"),
+        (group,),
+        (Addon("coredns", "v1.13.2-eksbuild.4", "ACTIVE"),),
+        images=(OLD, NEW, OTHER),
+    )
+    save(tmp_path / "demo.json.gz", snapshot)
+    return tmp_path / "demo.json.gz"
+
+
+def plan(capsys: pytest.CaptureFixture[str], recorded: Path, *words: str) -> Said:
+    return baton(capsys, "plan", "--snapshot", str(recorded), "-C", str(recorded.parent), *words)
+
+
+def moves(said: Said) -> dict[str, str]:
+    assert said.code == 0, said.err
+    return {c["name"]: c["to"] for s in json.loads(said.out)["stages"] for c in s["changes"]}
+
+
+def test_the_image_asked_for(capsys: pytest.CaptureFixture[str], recorded: Path) -> None:
+    """The refusals' own hint, `--ami GROUP=NAME`, would be no option of the command."""
+    assert moves(plan(capsys, recorded, "--to", "1.35", "--json"))["main"] == NEW.id
+    for words in ("main=hardened-eks-1.35-*", "main=ami-1035", "ami-1035"):
+        assert moves(plan(capsys, recorded, "--to", "1.35", "--json", "--ami", words))["main"] == OTHER.id
+
+
+def test_the_addon_asked_for(capsys: pytest.CaptureFixture[str], recorded: Path) -> None:
+    """A pin, the one way to go below what is installed, would be no option of the command."""
+    low = "v1.13.2-eksbuild.1"
+    assert moves(plan(capsys, recorded, "--to", "1.35", "--json", "--addon", f"coredns={low}"))["coredns"] == low
+    assert "coredns" not in moves(plan(capsys, recorded, "--to", "1.35", "--json", "--addon-policy", "pinned"))
+
+
+def test_the_pacing_asked_for(capsys: pytest.CaptureFixture[str], recorded: Path) -> None:
+    """Who asks for another pace would have to edit and apply it by hand before the roll."""
+    for words, text in (("2", "max_unavailable 2"), ("main=30%", "max_unavailable_percentage 30")):
+        said = plan(capsys, recorded, "--to", "1.35", "--max-unavailable", words)
+        assert f"1. pacing of main\n     node group main              max_unavailable 1 -> {text}\n" in said.out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--addon", "coredns"), "--addon coredns\n\nhint: write --addon NAME=VERSION"),
+        (("--addon", "coredns=banana"), "add-on coredns banana does not fit Kubernetes 1.35"),
+        (("--addon", "nginx=v1.0.0"), "add-on nginx is pinned but not installed\n\nhint: installed: coredns"),
+        (("--ami", "spare=ami-1"), "there is no node group spare\n\nhint: node groups: main"),
+        (("--ami", "main="), "--ami main=\n\nhint: write --ami [GROUP=]VALUE"),
+        (("--ami", "ami-404"), "no image matches ami-404"),
+        (("--ami", "*-eks-1.35-*"), "2 images match *-eks-1.35-*: golden-eks-1.35-v20261101 (ami-0035), hardened"),
+        (("--ami", "ami-0034"), "is for Kubernetes 1.34 (told by its name), but nodes should move to 1.35"),
+        (("--ami", "ami-1", "--ami", "ami-2"), "--ami names ami-1 and ami-2 for every node group"),
+        (("--max-unavailable", "half"), "--max-unavailable half\n\nhint: a number of nodes, or a percentage"),
+        (("--max-unavailable", "0"), "--max-unavailable: max_unavailable is 0, but EKS takes 1 to 100"),
+    ],
+)
+def test_options_that_cannot_be_meant(
+    capsys: pytest.CaptureFixture[str], recorded: Path, words: tuple[str, ...], message: str
+) -> None:
+    """A slip of the pen would plan something else than what was asked for."""
+    said = plan(capsys, recorded, "--to", "1.35", *words)
+    assert said.code in (1, 2)
+    assert message in said.err
+    assert said.out == ""
