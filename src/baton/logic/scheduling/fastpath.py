@@ -18,6 +18,7 @@ from baton.logic.scheduling.filters import Status, View
 from baton.logic.scheduling.matching import Json
 from baton.logic.scheduling.place import Bools, Cluster, Placed
 from baton.logic.scheduling.plan import Plan, Planner
+from baton.logic.scheduling.podclass import PodClass
 from baton.logic.scheduling.rows import Ints
 from baton.logic.scheduling.state import CPU, EPHEMERAL, MEMORY, PODS, VOLUMES, ClusterState, NodeInfo, PodInfo
 from baton.logic.scheduling.volumes import class_name, csi_identity, volume_terms, zones_reachable
@@ -82,24 +83,32 @@ class FastPath:
 
     def place(self, pod: Json, draw: float) -> Outcome:
         """Choose a slot for a pod; `draw` (0-1) decides among equals."""
+        cls, pin = self.state.class_of(pod)
+        info = self.state.info_of(pod) if pod["spec"].get("volumes") or cls.fit.scalars else None
+        nominated: str = (pod.get("status") or {}).get("nominatedNodeName") or ""
+        return self.place_as(cls, pin, info, nominated, draw)
+
+    def place_as(self, cls: PodClass, pin: str | None, info: PodInfo | None, nominated: str, draw: float) -> Outcome:
+        """Choose a slot for a pod of a class; `info` is needed where it has volumes or asks for scalar resources."""
         state = self.state
-        cls, pin = state.class_of(pod)
         names = cls.node_names if pin is None else (pin,)
         if names is not None and not names:
             return Outcome(-1, prefilter=Status("NodeAffinity", (filters.AFFINITY_CONFLICT,), True))
         plan = self.planner.plan(cls)
         order = self.planner.index.order.get()
         extra = False
-        if plan.scalars or pod["spec"].get("volumes"):
-            problem, extra = self._special(pod, plan)
+        if info is not None and (plan.scalars or info.claims):
+            problem = self._special(info, plan)
             if problem is not None:
                 return Outcome(-1, prefilter=problem)
+            extra = True
+        elif self._volume_checks:
+            self._volume_checks = []
         search = order
         if names is not None:
             slots = [state.nodes[name] for name in sorted(names) if name in state.nodes]
             search = np.array(slots, dtype=np.int32)
-        nominated = (pod.get("status") or {}).get("nominatedNodeName")
-        if nominated in state.nodes and names is None:
+        if nominated and names is None and nominated in state.nodes:
             only = np.array([state.nodes[nominated]], dtype=np.int32)
             placed = self._run(plan, order, only, extra, 0, 1, draw)
             if placed.slot >= 0:
@@ -141,12 +150,9 @@ class FastPath:
 
     # what plans do not hold: scalar resources and volumes -------------------------------------------------------------
 
-    def _special(self, pod: Json, plan: Plan) -> tuple[Status | None, bool]:
-        """(a plugin's refusal of the pod, whether the extra mask now holds something)."""
-        info = self.state.info_of(pod)
+    def _special(self, info: PodInfo, plan: Plan) -> Status | None:
+        """A plugin's refusal of the pod; with None the extra mask holds where its volumes and scalars may go."""
         self._volume_checks = []
-        if not plan.scalars and not info.claims:
-            return None, False
         if len(self._extra) != self.state.capacity:
             self._extra = np.ones(self.state.capacity, dtype=np.bool_)
         self._extra[:] = True
@@ -155,11 +161,11 @@ class FastPath:
         if info.claims:
             problem = self._volumes(info)
             if problem is not None:
-                return problem, False
+                return problem
             for checks in self._volume_checks:
                 for _, mask in checks:
                     self._extra &= mask
-        return None, True
+        return None
 
     def _scalar_fits(self, name: str, asked: int) -> Bools:
         have = self.state.scalar_allocatable.get(name)

@@ -295,6 +295,8 @@ class ClassCache:
         self._by_content: dict[bytes, PodClass] = {}
         self.volatile = frozenset(VOLATILE_LABELS)
         """Labels that differ from pod to pod and that no selector mentions: they do not make a class."""
+        self.epoch = 0
+        """Counts how often every class was dropped: a class found before is out of date after."""
         self.mentioned = False
         """Whether a pod's affinity or spreading mentions one of them: see ClusterState.reclassify."""
 
@@ -355,5 +357,6 @@ class ClassCache:
 
     def forget(self) -> None:
         """Drop every class (after `volatile` changed)."""
+        self.epoch += 1
         self._by_identity.clear()
         self._by_content.clear()

@@ -39,13 +39,28 @@ _CLUSTER_WIDE = frozenset((NAMESPACES, VOLUMES, STORAGE_CLASSES, CSI_NODES))
 Key = tuple[str, str]
 
 
+class Rendered(Protocol):
+    """A pod kept in another form, whose object is made when it is asked for."""
+
+    @property
+    def obj(self) -> Any: ...
+
+
 class PodInfo:
     """A pod on a node."""
 
-    __slots__ = ("claims", "cls", "pin", "pod", "request", "row", "slot", "terminating", "volumes")
+    __slots__ = ("_pod", "claims", "cls", "pin", "request", "row", "slot", "terminating", "volumes")
 
-    def __init__(self, pod: Json, cls: PodClass, pin: str | None, request: PodRequest, claims: tuple[str, ...]) -> None:
-        self.pod = pod
+    def __init__(
+        self,
+        pod: Json | Rendered,
+        cls: PodClass,
+        pin: str | None,
+        request: PodRequest,
+        claims: tuple[str, ...],
+        terminating: bool,
+    ) -> None:
+        self._pod = pod
         self.cls = cls
         self.pin = pin
         """The node that a DaemonSet's pod is made for."""
@@ -53,9 +68,18 @@ class PodInfo:
         self.row: NDArray[np.int64] = cls.row if request is cls.request else request_row(request)
         self.claims = claims
         self.slot = -1
-        self.terminating = pod["metadata"].get("deletionTimestamp") is not None
+        self.terminating = terminating
         self.volumes: tuple[tuple[str, str], ...] = ()
         """(driver, handle) of the volumes counted against the node's attach limit."""
+
+    @property
+    def pod(self) -> Json:
+        """The object."""
+        pod = self._pod
+        if isinstance(pod, Mapping):
+            return pod
+        made: Json = pod.obj
+        return made
 
     @property
     def key(self) -> Key:
@@ -132,7 +156,8 @@ class ClusterState:
         self.listener: Listener | None = None
         self.pods_with_affinity: dict[Key, PodInfo] = {}
         self._free: list[int] = []
-        self._waiting: dict[str, dict[Key, Json]] = {}
+        self._waiting: dict[str, dict[Key, PodInfo]] = {}
+        self._waits_for: dict[Key, str] = {}
 
     # nodes -----------------------------------------------------------------------------------------------------------
 
@@ -166,8 +191,9 @@ class ClusterState:
         self._set_images(info, node)
         if self.listener is not None:
             self.listener.node_changed(slot)
-        for pod in self._waiting.pop(name, {}).values():
-            self.add_pod(pod)
+        for key, pod in self._waiting.pop(name, {}).items():
+            del self._waits_for[key]
+            self._settle(key, pod, slot)
 
     def update_node(self, node: Json) -> None:
         """The same as add_node: replaces a node's facts and keeps its pods."""
@@ -179,9 +205,9 @@ class ClusterState:
         slot = self.nodes.get(name)
         if slot is None:
             return
-        pods = [info.pod for info in self.pods_at[slot].values()]
-        for pod in pods:
-            self.remove_pod(pod)
+        pods = dict(self.pods_at[slot])
+        for key in pods:
+            self.remove_pod(key)
         info = self.node(slot)
         for image in info.images:
             self._drop_image(image, slot)
@@ -193,8 +219,8 @@ class ClusterState:
         self._free.append(slot)
         if self.listener is not None:
             self.listener.node_changed(slot)
-        if pods:
-            self._waiting[name] = {_key(pod): pod for pod in pods}
+        for key, pod in pods.items():
+            self._wait(key, pod, name)
 
     def _take_slot(self) -> int:
         if self._free:
@@ -264,6 +290,7 @@ class ClusterState:
             self._take_off(info, key)
             fresh = self.info_of(info.pod)
             fresh.slot = info.slot
+            fresh.terminating = info.terminating
             self.pods[key] = fresh
             self._put_on(fresh, key)
 
@@ -283,7 +310,7 @@ class ClusterState:
         if status and reports_resources(status):
             request = pod_request(pod["spec"], status)
         claims = claim_names(pod) if pod["spec"].get("volumes") else ()
-        return PodInfo(pod, cls, pin, request, claims)
+        return PodInfo(pod, cls, pin, request, claims, pod["metadata"].get("deletionTimestamp") is not None)
 
     def add_pod(self, pod: Json) -> None:
         """Count a pod that is on a node (spec.nodeName), or replace what was known of it.
@@ -291,20 +318,28 @@ class ClusterState:
         Pods without a node and pods that have ended hold nothing: they are forgotten.
         """
         key = _key(pod)
-        old = self.pods.pop(key, None)
-        if old is not None:
-            self._take_off(old, key)
+        if key in self.pods or key in self._waits_for:
+            self.remove_pod(key)
         name = pod["spec"].get("nodeName")
-        if not name or has_ended(pod):
-            return
-        slot = self.nodes.get(name)
+        if name and not has_ended(pod):
+            self.enter(key, self.info_of(pod), name)
+
+    def enter(self, key: Key, info: PodInfo, node: str) -> None:
+        """Count a pod, not counted so far, that came to a node; it waits for a node that is not known yet."""
+        slot = self.nodes.get(node)
         if slot is None:
-            self._waiting.setdefault(name, {})[key] = pod
-            return
-        info = self.info_of(pod)
+            self._wait(key, info, node)
+        else:
+            self._settle(key, info, slot)
+
+    def _settle(self, key: Key, info: PodInfo, slot: int) -> None:
         info.slot = slot
         self.pods[key] = info
         self._put_on(info, key)
+
+    def _wait(self, key: Key, info: PodInfo, node: str) -> None:
+        self._waiting.setdefault(node, {})[key] = info
+        self._waits_for[key] = node
 
     def remove_pod(self, pod: Json | Key) -> None:
         """Forget a pod, given as object or (namespace, name). Unknown pods are ignored."""
@@ -313,8 +348,12 @@ class ClusterState:
         if info is not None:
             self._take_off(info, key)
             return
-        for waiting in self._waiting.values():
-            waiting.pop(key, None)
+        node = self._waits_for.pop(key, None)
+        if node is not None:
+            waiting = self._waiting[node]
+            del waiting[key]
+            if not waiting:
+                del self._waiting[node]
 
     def _put_on(self, info: PodInfo, key: Key) -> None:
         slot = info.slot
