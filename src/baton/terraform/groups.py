@@ -148,10 +148,11 @@ Getter = Callable[[str], Value]
 
 @dataclass(frozen=True)
 class Interface:
-    """How a module is spoken to: v21 renamed inputs."""
+    """How a module is spoken to: v21 renamed inputs; `follows`: add-ons without a version follow a data source."""
 
     version_key: str
     most_recent: bool
+    follows: bool = True
 
 
 def group_from_inputs(
@@ -241,7 +242,7 @@ def addons_from_input(addons: Value, address: str, interface: Interface) -> list
                 name=name.text() if name.kind == "scalar" and not name.null else key,
                 address=f'{address}.aws_eks_addon.{"before_compute" if early else "this"}["{key}"]'.lstrip("."),
                 version=traced(version),
-                follows=version.kind == "missing" or version.null,
+                follows=interface.follows and (version.kind == "missing" or version.null),
                 most_recent=recent.text() == "true"
                 if recent.kind == "scalar" and not recent.null
                 else interface.most_recent,

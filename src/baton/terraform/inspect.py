@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from baton.errors import ReadError
+from baton.terraform.community import EKS, MANAGED, SELF_MANAGED, Community, by_content, by_source
 from baton.terraform.groups import (
     Interface,
     Reader,
@@ -27,9 +28,9 @@ from baton.terraform.inspection import (
     traced,
 )
 from baton.terraform.loading import Files
-from baton.terraform.modules import Call, Module, is_eks_module
+from baton.terraform.modules import Call, Module
 from baton.terraform.roots import root_module
-from baton.terraform.values import Value, object_of
+from baton.terraform.values import NULL, Value, member, object_of
 
 DEPTH = 8  # modules within modules; more is a circle
 
@@ -67,8 +68,11 @@ def _inspect(files: Files, settings: Mapping[str, object]) -> Inspection:
     workspace = settings["workspace"] or _selected_workspace(files.root)
     module, notes = root_module(files, var_files, str(workspace), environ)
     finder = _Finder(list(notes))
+    known = by_content(module.directory)
     if module.remote_source:
         finder.remote_root(module)
+    elif known is not None and known.part == EKS:
+        finder.copied_root(module, known)
     else:
         finder.walk(module, 0)
     clusters = finder.finish()
@@ -114,8 +118,8 @@ class _Finder:
         for call in module.calls():
             if call.index == "[*]":
                 self._note(call.address, call, "its count or for_each cannot be decided; one instance is shown for all")
-            if is_eks_module(call.source):
-                self._eks_module(call)
+            if call.community is not None:
+                self._eks_module(call, call.community)
             elif call.module is not None:
                 self.walk(call.module, depth + 1)
             else:
@@ -132,24 +136,29 @@ class _Finder:
             self.unresolved.append(Unresolved(source, where, "its inputs name no Kubernetes version"))
             return
         pinned = re.search(r"version=([^&]+)", source)
-        self._from_inputs(
-            dict(given), "", "module" if is_eks_module(source) else "assumed", source, pinned[1] if pinned else "", name
-        )
+        kind = "module" if by_source(source) else "assumed"
+        self._from_inputs(dict(given), "", _Called(kind, source, pinned[1] if pinned else ""), name)
+
+    def copied_root(self, module: Module, known: Community) -> None:
+        """The root is a copy of the EKS module (Terragrunt over it, or variables files beside it)."""
+        given = {n: module.variable(n) for n in _READ if n in module.directory.variables}
+        self._from_inputs(given, "", _Called("module", module.directory.path, "", known.line), None)
 
     def _note(self, what: str, call: Call, why: str) -> None:
         self.unresolved.append(Unresolved(what, str(call.block.span), why))
 
     # modules with known inputs
 
-    def _eks_module(self, call: Call) -> None:
-        submodule = re.search(r"//modules/([\w-]+)", call.source)
-        if submodule is None:
+    def _eks_module(self, call: Call, known: Community) -> None:
+        if _off(call.input("create", "create_eks")):
+            return  # there is nothing to upgrade
+        if known.part == EKS:
             self._cluster_call(call, "module")
-        elif submodule[1] in ("eks-managed-node-group", "self-managed-node-group"):
-            self._group_call(call, "managed" if submodule[1].startswith("eks") else "self-managed")
-        elif submodule[1] == "fargate-profile":
+        elif known.part in (MANAGED, SELF_MANAGED):
+            self._group_call(call, "managed" if known.part == MANAGED else "self-managed", known)
+        elif known.part == "fargate-profile":
             self._note(call.address, call, "a Fargate profile: its pods get the new version when they are recreated")
-        elif submodule[1] == "karpenter":
+        elif known.part == "karpenter":
             self._note(call.address, call, "Karpenter: its NodePools and EC2NodeClasses live in the cluster, not here")
 
     def _elsewhere(self, call: Call) -> None:
@@ -185,12 +194,12 @@ class _Finder:
             self.loose.append(_Loose(name, _parent(call.address), addons=tuple(_as_this(a) for a in found)))
 
     def _cluster_call(self, call: Call, kind: str) -> None:
-        inputs = {n: v for n in call.inputs.arguments if (v := call.inputs.value(n)) is not None}
         pinned = call.version.text() if call.version is not None and call.version.kind == "scalar" else ""
         if not pinned:
             ref = re.search(r"[?&]ref=v?([\d.]+)", call.source)
             pinned = ref[1] if ref else ""
-        self._from_inputs(inputs, call.address, kind, call.source, pinned, None)
+        line = call.community.line if call.community is not None else 0
+        self._from_inputs(_inputs(call), call.address, _Called(kind, call.source, pinned, line), None)
         cluster = self.clusters[-1]
         notes = list(cluster.notes)
         if call.attribute("depends_on") is not None:
@@ -200,11 +209,8 @@ class _Finder:
             )
         self.clusters[-1] = replace(cluster, notes=tuple(notes), slot=block_slot(call.block))
 
-    def _from_inputs(
-        self, inputs: Mapping[str, Value], address: str, kind: str, source: str, pinned: str, name: Value | None
-    ) -> None:
-        v21 = "kubernetes_version" in inputs or _major(pinned) >= 21
-        interface = Interface("kubernetes_version" if v21 else "cluster_version", v21)
+    def _from_inputs(self, inputs: Mapping[str, Value], address: str, called: _Called, name: Value | None) -> None:
+        interface = called.interface("kubernetes_version" in inputs)
         version = traced(inputs.get("kubernetes_version", inputs.get("cluster_version")))
         addons = self._object(inputs, ("addons", "cluster_addons"), address)
         defaults = inputs.get("eks_managed_node_group_defaults", object_of({}))
@@ -216,6 +222,8 @@ class _Finder:
             own = defaults if group_kind == "managed" else inputs.get("self_managed_node_group_defaults", object_of({}))
             found = self._object(inputs, names, address)
             for key, group in found.items.items() if found is not None else ():
+                if _off(member(group, "create")):
+                    continue
                 sub_address = f'{address}.module.{sub}["{key}"]'.lstrip(".")
                 groups.append(group_from_inputs(key, group, own, sub_address, group_kind, interface))
         self._check_traced(version, f"the version of {address or 'the cluster'}")
@@ -223,13 +231,14 @@ class _Finder:
             self._check_group(found_group)
         self.clusters.append(
             ClusterConfig(
-                address=address or source,
+                address=address or called.source,
                 resource=f"{address}.aws_eks_cluster.this[0]".lstrip("."),
-                kind=kind,
+                kind=called.kind,
                 name=traced(name if name is not None else inputs.get("name", inputs.get("cluster_name"))),
                 version=version,
-                source=source,
-                module_version=pinned,
+                source=called.source,
+                module_version=called.pinned,
+                version_key=interface.version_key if called.kind == "module" else "",
                 addons=tuple(addons_from_input(addons, address, interface)) if addons is not None else (),
                 node_groups=tuple(groups),
             )
@@ -247,14 +256,16 @@ class _Finder:
                 self.unresolved.append(Unresolved(f"{address}.{name}".lstrip("."), where, value.why_unknown()))
         return None
 
-    def _group_call(self, call: Call, kind: str) -> None:
+    def _group_call(self, call: Call, kind: str, known: Community) -> None:
         inputs = {n: v for n in call.inputs.arguments if (v := call.inputs.value(n)) is not None}
-        v21 = "kubernetes_version" in inputs or (call.version is not None and _major(call.version.text()) >= 21)
-        interface = Interface("kubernetes_version" if v21 else "cluster_version", v21)
+        pinned = call.version.text() if call.version is not None and call.version.kind == "scalar" else ""
+        interface = _Called("module", call.source, pinned, known.line).interface("kubernetes_version" in inputs)
         whole = object_of(inputs, block_slot(call.block))
         name = inputs.get("name")
         key = name.text() if name is not None and name.kind == "scalar" else call.block.labels[0]
         group = group_from_inputs(key, whole, object_of({}), call.address, kind, interface)
+        # The module beside the cluster knows the cluster's version only by what it is given.
+        group = replace(group, version_from_cluster=False)
         self._check_group(group)
         self.loose.append(_Loose(traced(inputs.get("cluster_name")), _parent(call.address), group))
 
@@ -291,7 +302,9 @@ class _Finder:
     def _cluster_resource(self, reader: Reader, address: str, module: Module) -> None:
         version = reader.traced("version")
         self._check_traced(version, f"the version of {address}")
-        self.clusters.append(ClusterConfig(address, address, "resource", reader.traced("name"), version))
+        self.clusters.append(
+            ClusterConfig(address, address, "resource", reader.traced("name"), version, version_key="version")
+        )
 
     # what is not known
 
@@ -335,6 +348,56 @@ class _Finder:
         if loose.of.value is not None and any(c.name.value is not None for c in self.clusters):
             return None
         return 0 if len(self.clusters) == 1 else None
+
+
+@dataclass(frozen=True)
+class _Called:
+    """What is known of a called module: `line` is its major release where its own files tell it, else 0."""
+
+    kind: str
+    source: str
+    pinned: str = ""
+    line: int = 0
+
+    def interface(self, renamed: bool) -> Interface:
+        line = self.line or _major(self.pinned)
+        v21 = renamed or line >= 21
+        exact = self.line or not self.pinned.strip().startswith((">", "!"))
+        return Interface("kubernetes_version" if v21 else "cluster_version", v21, follows=not (line == 18 and exact))
+
+
+# Inputs of the EKS module whose defaults count when a copy of it is at hand and its caller sets nothing.
+_READ = (
+    "kubernetes_version",
+    "cluster_version",
+    "name",
+    "cluster_name",
+    "addons",
+    "cluster_addons",
+    "eks_managed_node_groups",
+    "eks_managed_node_group_defaults",
+    "self_managed_node_groups",
+    "self_managed_node_group_defaults",
+)
+
+
+def _inputs(call: Call) -> dict[str, Value]:
+    """What the module is given; where a copy of it is at hand, its own defaults besides."""
+    found = {n: v for n in call.inputs.arguments if (v := call.inputs.value(n)) is not None}
+    module = call.module
+    if module is None:
+        return found
+    for name in _READ:
+        if found.get(name, NULL).null and name in module.directory.variables:
+            default = module.variable(name)
+            if default.known and not default.null:
+                found[name] = default
+    return found
+
+
+def _off(create: Value | None) -> bool:
+    """`create = false`."""
+    return create is not None and create.kind == "scalar" and create.text() == "false"
 
 
 def _under(step: str, address: str) -> bool:

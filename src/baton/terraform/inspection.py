@@ -26,6 +26,7 @@ class Traced:
     why: str = ""
     where: str = ""
     probes: tuple[Probe, ...] = ()
+    ref: str = ""  # what decides it, when the configuration does not: the address with its attribute
 
     @property
     def set(self) -> bool:
@@ -60,7 +61,8 @@ def traced(value: Value | None) -> Traced:
     if value.kind == "scalar":
         return Traced(value.text(), value.pieces, via, value.chain, probes=value.probes)
     where = str(value.where) if value.where else (str(value.chain[-1]) if value.chain else "")
-    return Traced(None, (), via, value.chain, value.why_unknown(), where, value.probes)
+    ref = value.ref.address if value.kind == "ref" and value.ref is not None else ""
+    return Traced(None, (), via, value.chain, value.why_unknown(), where, value.probes, ref)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +189,7 @@ class ClusterConfig:
     addons: tuple[AddonConfig, ...] = ()
     node_groups: tuple[GroupConfig, ...] = ()
     slot: ObjectSource | None = None
+    version_key: str = ""  # the argument of `slot` that sets the version
     notes: tuple[str, ...] = ()
 
     def group(self, name: str) -> GroupConfig | None:

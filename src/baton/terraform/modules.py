@@ -6,6 +6,7 @@ import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from baton.terraform.community import Community, by_content, by_source
 from baton.terraform.evaluate import SPLAT, Step, evaluate
 from baton.terraform.hcl import Attribute, Block, Span
 from baton.terraform.loading import Directory, Files
@@ -41,7 +42,10 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Call:
-    """A module call: one instance of a `module` block. `module` is None when its files are not part of this root."""
+    """A module call: one instance of a `module` block. `module` is None when its files are not part of this root.
+
+    `community` tells the EKS module; `module` is then a copy of it that is at hand.
+    """
 
     block: Block
     address: str
@@ -50,10 +54,20 @@ class Call:
     version: Value | None
     inputs: Inputs
     module: Module | None
+    community: Community | None = None
 
     def input(self, *names: str) -> Value | None:
         """The first of these inputs that is given."""
         return next((v for n in names if (v := self.inputs.value(n)) is not None), None)
+
+    def passed_on(self, output: str) -> Value | None:
+        """The value of an output, as far as it is an input handed on or the module is at hand."""
+        given = None
+        if self.module is None or self.community is not None:
+            given = self.input(*PASSED_ON.get(output, ()))
+        if given is None and self.module is not None:
+            given = self.module.output(output)
+        return given
 
     def attribute(self, *names: str) -> Attribute | None:
         return next((self.inputs.arguments[n] for n in names if n in self.inputs.arguments), None)
@@ -198,13 +212,17 @@ class Module:
         inputs = Inputs(attributes, scope, label=address)
         version = attributes.get("version")
         pinned = evaluate(version.expression, version.file, scope).at(version.span) if version is not None else None
-        return Call(block, address, index, text, pinned, inputs, self._called(name, text, inputs, address))
+        local = text.startswith(("./", "../"))
+        known = None if local else by_source(text)
+        if known is not None:  # its inputs are known; its inside is not read
+            return Call(block, address, index, text, pinned, inputs, None, known)
+        module = self._called(name, text, inputs, address)
+        known = by_content(module.directory) if module is not None else None
+        return Call(block, address, index, text, pinned, inputs, module, known)
 
     def _called(self, name: str, source: str, inputs: Inputs, address: str) -> Module | None:
         key = f"{self.key}.{name}" if self.key else name
         local = source.startswith(("./", "../"))
-        if not local and is_eks_module(source):
-            return None  # its inputs are known; its inside is not read
         path = posixpath.join(self.directory.path, source) if local else self.files.installed(key)
         if path is None:
             return None
@@ -223,14 +241,6 @@ class Module:
         return self._once(
             f"output.{name}", lambda: evaluate(attribute.expression, attribute.file, self.scope()).at(attribute.span)
         )
-
-
-_EKS_SOURCE = ("terraform-aws-modules/eks/aws", "terraform-aws-modules/terraform-aws-eks")
-
-
-def is_eks_module(source: str) -> bool:
-    """The community EKS module (or one of its submodules), from the registry, a mirror of it, or git."""
-    return any(name in source.removesuffix(".git") for name in _EKS_SOURCE)
 
 
 @dataclass(frozen=True)
@@ -306,9 +316,12 @@ class ModuleScope:
         if scope is None:
             return missing(f"{ref.address} has no such instance", attribute.span)
         key = f"{ref.address}.{name}"
-        return self.module._once(
+        found = self.module._once(
             key, lambda: evaluate(attribute.expression, attribute.file, scope).at(attribute.span).through(ref.address)
         )
+        if found.null and ref.type.startswith("aws_eks_") and "version" in name:
+            return None  # left to EKS: what it says is the version that runs
+        return found
 
     def _module(self, steps: Sequence[Step], where: Span) -> tuple[Value, int]:
         if not steps or not isinstance(steps[0], str) or steps[0] not in self.module.directory.modules:
@@ -321,12 +334,9 @@ class ModuleScope:
             return Value("ref", ref=ref, where=where, via=(ref.address,)), used
         output = str(steps[used])
         call = next((c for c in self.module.call(name) if c.index in (index, "[*]") or index == "[*]"), None)
-        if call is not None and call.module is not None:
-            return call.module.output(output).through(f"{call.address}.{output}", call.address), used + 1
-        if call is not None and output in PASSED_ON:
-            given = call.input(*PASSED_ON[output])
-            if given is not None:
-                return given.through(f"{call.address}.{output}", call.address), used + 1
+        given = call.passed_on(output) if call is not None else None
+        if call is not None and given is not None:
+            return given.through(f"{call.address}.{output}", call.address), used + 1
         return Value("ref", ref=ref, where=where, via=(ref.address,)), used
 
 

@@ -21,6 +21,10 @@ def set_value(trace: Traced, new: str, what: str, texts: Texts) -> tuple[Edit, .
     """
     if trace.value == new:
         return ()
+    if trace.value is None and not trace.why and trace.chain and not trace.chain[-1].foreign:
+        null = trace.chain[-1]
+        if texts(null.file)[null.start : null.end] == b"null":
+            return (Edit(null.file, null.start, null.end, "null", f'"{new}"', null.line, f"{what} to {new}"),)
     if trace.value is None:
         raise _not_here(trace, what)
     piece, text = _piece_to_change(trace, new, what)
@@ -109,6 +113,18 @@ def hold_value(
     return tuple(found.values())
 
 
+def hold_expression(trace: Traced, value: str, what: str, texts: Texts) -> Edit:
+    """Write `value` where the configuration now reads what runs."""
+    expression = next((s for s in trace.chain if not s.foreign), None)
+    if expression is None:
+        raise RefusedError(
+            f"{what} follows {trace.ref}, and cannot be written here",
+            where=trace.where,
+            hint="give it a version of its own in this root",
+        )
+    return _replacing(expression, f'"{value}"', what, texts)
+
+
 def _replacing(span: Span, text: str, what: str, texts: Texts) -> Edit:
     old = texts(span.file)[span.start : span.end].decode()
     return Edit(span.file, span.start, span.end, old, text, span.line, f"hold: {what}")
@@ -137,12 +153,27 @@ def insert_key(slot: ObjectSource, key: str, value: str, why: str, texts: Texts,
     if same_line and not same_line.startswith((b"#", b"//", b"/*")):
         at = span.start + 1
         return Edit(span.file, at, at, "", f" {entry},", span.line, why)
+    first, line_end = line_end, _after_source(data, line_end, span.end)
     following = data[line_end : span.end].decode("utf-8", "replace").splitlines()
     indent = _indent(following, data, span)
     width, gap = _alignment(following, len(key))
     padded = f"{key}{' ' * (width - len(key))} = {value}" if width and not block else entry
     text = indent + padded.replace("\n", newline + indent) + newline + (newline if gap or (block and following) else "")
-    return Edit(span.file, line_end, line_end, "", text, span.line + 1, why)
+    if gap and line_end > first and data[first:line_end].split(b"\n")[-2].strip():
+        # `source` is aligned with what follows: parting them would misalign it, so the new entry goes last.
+        line_end, text = data.rindex(b"\n", 0, span.end) + 1, newline + text.rstrip("\r\n") + newline
+    return Edit(span.file, line_end, line_end, "", text, data.count(b"\n", 0, line_end) + 1, why)
+
+
+_HEAD = re.compile(rb"(?:[ \t]*(?:source|version)[ \t]*=[ \t]*\"[^\"\n]*\"[ \t]*\r?\n)+(?:[ \t]*\r?\n)?")
+
+
+def _after_source(data: bytes, start: int, end: int) -> int:
+    """In a module call `source` and `version` stay first."""
+    head = _HEAD.match(data, start, end)
+    if head is None or b"source" not in head[0] or not data[head.end() : end - 1].strip():
+        return start
+    return head.end()
 
 
 def _into_line(span: Span, data: bytes, entry: str, why: str) -> Edit:
