@@ -98,8 +98,15 @@ class FakeKube:
         self.wakers.append(fn)
         return None
 
-    def drain_pods(self, node: str) -> list[dict[str, Any]]:
-        return list(self.world.pods_on(node))
+    def drain_keys(self, node: str) -> list[tuple[str, str]]:
+        return [(p["metadata"]["namespace"], p["metadata"]["name"]) for p in self.world.pods_on(node)]
+
+    def on_pod_gone(self, fn: Any) -> None:
+        def seen(kind: str, resource: str, obj: dict[str, Any], old: Any) -> None:
+            if kind == "DELETED":
+                fn(obj["spec"].get("nodeName", ""), (obj["metadata"]["namespace"], obj["metadata"]["name"]))
+
+        self.world.subscribe(seen, ["pods"])
 
     def apply_addon(self, name: str, version: str, *, image_ok: bool = True) -> None:
         self.addons[name] = version

@@ -11,6 +11,7 @@ from random import Random
 from typing import Any
 
 from baton.logic.eviction import Action, DrainList, DrainOptions, Verdict, drain_list, judge
+from baton.logic.scheduling import ClusterState
 from baton.twin.addons import AddonInstaller
 from baton.twin.bootstrap import fill_new_cluster
 from baton.twin.clock import VirtualClock
@@ -18,6 +19,8 @@ from baton.twin.controllers.base import (
     ADDED,
     BOUND,
     CONTROLLERS,
+    EVERY,
+    FINISHED,
     LABELS,
     PHASE,
     READY,
@@ -35,6 +38,7 @@ from baton.twin.controllers.endpoints import EndpointController
 from baton.twin.controllers.events import EventRecorder
 from baton.twin.controllers.garbage import GarbageCollector
 from baton.twin.controllers.jobs import JobController
+from baton.twin.controllers.lean import LeanPod, LeanPods
 from baton.twin.controllers.nodes import NodeController, NodeSpec
 from baton.twin.controllers.pods import PodMaker
 from baton.twin.controllers.replicasets import ReplicaSetController
@@ -98,6 +102,9 @@ class KubeTwin:
         self.cluster = Cluster(clock, world, settings, rng)
         if settings.events:
             self.cluster.record = EventRecorder(self.cluster)
+        state = ClusterState()
+        if settings.lean:
+            self.cluster.pods = self.cluster.lean = LeanPods(world, clock, state)
         self.pods = self.cluster.pods
         self.maker = PodMaker(self.cluster)
         self.disruption = DisruptionController(self.cluster)
@@ -111,7 +118,7 @@ class KubeTwin:
         self.volumes = VolumeController(self.cluster)
         self.endpoints = EndpointController(self.cluster)
         self.garbage = GarbageCollector(self.cluster, self.maker)
-        self.scheduling = SchedulingLoop(self.cluster, self.maker, self.disruption.refresh)
+        self.scheduling = SchedulingLoop(self.cluster, self.maker, state, self.disruption.refresh)
         self.addons = AddonInstaller(self.cluster, self.kubelets.bad_images)
         self._listeners: list[DisruptionListener] = []
         self._news: list[tuple[str, str, str]] = []
@@ -129,16 +136,17 @@ class KubeTwin:
         self.disruption.start()
         self.scheduling.start()
         listen = self.pods.listen
-        listen(self.disruption.on_pod, ADDED | REMOVED | READY | TERMINATING | LABELS)
-        listen(self.replicasets.on_pod, kind="ReplicaSet")
-        listen(self.deployments.on_pod, REMOVED | PHASE, "ReplicaSet")
+        listen(self.disruption.on_pod, ADDED | REMOVED | READY | TERMINATING | LABELS, trait="budgets")
+        shown = EVERY if self.settings.live_status else EVERY & ~(BOUND | PHASE | LABELS)
+        listen(self.replicasets.on_pod, shown, "ReplicaSet")
+        listen(self.deployments.on_pod, REMOVED | FINISHED, "ReplicaSet")
         listen(self.daemonsets.on_pod, kind="DaemonSet")
         listen(self.statefulsets.on_pod, kind="StatefulSet")
         listen(self.jobs.on_pod, kind="Job")
-        listen(self.volumes.on_pod, ADDED | BOUND)
+        listen(self.volumes.on_pod, ADDED | BOUND, trait="claims")
         listen(self.kubelets.on_pod, ADDED | BOUND | TERMINATING)
         listen(self.nodes.on_pod, ADDED | BOUND)
-        listen(self.scheduling.on_pod, ADDED | REMOVED | BOUND | TERMINATING | PHASE | LABELS)
+        listen(self.scheduling.on_pod, ADDED | REMOVED | BOUND | TERMINATING | FINISHED | LABELS)
         listen(self.garbage.on_pod, REMOVED)
         listen(self._on_pod, REMOVED)
         if self.settings.endpoints:
@@ -261,6 +269,20 @@ class KubeTwin:
         DaemonSet and mirror pods stay."""
         return list(self.drain(node, DrainOptions()).pods)  # type: ignore[arg-type]
 
+    def drain_keys(self, node: str) -> list[tuple[str, str]]:
+        """(namespace, name) of the pods that `drain_pods` gives."""
+        pods = self.pods.on_node(node)
+        if not self.pods.lean:
+            return [(p["metadata"]["namespace"], p["metadata"]["name"]) for p in self.drain_pods(node)] if pods else []
+        return [p.key for p in pods if isinstance(p, LeanPod) and not self._stays(p)]
+
+    def _stays(self, pod: LeanPod) -> bool:
+        """kubectl's filters under EKS's options, for a pod without an object."""
+        shape = pod.shape
+        if shape.daemon and not pod.finished:
+            return self.world.get("daemonsets.apps", pod.namespace, shape.daemon) is not None or shape.mirror
+        return shape.mirror
+
     def drain(self, node: str, options: DrainOptions) -> DrainList:
         """kubectl drain's choice under the given flags, with its warnings and errors."""
         return drain_list(
@@ -275,6 +297,14 @@ class KubeTwin:
         return self.scheduling.unschedulable()
 
     # --- news for who waits to evict
+
+    def on_pod_gone(self, fn: Callable[[str, tuple[str, str]], object]) -> None:
+        """Call `fn(node, (namespace, name))` whenever a pod is gone, "" for one that was on no node."""
+
+        def gone(pod: Pod, bits: int) -> None:
+            fn(pod.node, pod.key)
+
+        self.pods.listen(gone, REMOVED)
 
     def on_disruption_change(self, fn: DisruptionListener) -> Callable[[], None]:
         """Call `fn(kind, namespace, name)` after a change that may unblock an eviction; returns how to stop that.

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from baton.logic.eviction import controller_of
 from baton.twin.controllers.base import ADDED, BOUND, REMOVED, TERMINATING, Cluster, Controller, Obj, Pod
+from baton.twin.controllers.lean import LeanPod
 from baton.twin.controllers.pods import PodMaker
 from baton.twin.controllers.templates import conditions_with
 from baton.twin.timefmt import rfc3339
@@ -80,7 +81,7 @@ class Kubelets(Controller):
 
     def _start(self, pod: Pod) -> None:
         times = self._times(pod) if self.settings.workloads else _NONE
-        spec = pod.obj["spec"]
+        spec = pod.spec
         if self.bad_images and any(c.get("image") in self.bad_images for c in spec.get("containers") or ()):
             self.clock.call_later(self._timings.pod_start.draw(self._rng), partial(self._cannot_pull, pod))
             return
@@ -88,7 +89,7 @@ class Kubelets(Controller):
         facts = self._facts(spec)
         for _ in range(facts.init):
             delay += self._timings.init_container.draw(self._rng)
-        if spec.get("volumes") and any(v.get("persistentVolumeClaim") for v in spec["volumes"]):
+        if "volumes" in spec and any(v.get("persistentVolumeClaim") for v in spec["volumes"] or ()):
             delay += self._timings.volume_attach.draw(self._rng)
         if self.settings.detail:
             self.clock.call_later(0.0, partial(self._creating, pod))
@@ -218,6 +219,9 @@ class Kubelets(Controller):
             self._running(pod, True)
 
     def _running(self, pod: Pod, ready: bool) -> None:
+        if isinstance(pod, LeanPod):
+            self.cluster.lean.run(pod, ready)
+            return
         obj = pod.obj
         now = rfc3339(self.clock.now())
         before = obj["status"]
@@ -323,6 +327,9 @@ class Kubelets(Controller):
             self._terminal(pod, "Succeeded", "PodCompleted")
 
     def _terminal(self, pod: Pod, phase: str, reason: str) -> None:
+        if isinstance(pod, LeanPod):
+            self.cluster.lean.finish(pod, phase)
+            return
         obj, now = pod.obj, rfc3339(self.clock.now())
         status: Obj = {**obj["status"], "phase": phase}
         for kind in ("Ready", "ContainersReady"):
@@ -345,11 +352,10 @@ class Kubelets(Controller):
     # --- stopping
 
     def _stop(self, pod: Pod) -> None:
-        grace = pod.obj["metadata"].get("deletionGracePeriodSeconds")
-        limit = 30.0 if grace is None else float(grace)
+        limit = pod.stops_within
         times = self._times(pod) if self.settings.workloads else _NONE
         wish = (times.stop or self._timings.pod_stop).draw(self._rng)
-        wish += self._facts(pod.obj["spec"]).pre_stop
+        wish += self._facts(pod.spec).pre_stop
         self.clock.call_later(min(limit, wish), partial(self._stopped, pod))
         if self.settings.events and pod.phase == "Running":
             for container in pod.obj["spec"].get("containers") or ():
@@ -360,7 +366,9 @@ class Kubelets(Controller):
             return
         if self.settings.detail and pod.phase == "Running" and pod.obj["spec"].get("restartPolicy") == "Always":
             self._terminal(pod, "Succeeded", "PodCompleted")  # the last status before the kubelet lets go
-        if self._alive(pod):
+        if isinstance(pod, LeanPod):
+            self.cluster.lean.drop(pod)
+        elif self._alive(pod):
             self.world.remove("pods", pod.namespace, pod.name)
 
     def node_back(self, node: str) -> None:

@@ -132,9 +132,10 @@ class TwinSettings:
     detail: bool = True  # conditions and container statuses as a person would read them
     endpoints: bool = True  # keep EndpointSlices
     live_status: bool = True  # write the status of workloads and budgets at every step, not only when asked
+    lean: bool = False  # keep pods as records and make their objects when asked for; needs no events, detail, endpoints
     event_ttl: float = 3600.0  # seconds an Event stays, the API server's default
     tolerate_unreachable: float = 300.0  # DefaultTolerationSeconds
 
     def for_rehearsal(self) -> TwinSettings:
         """The same timings and behaviour, without the objects that only people read."""
-        return replace(self, events=False, detail=False, endpoints=False, live_status=False)
+        return replace(self, events=False, detail=False, endpoints=False, live_status=False, lean=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from baton.ports import Clock
 from baton.twin.timefmt import rfc3339
@@ -76,6 +76,28 @@ class Change(NamedTuple):
     old: Json | None
 
 
+class PodTable(Protocol):
+    """Pods kept elsewhere, as LeanPods does: what the world asks of it."""
+
+    def find(self, namespace: str, name: str) -> Json | None: ...
+
+    def objects(self, namespace: str | None = None) -> Iterable[Json]: ...
+
+    def count(self) -> int: ...
+
+    def on_node(self, node: str) -> Iterable[Any]: ...
+
+    def owned(self, uid: str) -> Iterable[Json]: ...
+
+    def load(self, obj: Json) -> Json: ...
+
+    def replace(self, obj: Json) -> Json: ...
+
+    def mark_deleted(self, namespace: str, name: str, grace: int) -> Json: ...
+
+    def take(self, namespace: str, name: str) -> Json: ...
+
+
 class World:
     """One cluster's objects. `history` bounds the changes kept for watches that start in the past (0: none)."""
 
@@ -91,37 +113,51 @@ class World:
         self._all: list[Watcher] = []
         self._some: dict[str, list[Watcher]] = {}
         self._fan: dict[str, tuple[Watcher, ...]] = {}  # per resource, who is told
+        self._pods: PodTable | None = None
         self._keep = history
         self.history: deque[Change] = deque(maxlen=history or 1)
 
     # reading
 
     def get(self, resource: str, namespace: str | None, name: str) -> Json | None:
+        if self._pods is not None and resource == "pods":
+            return self._pods.find(namespace or "", name)
         found = self._objects.get(resource)
         return None if found is None else found.get((namespace or "", name))
 
     def items(self, resource: str, namespace: str | None = None) -> Iterable[Json]:
         """The stored objects, in order of creation."""
+        if self._pods is not None and resource == "pods":
+            return self._pods.objects(namespace)
         if namespace:
             found = self._objects.get(resource, {})
             return [found[key] for key in self._by_namespace.get(resource, {}).get(namespace, ())]
         return self._objects.get(resource, {}).values()
 
     def count(self, resource: str) -> int:
+        if self._pods is not None and resource == "pods":
+            return self._pods.count()
         return len(self._objects.get(resource, ()))
 
     def resources(self) -> Iterator[str]:
         """The resources of which at least one object was stored."""
+        if self._pods is not None:
+            return iter((*self._objects, "pods"))
         return iter(self._objects)
 
     def pods_on(self, node: str) -> Iterable[Json]:
         """Pods whose spec.nodeName is `node`, in order of binding."""
+        if self._pods is not None:
+            return [p.obj for p in self._pods.on_node(node)]
         pods = self._objects.get("pods", {})
         return [pods[key] for key in self._pods_on.get(node, ())]
 
     def owned_by(self, uid: str) -> Iterable[Json]:
         """Objects whose controller ownerReference is `uid`, in order of creation."""
-        return [self._objects[resource][key] for resource, key in self._owned.get(uid, ())]
+        found = [self._objects[resource][key] for resource, key in self._owned.get(uid, ())]
+        if self._pods is not None:
+            found += self._pods.owned(uid)
+        return found
 
     @property
     def oldest_rv(self) -> int:
@@ -149,6 +185,8 @@ class World:
 
     def create(self, resource: str, obj: Mapping[str, Any], *, actor: str = "") -> Json:
         """Store a new object, filling in what an API server does. Raises ApiError AlreadyExists."""
+        if self._pods is not None and resource == "pods":
+            return self._pods.load(dict(obj))
         given = obj.get("metadata") or {}
         name = given.get("name") or ""
         if not name and given.get("generateName"):
@@ -175,6 +213,8 @@ class World:
 
     def update(self, resource: str, obj: Mapping[str, Any], *, check_rv: bool = False) -> Json:
         """Replace an object. Raises ApiError NotFound, or Conflict when `check_rv` and its resourceVersion is stale."""
+        if self._pods is not None and resource == "pods":
+            return self._pods.replace(dict(obj))
         given = obj["metadata"]
         key = (given.get("namespace") or "", given["name"])
         table = self._objects.get(resource)
@@ -212,6 +252,8 @@ class World:
 
     def mark_deleted(self, resource: str, namespace: str | None, name: str, grace_seconds: int) -> Json:
         """Set deletionTimestamp (now + grace). A second call may only shorten the grace. Raises ApiError NotFound."""
+        if self._pods is not None and resource == "pods":
+            return self._pods.mark_deleted(namespace or "", name, grace_seconds)
         old = self.get(resource, namespace, name)
         if old is None:
             raise not_found(resource, name)
@@ -227,6 +269,8 @@ class World:
 
     def remove(self, resource: str, namespace: str | None, name: str) -> Json:
         """Take an object out. Raises ApiError NotFound."""
+        if self._pods is not None and resource == "pods":
+            return self._pods.take(namespace or "", name)
         key = (namespace or "", name)
         old = self.get(resource, *key)
         if old is None:
@@ -256,6 +300,11 @@ class World:
             self._fan.clear()
 
         return stop
+
+    def keep_pods(self, table: PodTable) -> list[Watcher]:
+        """From now on `table` has the pods instead: reads and writes go there. Returns those who watch pods."""
+        self._pods = table
+        return self._some.setdefault("pods", [])
 
     # names
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from baton.twin.clock import Handle
 from baton.twin.cloud.core import Core, KubeSide
@@ -28,8 +27,7 @@ class Drain:
         """Ask for the eviction of every pod there is now."""
         if self._over:
             return
-        for pod in list(self._drains.kube.drain_pods(self.node)):
-            key = (pod["metadata"]["namespace"], pod["metadata"]["name"])
+        for key in self._drains.kube.drain_keys(self.node):
             if key not in self.leaving:
                 self._evict(key)
         self._settle()
@@ -62,7 +60,7 @@ class Drain:
     def _settle(self) -> None:
         if self.leaving or self.blocked or self._over:
             return
-        if self._drains.kube.drain_pods(self.node):  # came meanwhile, tolerating the cordon
+        if self._drains.kube.drain_keys(self.node):  # came meanwhile, tolerating the cordon
             self._again()
             return
         self._over = True
@@ -104,7 +102,7 @@ class Drains:
         self.kube = kube
         self.active: dict[str, Drain] = {}
         self.waiting: dict[Key, dict[str, None]] = {}  # (namespace, budget) -> nodes with evictions it refused
-        kube.world.subscribe(self._seen, ["pods"])
+        kube.on_pod_gone(self._gone)
         kube.on_disruption_change(self._raised)
 
     def start(self, node: str, done: Callable[[], object]) -> Drain:
@@ -120,11 +118,10 @@ class Drains:
         if drain is not None:
             drain.cancel()
 
-    def _seen(self, kind: str, resource: str, obj: Mapping[str, Any], old: Mapping[str, Any] | None) -> None:
-        if kind == "DELETED" and self.active:
-            drain = self.active.get(obj.get("spec", {}).get("nodeName", ""))
-            if drain is not None:
-                drain.pod_gone((obj["metadata"]["namespace"], obj["metadata"]["name"]))
+    def _gone(self, node: str, key: Key) -> None:
+        drain = self.active.get(node)
+        if drain is not None:
+            drain.pod_gone(key)
 
     def _raised(self, kind: str, namespace: str, name: str) -> None:
         """A budget allows more than before, or a pod is gone: whoever was refused for it asks again.

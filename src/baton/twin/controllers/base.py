@@ -12,6 +12,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
 
 from baton.logic.eviction import controller_of
+from baton.twin.timefmt import parse
 from baton.twin.timings import TwinSettings
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ Obj = dict[str, Any]
 Key = tuple[str, str]  # (namespace, name)
 
 # what changed about a pod
-ADDED, REMOVED, READY, TERMINATING, BOUND, PHASE, LABELS = 1, 2, 4, 8, 16, 32, 64
-EVERY = 127
+ADDED, REMOVED, READY, TERMINATING, BOUND, PHASE, LABELS, FINISHED = 1, 2, 4, 8, 16, 32, 64, 128
+EVERY = 255
 
 # priorities of same-time work on the clock: timers first (0), then controllers, then the scheduler
 CONTROLLERS, SCHEDULER = 2, 4
@@ -61,7 +62,10 @@ class Group:
 
 
 class Pod:
-    """The informer's record of one pod. `obj` is the object as last stored; `key` stays valid after it is gone."""
+    """The informer's record of one pod. `obj` is the object as last stored; `key` stays valid after it is gone.
+
+    `spec` may lack the node's name: `node` has it.
+    """
 
     __slots__ = (
         "budgets",
@@ -76,6 +80,7 @@ class Pod:
         "phase",
         "ready",
         "scheduling",
+        "spec",
         "terminating",
         "uid",
     )
@@ -88,7 +93,8 @@ class Pod:
         self.uid: str = meta["uid"]
         self.obj = obj
         self.labels: Mapping[str, str] = meta.get("labels") or {}
-        self.node: str = obj["spec"].get("nodeName") or ""
+        self.spec: Obj = obj["spec"]
+        self.node: str = self.spec.get("nodeName") or ""
         self.phase = "Pending"
         self.ready = False
         self.terminating = False
@@ -100,6 +106,50 @@ class Pod:
     @property
     def finished(self) -> bool:
         return self.phase in ("Succeeded", "Failed")
+
+    @property
+    def grace(self) -> int:
+        """Seconds that it is given to stop, unless the request says otherwise."""
+        own = self.spec.get("terminationGracePeriodSeconds")
+        return 30 if own is None else int(own)
+
+    @property
+    def stops_within(self) -> float:
+        """Seconds from the request to go till it is killed."""
+        grace = self.obj["metadata"].get("deletionGracePeriodSeconds")
+        return 30.0 if grace is None else float(grace)
+
+    @property
+    def pinned(self) -> str:
+        """The node that a DaemonSet's pod is made for, "" for others."""
+        return wanted_node(self.obj)
+
+    def ready_since(self, default: float) -> float:
+        """When the Ready condition last changed, seconds since the epoch."""
+        for condition in self.obj.get("status", {}).get("conditions") or ():
+            if condition.get("type") == "Ready" and condition.get("lastTransitionTime"):
+                return float(parse(condition["lastTransitionTime"]))
+        return default
+
+
+def wanted_node(pod: Obj) -> str:
+    """The node that a DaemonSet's pod is pinned to, "" for others."""
+    affinity = (pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    for term in required.get("nodeSelectorTerms") or ():
+        for field in term.get("matchFields") or ():
+            if field.get("key") == "metadata.name" and field.get("values"):
+                return str(field["values"][0])
+    return ""
+
+
+def pinned(affinity: Obj, node: str) -> Obj:
+    """The node affinity with every required term narrowed to one node by name."""
+    field = {"key": "metadata.name", "operator": "In", "values": [node]}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    terms = required.get("nodeSelectorTerms") or []
+    narrowed = [{**t, "matchFields": [field]} for t in terms] or [{"matchFields": [field]}]
+    return {**affinity, "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": narrowed}}
 
 
 def status_of(obj: Obj) -> tuple[str, bool]:
@@ -169,6 +219,8 @@ class PodCache:
     A listener may count and queue but not write to the world: others have yet to hear of the change.
     """
 
+    lean = False
+
     def __init__(self, world: World) -> None:
         self._world = world
         self.by_key: dict[Key, Pod] = {}
@@ -179,8 +231,10 @@ class PodCache:
         self._listeners: list[tuple[PodListener, int, str]] = []
         self._chosen: dict[tuple[int, str], tuple[PodListener, ...]] = {}
 
-    def listen(self, fn: PodListener, bits: int = EVERY, kind: str = "") -> None:
-        """Call `fn(pod, bits)` when any of `bits` changed, for pods of controllers of this kind ("": of all pods)."""
+    def listen(self, fn: PodListener, bits: int = EVERY, kind: str = "", trait: str = "") -> None:
+        """Call `fn(pod, bits)` when any of `bits` changed, for pods of controllers of this kind ("": of all pods).
+
+        `trait`, "budgets" or "claims", leaves out pods that have none, where that is known."""
         self._listeners.append((fn, bits, kind))
         self._chosen.clear()
 
@@ -251,11 +305,18 @@ class PodCache:
             return
         before = pod.obj
         pod.obj = obj
+        bits = self._differs(pod, obj, before)
+        if bits:
+            self._tell(pod, bits)
+
+    def _differs(self, pod: Pod, obj: Obj, before: Obj) -> int:
+        """What changed between two objects of one pod, counted and noted in its record."""
+        meta = obj["metadata"]
         bits = 0
         if obj.get("status") is not before.get("status"):
             phase, ready = status_of(obj)
             if phase != pod.phase:
-                bits |= PHASE
+                bits |= PHASE | FINISHED if phase in ("Succeeded", "Failed") else PHASE
             if ready != pod.ready:
                 bits |= READY
         else:
@@ -268,6 +329,7 @@ class PodCache:
             pod.phase, pod.ready, pod.terminating = phase, ready, terminating
             self._count(pod, 1)
         if obj["spec"] is not before["spec"]:
+            pod.spec = obj["spec"]
             node = obj["spec"].get("nodeName") or ""
             if node != pod.node:
                 pod.node = node
@@ -275,8 +337,11 @@ class PodCache:
                 bits |= BOUND
         if meta is not before["metadata"]:
             bits |= self._meta_changed(pod, meta, before["metadata"], obj)
-        if bits:
-            self._tell(pod, bits)
+        return bits
+
+    def rebudget(self, pod: Pod, budgets: tuple[Budget, ...]) -> None:
+        """Other budgets select the pod now."""
+        pod.budgets = budgets
 
     def _meta_changed(self, pod: Pod, meta: Obj, before: Obj, obj: Obj) -> int:
         """Labels or owners changed (adoption, orphaning): match budgets and groups anew."""
@@ -330,6 +395,8 @@ class Cluster:
         self.settings = settings
         self.queue = WorkQueue(clock)
         self.pods = PodCache(world)
+        self.lean: Any = None
+        """The same as LeanPods where pods are kept lean, see KubeTwin."""
         self.record: Recorder = lambda obj, type_, reason, message, source: None
         self._seed = rng.getrandbits(64)
         self.names = self.rng("names")
@@ -338,10 +405,11 @@ class Cluster:
         """A generator of its own for each part, so that one part's draws never shift another's."""
         return Random(f"{self._seed}/{part}")
 
-    def name_for(self, resource: str, namespace: str, prefix: str) -> str:
+    def name_for_pod(self, namespace: str, prefix: str) -> str:
         """`prefix` and five random characters, as generateName does."""
+        taken = self.pods.by_key
         while True:
             high, low = divmod(int(self.names.random() * _NAMES), len(_TWO))
             name = prefix + _THREE[high] + _TWO[low]
-            if self.world.get(resource, namespace, name) is None:
+            if (namespace, name) not in taken:
                 return name

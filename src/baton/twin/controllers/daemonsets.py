@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from baton.twin.controllers.base import ADDED, BOUND, REMOVED, Controller, Group, Key, Obj, Pod
+from baton.twin.controllers.base import ADDED, BOUND, REMOVED, Controller, Group, Key, Obj, Pod, pinned
 from baton.twin.controllers.deployments import resolve
 from baton.twin.controllers.nodes import tolerates
 from baton.twin.controllers.pods import PodMaker
@@ -112,7 +112,7 @@ class DaemonSetController(Controller):
         group = pod.owner
         if group is None or group.kind != "DaemonSet":
             return
-        node = wanted_node(pod.obj) or pod.node
+        node = pod.pinned or pod.node
         if bits & ADDED:
             self._set(group.uid).at.setdefault(node, {})[pod.name] = pod
         elif bits & REMOVED:
@@ -231,17 +231,21 @@ class DaemonSetController(Controller):
 
     def _create(self, obj: Obj, node: str, revision: str) -> None:
         meta, template = obj["metadata"], obj["spec"]["template"]
-        base = self._spec(meta["uid"], template)
-        affinity = dict(base.get("affinity") or {})
-        affinity["nodeAffinity"] = _pinned(affinity.get("nodeAffinity") or {}, node)
-        labels = {**(template.get("metadata", {}).get("labels") or {}), REVISION_LABEL: revision}
-        labels["pod-template-generation"] = str(meta.get("generation", 1))
-        name = self.cluster.name_for("pods", meta["namespace"], meta["name"] + "-")
-        reference = self.maker.reference(obj, "apps/v1", "DaemonSet")
-        spec = {**base, "affinity": affinity}
-        self.maker.create(
-            new_pod(name, meta["namespace"], template, spec, reference, labels, generate=meta["name"] + "-")
-        )
+        generation = str(meta.get("generation", 1))
+        name = self.cluster.name_for_pod(meta["namespace"], meta["name"] + "-")
+
+        def build() -> Obj:
+            base = self._spec(meta["uid"], template)
+            affinity = dict(base.get("affinity") or {})
+            affinity["nodeAffinity"] = pinned(affinity.get("nodeAffinity") or {}, node)
+            labels = {**(template.get("metadata", {}).get("labels") or {}), REVISION_LABEL: revision}
+            labels["pod-template-generation"] = generation
+            reference = self.maker.reference(obj, "apps/v1", "DaemonSet")
+            spec = {**base, "affinity": affinity}
+            return new_pod(name, meta["namespace"], template, spec, reference, labels, generate=meta["name"] + "-")
+
+        group = self.cluster.pods.group(meta["uid"], "DaemonSet", meta["namespace"], meta["name"])
+        self.maker.make((meta["uid"], revision, generation), template, group, name, build, node)
         self.cluster.record(obj, "Normal", "SuccessfulCreate", f"Created pod: {name}", _SOURCE)
 
     def _roll(self, obj: Obj, group: Group, known: _Set) -> None:
@@ -298,23 +302,3 @@ class DaemonSetController(Controller):
                 status[field] = value
         if status != obj.get("status"):
             self.world.update(DAEMONSETS, {**obj, "status": status})
-
-
-def _pinned(affinity: Obj, node: str) -> Obj:
-    """The node affinity with every required term narrowed to one node by name."""
-    field = {"key": "metadata.name", "operator": "In", "values": [node]}
-    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
-    terms = required.get("nodeSelectorTerms") or []
-    pinned = [{**t, "matchFields": [field]} for t in terms] or [{"matchFields": [field]}]
-    return {**affinity, "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": pinned}}
-
-
-def wanted_node(pod: Obj) -> str:
-    """The node that a DaemonSet's pod is pinned to, "" for others."""
-    affinity = (pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}
-    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
-    for term in required.get("nodeSelectorTerms") or ():
-        for field in term.get("matchFields") or ():
-            if field.get("key") == "metadata.name" and field.get("values"):
-                return str(field["values"][0])
-    return ""

@@ -162,7 +162,7 @@ class DisruptionController(Controller):
             return ()
         uid = pod.owner.uid if pod.owner is not None else ""
         known = self._matches.get(uid)
-        if known is not None and known[0] == pod.labels:
+        if known is not None and (known[0] is pod.labels or known[0] == pod.labels):
             return known[1]
         found = tuple(b for b in candidates if selector_matches(b.spec.get("selector"), pod.labels))
         if uid:
@@ -190,7 +190,7 @@ class DisruptionController(Controller):
         for budget in before:
             budget.leave(pod)
             self.enqueue(budget.key)
-        pod.budgets = now
+        self.cluster.pods.rebudget(pod, now)
         for budget in now:
             budget.join(pod)
             self.enqueue(budget.key)

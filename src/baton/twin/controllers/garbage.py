@@ -19,9 +19,15 @@ class GarbageCollector(Controller):
     def __init__(self, cluster: Cluster, maker: PodMaker) -> None:
         super().__init__(cluster)
         self.maker = maker
+        self._waits = False  # whether an object was ever on its way, waiting for others to go
 
     def start(self) -> None:
         self.world.subscribe(self._on_change)
+        for resource in sorted(self.world.resources()):
+            if resource != "pods":
+                self._waits = self._waits or any(
+                    o["metadata"].get("deletionTimestamp") for o in self.world.items(resource)
+                )
         for obj in list(self.world.items(NAMESPACES)):
             if obj["metadata"].get("deletionTimestamp"):
                 self.enqueue(("namespace", obj["metadata"]["name"]))
@@ -34,13 +40,15 @@ class GarbageCollector(Controller):
             self.enqueue(("owner", meta["uid"]))
             self._after(resource, obj)
         elif meta.get("deletionTimestamp"):
+            self._waits = True
             if resource == NAMESPACES:
                 self.enqueue(("namespace", meta["name"]))
             else:
                 self.enqueue(("foreground", resource, meta.get("namespace") or "", meta["name"]))
 
     def on_pod(self, pod: Pod, bits: int) -> None:
-        self._after("pods", pod.obj)
+        if self._waits:
+            self._after("pods", pod.obj)
 
     def _after(self, resource: str, obj: Obj) -> None:
         """Something went: a namespace or an owner may have been waiting for it."""

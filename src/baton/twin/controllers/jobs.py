@@ -98,7 +98,7 @@ class JobController(Controller):
             if needed is None and succeeded:
                 wanted = 0
             if wanted > group.active and not self._backing_off(key, uid, succeeded, failed):
-                self._create(obj, wanted - group.active)
+                self._create(obj, group, wanted - group.active)
         self._write(obj, group, succeeded, failed, outcome)
 
     def _late(self, key: Key, obj: Obj) -> bool:
@@ -130,11 +130,11 @@ class JobController(Controller):
             self.clock.call_at(seen.until, lambda: self.enqueue(key))
         return now < seen.until
 
-    def _create(self, obj: Obj, count: int) -> None:
+    def _create(self, obj: Obj, group: Group, count: int) -> None:
         meta = obj["metadata"]
         template = obj["spec"]["template"]
-        for _ in range(count):
-            name = self.cluster.name_for("pods", meta["namespace"], meta["name"] + "-")
+
+        def build() -> Obj:
             labels = {
                 **(template.get("metadata", {}).get("labels") or {}),
                 "batch.kubernetes.io/controller-uid": meta["uid"],
@@ -144,9 +144,11 @@ class JobController(Controller):
             }
             spec = self.maker.spec_for(meta["uid"], template)
             reference = self.maker.reference(obj, "batch/v1", "Job")
-            self.maker.create(
-                new_pod(name, meta["namespace"], template, spec, reference, labels, generate=meta["name"] + "-")
-            )
+            return new_pod(name, meta["namespace"], template, spec, reference, labels, generate=meta["name"] + "-")
+
+        for _ in range(count):
+            name = self.cluster.name_for_pod(meta["namespace"], meta["name"] + "-")
+            self.maker.make(meta["uid"], template, group, name, build)
             self.cluster.record(obj, "Normal", "SuccessfulCreate", f"Created pod: {name}", _SOURCE)
 
     def _write(self, obj: Obj, group: Group, succeeded: int, failed: int, outcome: tuple[str, str, str] | None) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from baton.twin.bootstrap import boot_id, machine_id, system_uuid
-from baton.twin.controllers.base import ADDED, BOUND, Cluster, Controller, Obj, Pod
+from baton.twin.controllers.base import ADDED, Cluster, Controller, Obj, Pod
 from baton.twin.controllers.pods import PodMaker
 from baton.twin.controllers.templates import NOT_READY, UNREACHABLE, conditions_with
 from baton.twin.kubelet import Kubelets
@@ -62,6 +62,7 @@ class NodeController(Controller):
         self.maker = maker
         self.kubelets = kubelets
         self._rng = cluster.rng("nodes")
+        self._calm: set[str] = set()  # nodes that are there and chase nobody away
 
     def start(self) -> None:
         for obj in list(self.world.items(NODES)):
@@ -71,14 +72,17 @@ class NodeController(Controller):
             self.on_pod(pod, ADDED)
 
     def _on_node(self, type_: str, resource: str, obj: Obj, old: Obj | None) -> None:
+        self._calm.discard(obj["metadata"]["name"])
         if type_ != "MODIFIED" or old is None or obj.get("spec") is not old.get("spec"):
             self.enqueue(obj["metadata"]["name"])
 
     def on_pod(self, pod: Pod, bits: int) -> None:
-        if bits & (ADDED | BOUND) and pod.node:
+        if pod.node and pod.node not in self._calm:
             node = self.world.get(NODES, None, pod.node)
             if node is None or any(t.get("effect") == "NoExecute" for t in node["spec"].get("taints") or ()):
                 self.enqueue(pod.node)
+            else:
+                self._calm.add(pod.node)
 
     def sync(self, key: str) -> None:
         node = self.world.get(NODES, None, key)
@@ -93,7 +97,7 @@ class NodeController(Controller):
         self.kubelets.dead.discard(name)
         for pod in self.cluster.pods.on_node(name):
             if not pod.gone:
-                self.world.remove("pods", pod.namespace, pod.name)
+                self.maker.remove(pod)
 
     def _taint_cordon(self, node: Obj) -> Obj:
         spec = node["spec"]
@@ -125,7 +129,7 @@ class NodeController(Controller):
         if not taints:
             return
         for pod in self.cluster.pods.on_node(node["metadata"]["name"]):
-            stay = tolerated_for(pod.obj["spec"].get("tolerations") or (), taints)
+            stay = tolerated_for(pod.spec.get("tolerations") or (), taints)
             if stay is None or pod.terminating or pod.finished:
                 continue
             if stay <= 0:
@@ -138,7 +142,7 @@ class NodeController(Controller):
         if node is None or pod.gone or pod.terminating:
             return
         taints = [t for t in node["spec"].get("taints") or () if t.get("effect") == "NoExecute"]
-        if not taints or tolerated_for(pod.obj["spec"].get("tolerations") or (), taints) is None:
+        if not taints or tolerated_for(pod.spec.get("tolerations") or (), taints) is None:
             return
         message = f"Marking for deletion Pod {pod.namespace}/{pod.name}"
         self.cluster.record(pod.obj, "Normal", "TaintManagerEviction", message, "taint-eviction-controller")

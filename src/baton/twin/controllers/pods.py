@@ -7,8 +7,8 @@ from typing import Any
 
 from baton.twin.controllers.base import Cluster, Group, Obj, Pod
 from baton.twin.controllers.labelkeys import merge_label_keys
+from baton.twin.controllers.lean import LeanPod, LeanPods
 from baton.twin.controllers.templates import owner_reference, pod_spec, qos_class, with_token
-from baton.twin.timefmt import parse
 
 _SAFE = str.maketrans("0136ae", "bcdfgh")  # no vowels, no look-alikes, as in all suffixes
 
@@ -50,6 +50,15 @@ class PodMaker:
             found = self._references[uid] = owner_reference(obj, api_version, kind)
         return found
 
+    def make(self, owner: Any, template: Obj, group: Group, name: str, build: Callable[[], Obj], pin: str = "") -> None:
+        """One more pod of a controller. Pods made under an equal `owner` from one template differ in name, and in the
+        node that `pin` names, only; `build()` gives the whole object."""
+        pods: LeanPods | None = self.cluster.lean
+        if pods is not None:
+            pods.make(pods.shape(owner, template, build), name, group, pin)
+        else:
+            self.create(build())
+
     def create(self, pod: Obj) -> Obj:
         reference: Obj = pod["metadata"]["ownerReferences"][0]
         known = self._specs.get(reference["uid"])
@@ -63,14 +72,23 @@ class PodMaker:
         if pod.gone:
             return
         if grace is None:
-            own = pod.obj["spec"].get("terminationGracePeriodSeconds")
-            grace = 30 if own is None else int(own)
+            grace = pod.grace
         if not pod.node or pod.finished:
             grace = 0
         if grace <= 0:
-            self.world.remove("pods", pod.namespace, pod.name)
+            self.remove(pod)
         elif not pod.terminating:
-            self.world.mark_deleted("pods", pod.namespace, pod.name, grace)
+            if isinstance(pod, LeanPod):
+                self.cluster.lean.mark(pod, grace)
+            else:
+                self.world.mark_deleted("pods", pod.namespace, pod.name, grace)
+
+    def remove(self, pod: Pod) -> None:
+        """Take a pod out that nothing runs any more."""
+        if isinstance(pod, LeanPod):
+            self.cluster.lean.drop(pod)
+        else:
+            self.world.remove("pods", pod.namespace, pod.name)
 
     def available(self, group: Group, min_ready: int, again: Callable[[], Any]) -> int:
         """How many pods have been ready for `min_ready` seconds; `again()` is called when one more will have been."""
@@ -80,18 +98,10 @@ class PodMaker:
         for pod in group.pods.values():
             if not pod.ready or pod.terminating:
                 continue
-            due = ready_since(pod.obj, now) + min_ready
+            due = pod.ready_since(now) + min_ready
             if due <= now:
                 count += 1
             elif (pod.uid, due) not in self._timers:
                 self._timers.add((pod.uid, due))
                 self.cluster.clock.call_at(due, again)
         return count
-
-
-def ready_since(obj: Obj, default: float) -> float:
-    """When the pod's Ready condition last changed, seconds since the epoch."""
-    for condition in obj.get("status", {}).get("conditions") or ():
-        if condition.get("type") == "Ready" and condition.get("lastTransitionTime"):
-            return float(parse(condition["lastTransitionTime"]))
-    return default

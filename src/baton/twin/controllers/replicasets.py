@@ -54,7 +54,7 @@ class ReplicaSetController(Controller):
         group.desired = desired
         missing = desired - group.active
         if missing > 0:
-            self._create(obj, missing)
+            self._create(obj, group, missing)
         elif missing < 0:
             for pod in surplus(group, -missing):
                 self.cluster.record(
@@ -66,15 +66,20 @@ class ReplicaSetController(Controller):
         else:
             self._unpublished[key] = None
 
-    def _create(self, obj: Obj, count: int) -> None:
-        namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
+    def _create(self, obj: Obj, group: Group, count: int) -> None:
+        namespace, prefix = obj["metadata"]["namespace"], obj["metadata"]["name"] + "-"
         template = obj["spec"]["template"]
-        spec = self.maker.spec_for(obj["metadata"]["uid"], template)
-        reference = self.maker.reference(obj, "apps/v1", "ReplicaSet")
+
+        def build() -> Obj:
+            spec = self.maker.spec_for(obj["metadata"]["uid"], template)
+            reference = self.maker.reference(obj, "apps/v1", "ReplicaSet")
+            return new_pod(name, namespace, template, spec, reference, generate=prefix)
+
         for _ in range(count):
-            pod_name = self.cluster.name_for("pods", namespace, name + "-")
-            self.maker.create(new_pod(pod_name, namespace, template, spec, reference, generate=name + "-"))
-            self.cluster.record(obj, "Normal", "SuccessfulCreate", f"Created pod: {pod_name}", "replicaset-controller")
+            name = self.cluster.name_for_pod(namespace, prefix)
+            self.maker.make(group.uid, template, group, name, build)
+            if self.settings.events:
+                self.cluster.record(obj, "Normal", "SuccessfulCreate", f"Created pod: {name}", "replicaset-controller")
 
     def refresh(self) -> None:
         """Write the statuses that were held back."""

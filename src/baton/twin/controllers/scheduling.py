@@ -13,11 +13,12 @@ from typing import Any
 
 from baton.logic.scheduling import RESOURCES, ClusterState, Decision, Scheduler
 from baton.logic.scheduling.preemption import NO_CANDIDATE
+from baton.logic.scheduling.state import PodInfo
 from baton.twin.controllers.base import (
     ADDED,
     BOUND,
+    FINISHED,
     LABELS,
-    PHASE,
     REMOVED,
     SCHEDULER,
     TERMINATING,
@@ -26,6 +27,7 @@ from baton.twin.controllers.base import (
     Obj,
     Pod,
 )
+from baton.twin.controllers.lean import LeanPod
 from baton.twin.controllers.pods import PodMaker
 from baton.twin.controllers.templates import conditions_with
 from baton.twin.timefmt import rfc3339
@@ -56,7 +58,7 @@ class Waiter:
 
     def __init__(self, pod: Pod, now: float) -> None:
         self.pod = pod
-        self.priority: int = pod.obj["spec"].get("priority") or 0
+        self.priority: int = pod.spec.get("priority") or 0
         self.since = now
         self.queued = now
         self.attempts = 0
@@ -71,10 +73,12 @@ class Waiter:
 class SchedulingLoop(Controller):
     """Feeds the scheduler's view of the cluster and places waiting pods."""
 
-    def __init__(self, cluster: Cluster, maker: PodMaker, refresh_budgets: Callable[[], None]) -> None:
+    def __init__(
+        self, cluster: Cluster, maker: PodMaker, state: ClusterState, refresh_budgets: Callable[[], None]
+    ) -> None:
         super().__init__(cluster)
         self.maker = maker
-        self.state = ClusterState()
+        self.state = state
         self.scheduler = Scheduler(self.state, sample=True)
         self._refresh_budgets = refresh_budgets
         self._priorities: Counter[int] = Counter()  # of the pods on nodes: preemption needs a lower one
@@ -110,14 +114,17 @@ class SchedulingLoop(Controller):
         if bits & (ADDED | BOUND):
             if pod.node:
                 if not pod.finished:
-                    self.state.add_pod(pod.obj)
-                    self._priorities[pod.obj["spec"].get("priority") or 0] += 1
+                    if isinstance(pod, LeanPod):
+                        self.state.enter(pod.key, self.cluster.lean.info(pod), pod.node)
+                    else:
+                        self.state.add_pod(pod.obj)
+                    self._priorities[pod.spec.get("priority") or 0] += 1
                     if self._parked:
                         self._wake(lambda w: w.far)
             elif not pod.terminating:
                 self._queue(pod)
             return
-        if bits & PHASE and pod.finished and pod.node:
+        if bits & FINISHED and pod.node:
             self._leave(pod)
             self._wake_after_leave(pod)
         elif bits & LABELS and pod.node and not pod.finished:
@@ -141,16 +148,14 @@ class SchedulingLoop(Controller):
 
     def _leave(self, pod: Pod) -> None:
         self.state.remove_pod(pod.key)
-        priority = pod.obj["spec"].get("priority") or 0
+        priority = pod.spec.get("priority") or 0
         self._priorities[priority] -= 1
         if not self._priorities[priority]:
             del self._priorities[priority]
 
     def _queue(self, pod: Pod) -> None:
-        spec = pod.obj["spec"]
-        if spec.get("schedulerName", "default-scheduler") != "default-scheduler":
-            return
-        if spec.get("schedulingGates"):
+        spec = pod.spec
+        if spec.get("schedulerName", "default-scheduler") != "default-scheduler" or spec.get("schedulingGates"):
             return
         waiter = pod.scheduling
         if waiter is None:
@@ -231,7 +236,11 @@ class SchedulingLoop(Controller):
             if pod.gone or pod.terminating or pod.node or waiter.state != ACTIVE:
                 continue
             self.attempts += 1
-            decision = self.scheduler.schedule(pod.obj, self._rng)
+            if isinstance(pod, LeanPod):
+                info: PodInfo = self.cluster.lean.info(pod)
+                decision = self.scheduler.schedule_as(info.cls, info.pin, info, waiter.nominated, self._rng)
+            else:
+                decision = self.scheduler.schedule(pod.obj, self._rng)
             if decision.node is not None:
                 self._bind(waiter, decision.node)
             else:
@@ -240,6 +249,11 @@ class SchedulingLoop(Controller):
 
     def _bind(self, waiter: Waiter, node: str) -> None:
         pod = waiter.pod
+        if isinstance(pod, LeanPod):
+            self.placements += 1
+            pod.scheduling = None
+            self.cluster.lean.bind(pod, node)
+            return
         obj = pod.obj
         now = rfc3339(self.clock.now())
         status: Obj = obj["status"]
@@ -308,6 +322,9 @@ class SchedulingLoop(Controller):
 
     def _tell(self, waiter: Waiter, message: str) -> None:
         pod = waiter.pod
+        if isinstance(pod, LeanPod):
+            waiter.told = message
+            return
         if pod.gone:
             return
         self.cluster.record(pod.obj, "Warning", "FailedScheduling", message, _SOURCE)

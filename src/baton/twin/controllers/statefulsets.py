@@ -145,25 +145,30 @@ class StatefulSetController(Controller):
     def _create(self, obj: Obj, ordinal: int, revision: str) -> None:
         meta, template = obj["metadata"], obj["spec"]["template"]
         name = f"{meta['name']}-{ordinal}"
-        if self.world.get("pods", meta["namespace"], name) is not None:
+        if (meta["namespace"], name) in self.cluster.pods.by_key:
             return  # a stranger holds the name
-        labels = {
-            **(template.get("metadata", {}).get("labels") or {}),
-            "apps.kubernetes.io/pod-index": str(ordinal),
-            REVISION_LABEL: revision,
-            "statefulset.kubernetes.io/pod-name": name,
-        }
         spec = self.maker.spec_for(meta["uid"], template)
         claims = obj["spec"].get("volumeClaimTemplates") or ()
-        own: Obj = {"hostname": name}
-        if obj["spec"].get("serviceName"):
-            own["subdomain"] = obj["spec"]["serviceName"]
-        if claims:
-            own["volumes"] = self._claims(obj, name, claims, spec.get("volumes") or [])
-        reference = self.maker.reference(obj, "apps/v1", "StatefulSet")
-        self.maker.create(
-            new_pod(name, meta["namespace"], template, {**spec, **own}, reference, labels, generate=meta["name"] + "-")
-        )
+        volumes = self._claims(obj, name, claims, spec.get("volumes") or []) if claims else None
+
+        def build() -> Obj:
+            labels = {
+                **(template.get("metadata", {}).get("labels") or {}),
+                "apps.kubernetes.io/pod-index": str(ordinal),
+                REVISION_LABEL: revision,
+                "statefulset.kubernetes.io/pod-name": name,
+            }
+            own: Obj = {"hostname": name}
+            if obj["spec"].get("serviceName"):
+                own["subdomain"] = obj["spec"]["serviceName"]
+            if volumes is not None:
+                own["volumes"] = volumes
+            reference = self.maker.reference(obj, "apps/v1", "StatefulSet")
+            whole = {**spec, **own}
+            return new_pod(name, meta["namespace"], template, whole, reference, labels, generate=meta["name"] + "-")
+
+        group = self.cluster.pods.group(meta["uid"], "StatefulSet", meta["namespace"], meta["name"])
+        self.maker.make((meta["uid"], ordinal, revision), template, group, name, build)
         said = f"create Pod {name} in StatefulSet {meta['name']} successful"
         self.cluster.record(obj, "Normal", "SuccessfulCreate", said, _SOURCE)
 

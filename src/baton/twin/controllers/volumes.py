@@ -35,7 +35,7 @@ class VolumeController(Controller):
     def on_pod(self, pod: Pod, bits: int) -> None:
         if not bits & (ADDED | BOUND) or not pod.node:
             return
-        for volume in pod.obj["spec"].get("volumes") or ():
+        for volume in pod.spec.get("volumes") or ():
             name: str = (volume.get("persistentVolumeClaim") or {}).get("claimName") or ""
             claim = self.world.get(CLAIMS, pod.namespace, name) if name else None
             if claim is None or claim["spec"].get("volumeName"):

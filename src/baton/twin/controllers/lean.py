@@ -1,0 +1,475 @@
+"""Pods without their objects: what a rehearsal keeps of 150,000 of them.
+
+A pod is a small record that shares a PodShape with its siblings; the object that an API server would show is made when
+somebody asks for it. Controllers, kubelets and the scheduler work on these records as on the full twin's, and hear of
+the same changes in the same order, so both tell one story (tests/twin/test_twin_lean.py holds them against each other).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from baton.logic.eviction import MIRROR_ANNOTATION, controller_of
+from baton.logic.scheduling.podclass import VOLATILE_LABELS, PodClass
+from baton.logic.scheduling.requests import pod_request, reports_resources
+from baton.logic.scheduling.state import ClusterState, PodInfo, claim_names
+from baton.twin.controllers.base import (
+    ADDED,
+    BOUND,
+    FINISHED,
+    LABELS,
+    PHASE,
+    READY,
+    REMOVED,
+    TERMINATING,
+    Group,
+    Key,
+    Obj,
+    Pod,
+    PodCache,
+    PodListener,
+    pinned,
+    status_of,
+)
+from baton.twin.timefmt import rfc3339
+from baton.twin.world import ApiError, not_found
+
+if TYPE_CHECKING:
+    from baton.twin.clock import VirtualClock
+    from baton.twin.world import World
+
+_FINISHED = ("Succeeded", "Failed")
+Lane = dict[int, tuple[PodListener, ...]]
+"""What changed -> who hears of it, for pods of one kind of controller, with and without budgets and claims."""
+
+
+class PodShape:
+    """What the pods made from one template have in common, read once. `claims` None: they are named after each pod."""
+
+    __slots__ = ("claims", "cls", "daemon", "epoch", "grace", "labels", "meta", "mirror", "priority", "queued", "spec")
+
+    def __init__(self, obj: Obj, cls: PodClass, epoch: int) -> None:
+        meta, spec = obj["metadata"], obj["spec"]
+        self.meta: Obj = meta
+        self.spec: Obj = spec
+        self.labels: Obj = meta.get("labels") or {}
+        self.grace = _grace(spec)
+        self.priority = int(spec.get("priority") or 0)
+        self.mirror = MIRROR_ANNOTATION in (meta.get("annotations") or {})
+        self.queued = _queued(spec)
+        named = any(v.get("ephemeral") is not None for v in spec.get("volumes") or ())
+        self.claims: tuple[str, ...] | None = None if named else claim_names(obj)
+        owner = controller_of(obj)
+        self.daemon: str = owner["name"] if owner is not None and owner.get("kind") == "DaemonSet" else ""
+        self.cls = cls
+        self.epoch = epoch
+
+
+class LeanPod(Pod):
+    """A pod's record. Times are seconds of cluster time, 0 for what has not happened in the twin."""
+
+    __slots__ = ("_made", "base", "bound_at", "changed_at", "lane", "limit", "made_at", "pin", "serial", "shape",
+                 "started_at", "told_at")  # fmt: skip
+
+    lane: Lane
+    scheduling: Any
+
+    def __init__(self, key: Key, shape: PodShape, labels: Obj, pin: str) -> None:
+        self.namespace, self.name = key
+        self.key = key
+        self.labels = labels
+        self.shape = shape
+        self.spec = shape.spec
+        self.pin = pin
+        self.node = ""
+        self.phase = "Pending"
+        self.ready = False
+        self.terminating = False
+        self.gone = False
+        self.owner = None
+        self.budgets = ()
+        self.scheduling = None
+        self.base: Obj | None = None  # the object as it was read or written from outside
+        self._made: Obj | None = None
+        self.limit = -1  # seconds of grace once the twin asked it to go
+        self.serial = 0
+        self.made_at = self.told_at = self.bound_at = self.started_at = self.changed_at = 0.0
+
+    @property
+    def uid(self) -> str:  # type: ignore[override]
+        """As read; made up for a pod that the twin made."""
+        if self.base is not None:
+            return str(self.base["metadata"].get("uid", ""))
+        return f"00000000-0000-4000-8000-{self.serial:012x}"
+
+    @property
+    def obj(self) -> Obj:  # type: ignore[override]
+        """The object as an API server would show it, made anew after a change."""
+        if self._made is None:
+            self._made = _render(self)
+        return self._made
+
+    @property
+    def grace(self) -> int:
+        return self.shape.grace
+
+    @property
+    def stops_within(self) -> float:
+        if self.limit >= 0:
+            return float(self.limit)
+        grace = self.base["metadata"].get("deletionGracePeriodSeconds") if self.base is not None else None
+        return 30.0 if grace is None else float(grace)
+
+    @property
+    def pinned(self) -> str:
+        return self.pin
+
+    def ready_since(self, default: float) -> float:
+        if self.changed_at:
+            return float(int(self.changed_at))  # an API server keeps whole seconds
+        return super().ready_since(default)
+
+    @property
+    def claims(self) -> tuple[str, ...]:
+        """Names of its claims."""
+        known = self.shape.claims
+        return claim_names(self.obj) if known is None else known
+
+
+class LeanPods(PodCache):
+    """The pods of a cluster that is rehearsed. The world reads them here and sends here what is written to it."""
+
+    lean = True
+
+    def __init__(self, world: World, clock: VirtualClock, state: ClusterState) -> None:
+        super().__init__(world)
+        self._clock = clock
+        self._state = state
+        self._read: dict[Key, Obj] | None = {}  # objects stored before `start`
+        self._shapes: dict[Any, PodShape] = {}
+        self._by_owner: dict[Any, tuple[Obj, PodShape]] = {}
+        self._lanes: dict[tuple[str, bool, bool], Lane] = {}
+        self._traits: dict[PodListener, str] = {}
+        self._serial = 0
+        self._watchers = world.keep_pods(self)
+
+    # --- who hears of what
+
+    def listen(self, fn: PodListener, bits: int = 255, kind: str = "", trait: str = "") -> None:
+        super().listen(fn, bits, kind)
+        self._traits[fn] = trait
+        for lane in self._lanes.values():
+            lane.clear()
+
+    def _tell(self, pod: Pod, bits: int) -> None:
+        assert isinstance(pod, LeanPod)
+        chosen = pod.lane.get(bits)
+        if chosen is None:
+            chosen = self._choose(pod, bits)
+        for fn in chosen:
+            fn(pod, bits)
+
+    def _choose(self, pod: LeanPod, bits: int) -> tuple[PodListener, ...]:
+        kind = pod.owner.kind if pod.owner is not None else ""
+        has = {"": True, "budgets": bool(pod.budgets) or bool(bits & LABELS), "claims": pod.shape.claims != ()}
+        chosen = tuple(
+            fn for fn, mask, of in self._listeners if mask & bits and of in ("", kind) and has[self._traits[fn]]
+        )
+        pod.lane[bits] = chosen
+        return chosen
+
+    def _enter_lane(self, pod: LeanPod) -> None:
+        key = (pod.owner.kind if pod.owner is not None else "", bool(pod.budgets), pod.shape.claims != ())
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = {}
+        pod.lane = lane
+
+    def rebudget(self, pod: Pod, budgets: Any) -> None:
+        super().rebudget(pod, budgets)
+        assert isinstance(pod, LeanPod)
+        self._enter_lane(pod)
+
+    # --- pods that come
+
+    def start(self) -> None:
+        read, self._read = self._read or {}, None
+        for obj in read.values():
+            self.load(obj)
+
+    def load(self, obj: Obj) -> Obj:
+        """A pod read from a cluster, or made by hand. Raises ApiError AlreadyExists."""
+        meta = obj["metadata"]
+        key: Key = (meta["namespace"], meta["name"])
+        if key in self.by_key or (self._read is not None and key in self._read):
+            details = {"name": key[1], "kind": "pods"}
+            raise ApiError(409, "AlreadyExists", f'pods "{key[1]}" already exists', details=details)
+        if self._read is not None:
+            self._read[key] = obj
+            return obj
+        cls, pin = self._state.class_of(obj)
+        pod = LeanPod(key, self._shape_of(obj, cls), meta.get("labels") or {}, pin or "")
+        pod.spec = obj["spec"]
+        pod.base = pod._made = obj
+        pod.phase, pod.ready = status_of(obj)
+        pod.terminating = meta.get("deletionTimestamp") is not None
+        pod.node = obj["spec"].get("nodeName") or ""
+        if pod.node:
+            self.by_node.setdefault(pod.node, {})[key] = pod
+        if meta.get("ownerReferences"):
+            self._join(pod, obj)
+        self._enter(pod)
+        return obj
+
+    def _shape_of(self, obj: Obj, cls: PodClass) -> PodShape:
+        """Pods that were read share a shape where all that the twin asks of their template is equal."""
+        spec, meta = obj["spec"], obj["metadata"]
+        volumes = spec.get("volumes") or ()
+        used = claim_names(obj) if volumes else ()
+        named = volumes and any(v.get("ephemeral") is not None for v in volumes)
+        mirror = MIRROR_ANNOTATION in (meta.get("annotations") or {})
+        key = (cls, _grace(spec), _queued(spec), mirror, used, named)
+        found = self._shapes.get(key)
+        if found is None:
+            found = self._shapes[key] = PodShape(obj, cls, self._state.classes.epoch)
+        return found
+
+    def shape(self, key: Any, template: Obj, build: Callable[[], Obj]) -> PodShape:
+        """The shape of what a controller makes under `key` from `template`; `build()` gives its first pod."""
+        known = self._by_owner.get(key)
+        if known is not None and known[0] is template:
+            return known[1]
+        obj = build()
+        made = PodShape(obj, self._state.class_of(obj)[0], self._state.classes.epoch)
+        self._by_owner[key] = (template, made)
+        return made
+
+    def make(self, shape: PodShape, name: str, group: Group, pin: str = "") -> None:
+        """A Pending pod of a controller. The name must be free."""
+        pod = LeanPod((group.namespace, name), shape, shape.labels, pin)
+        pod.made_at = self._clock.now()
+        self._serial += 1
+        pod.serial = self._serial
+        pod.owner = group
+        group.pods[name] = pod
+        self._enter(pod)
+
+    def _enter(self, pod: LeanPod) -> None:
+        self.by_key[pod.key] = pod
+        names = self.by_namespace.get(pod.namespace)
+        if names is None:
+            names = self.by_namespace[pod.namespace] = {}
+        names[pod.name] = pod
+        pod.budgets = self.budgets_for(pod)
+        self._enter_lane(pod)
+        self._count(pod, 1)
+        if self._watchers:
+            self._report("ADDED", pod, None)
+        self._tell(pod, ADDED)
+
+    # --- what becomes of them
+
+    def bind(self, pod: LeanPod, node: str) -> None:
+        """The scheduler chose a node."""
+        before = pod.obj if self._watchers else None
+        pod.node = node
+        pod.bound_at = self._clock.now()
+        pod._made = None
+        there = self.by_node.get(node)
+        if there is None:
+            there = self.by_node[node] = {}
+        there[pod.key] = pod
+        self._changed(pod, BOUND, before)
+
+    def run(self, pod: LeanPod, ready: bool) -> None:
+        """The kubelet reports it Running, and Ready or not."""
+        before = pod.obj if self._watchers else None
+        now = self._clock.now()
+        bits = 0
+        if pod.phase != "Running":
+            pod.phase = "Running"
+            pod.started_at = now
+            pod.changed_at = now
+            bits = PHASE
+        if ready != pod.ready:
+            bits |= READY
+            pod.ready = ready
+            pod.changed_at = now
+            if pod.owner is not None and not pod.terminating:
+                pod.owner.ready += 1 if ready else -1
+        pod._made = None
+        self._changed(pod, bits, before)
+
+    def finish(self, pod: LeanPod, phase: str) -> None:
+        """Its containers have ended."""
+        before = pod.obj if self._watchers else None
+        self._count(pod, -1)
+        bits = PHASE | FINISHED | (READY if pod.ready else 0)
+        pod.phase, pod.ready = phase, False
+        pod.changed_at = self._clock.now()
+        pod._made = None
+        self._changed(pod, bits, before)
+
+    def mark(self, pod: LeanPod, grace: int) -> None:
+        """Somebody asks it to go within `grace` seconds."""
+        before = pod.obj if self._watchers else None
+        self._count(pod, -1)
+        pod.terminating = True
+        pod.limit = grace
+        pod.told_at = self._clock.now()
+        pod._made = None
+        self._changed(pod, TERMINATING, before)
+
+    def drop(self, pod: LeanPod) -> None:
+        """It is gone."""
+        before = pod.obj if self._watchers else None
+        pod.gone = True
+        del self.by_key[pod.key]
+        del self.by_namespace[pod.namespace][pod.name]
+        if pod.node:
+            del self.by_node[pod.node][pod.key]
+        self._count(pod, -1)
+        if pod.owner is not None:
+            del pod.owner.pods[pod.name]
+        if before is not None:
+            self._report("DELETED", pod, before)
+        self._tell(pod, REMOVED)
+
+    def _changed(self, pod: LeanPod, bits: int, before: Obj | None) -> None:
+        if before is not None:
+            self._report("MODIFIED", pod, before)
+        if bits:
+            self._tell(pod, bits)
+
+    def _report(self, kind: str, pod: LeanPod, before: Obj | None) -> None:
+        """To those who watch objects."""
+        for fn in tuple(self._watchers):
+            fn(kind, "pods", pod.obj, before)
+
+    # --- the world's side
+
+    def find(self, namespace: str, name: str) -> Obj | None:
+        """The object, None when there is none."""
+        if self._read is not None:
+            return self._read.get((namespace, name))
+        pod = self.by_key.get((namespace, name))
+        return None if pod is None else pod.obj
+
+    def objects(self, namespace: str | None = None) -> Iterable[Obj]:
+        """The objects, in order of creation."""
+        if self._read is not None:
+            return [o for key, o in self._read.items() if namespace in (None, "", key[0])]
+        pods = self.by_namespace.get(namespace, {}).values() if namespace else self.by_key.values()
+        return [p.obj for p in pods]
+
+    def owned(self, uid: str) -> Iterable[Obj]:
+        """The objects of one controller's pods."""
+        group = self.groups.get(uid)
+        return [p.obj for p in group.pods.values()] if group is not None else ()
+
+    def count(self) -> int:
+        return len(self.by_key) + len(self._read or ())
+
+    def replace(self, obj: Obj) -> Obj:
+        """An object written from outside. Raises ApiError NotFound."""
+        meta = obj["metadata"]
+        pod = self.by_key.get((meta["namespace"], meta["name"]))
+        if not isinstance(pod, LeanPod):
+            raise not_found("pods", meta["name"])
+        before = pod.obj
+        pod.base = pod._made = obj
+        pod.limit, pod.bound_at, pod.started_at, pod.changed_at = -1, 0.0, 0.0, 0.0
+        bits = self._differs(pod, obj, before)
+        self._changed(pod, bits, before if self._watchers else None)
+        return obj
+
+    def mark_deleted(self, namespace: str, name: str, grace: int) -> Obj:
+        """As World.mark_deleted."""
+        pod = self._there(namespace, name)
+        if not pod.terminating:
+            self.mark(pod, grace)
+        elif grace < pod.stops_within:
+            pod.limit, pod._made = grace, None
+        return pod.obj
+
+    def take(self, namespace: str, name: str) -> Obj:
+        """Out with it; returns the object as it was last."""
+        pod = self._there(namespace, name)
+        obj = pod.obj
+        self.drop(pod)
+        return obj
+
+    def _there(self, namespace: str, name: str) -> LeanPod:
+        pod = self.by_key.get((namespace, name))
+        if not isinstance(pod, LeanPod):
+            raise not_found("pods", name)
+        return pod
+
+    # --- the scheduler's side
+
+    def info(self, pod: LeanPod) -> PodInfo:
+        """What the scheduler's view keeps of the pod."""
+        state, shape = self._state, pod.shape
+        if shape.epoch != state.classes.epoch:
+            if any(label in pod.labels for label in VOLATILE_LABELS):
+                return state.info_of(pod.obj)
+            shape.cls = state.class_of({"metadata": shape.meta, "spec": shape.spec})[0]
+            shape.epoch = state.classes.epoch
+        request = shape.cls.request
+        if pod.base is not None and reports_resources(pod.base.get("status")):
+            request = pod_request(pod.base["spec"], pod.base["status"])
+        return PodInfo(pod, shape.cls, pod.pin or None, request, pod.claims, pod.terminating)
+
+
+def _grace(spec: Obj) -> int:
+    own = spec.get("terminationGracePeriodSeconds")
+    return 30 if own is None else int(own)
+
+
+def _queued(spec: Obj) -> bool:
+    """Whether this scheduler is to place it now."""
+    return spec.get("schedulerName", "default-scheduler") == "default-scheduler" and not spec.get("schedulingGates")
+
+
+def _render(pod: LeanPod) -> Obj:
+    """The object: as it was read with what changed since, or as its controller made it."""
+    if pod.base is not None:
+        meta, spec, status = dict(pod.base["metadata"]), pod.base["spec"], dict(pod.base.get("status") or {})
+    else:
+        made = {"name": pod.name, "namespace": pod.namespace, "uid": pod.uid, "creationTimestamp": rfc3339(pod.made_at)}
+        meta, spec, status = {**pod.shape.meta, **made}, pod.shape.spec, {"qosClass": "Burstable"}
+        if pod.pin:
+            affinity = spec.get("affinity") or {}
+            node_affinity = pinned(affinity.get("nodeAffinity") or {}, pod.pin)
+            spec = {**spec, "affinity": {**affinity, "nodeAffinity": node_affinity}}
+    if pod.node and spec.get("nodeName") != pod.node:
+        spec = {**spec, "nodeName": pod.node}
+    if pod.limit >= 0:
+        meta["deletionTimestamp"] = rfc3339(pod.told_at + pod.limit)
+        meta["deletionGracePeriodSeconds"] = pod.limit
+    status["phase"] = pod.phase
+    if pod.started_at:
+        status.setdefault("startTime", rfc3339(pod.started_at))
+    if pod.scheduling is not None and pod.scheduling.nominated:
+        status["nominatedNodeName"] = pod.scheduling.nominated
+    news = {c["type"]: c for c in _news(pod)}
+    if news:
+        kept = [c for c in status.get("conditions") or () if c.get("type") not in news]
+        status["conditions"] = [*kept, *news.values()]
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec, "status": status}
+
+
+def _news(pod: LeanPod) -> list[Obj]:
+    """The conditions that came of what happened in the twin."""
+    found: list[Obj] = []
+    if pod.bound_at:
+        found.append({"type": "PodScheduled", "status": "True", "lastTransitionTime": rfc3339(pod.bound_at)})
+    elif pod.scheduling is not None and pod.scheduling.told:
+        since = rfc3339(pod.scheduling.since)
+        said = {"reason": "Unschedulable", "message": pod.scheduling.told}
+        found.append({"type": "PodScheduled", "status": "False", **said, "lastTransitionTime": since})
+    if pod.changed_at:
+        truth = "True" if pod.ready else "False"
+        found.append({"type": "Ready", "status": truth, "lastTransitionTime": rfc3339(pod.changed_at)})
+    return found
