@@ -100,4 +100,4 @@ def test_the_worst_come_first() -> None:
 def test_the_resources_to_read_are_plural_names() -> None:
     """A snapshot would be taken without what the checks need, and every check say unknown."""
     assert {"nodes", "pods", "poddisruptionbudgets.policy", "deployments.apps"} <= set(resources())
-    assert all(re.fullmatch(r"[a-z]+(\.[a-z0-9.]+)?", r) for r in resources())
+    assert all(re.fullmatch(r"[a-z][a-z0-9]+(\.[a-z0-9.]+)?", r) for r in resources())

@@ -9,7 +9,7 @@ from planner_world import custom_group, golden, node, optimised_group, world
 
 from baton.errors import BatonError, ReadError, RefusedError, UsageError
 from baton.knowledge.tables import Knowledge
-from baton.model.cluster import AddonRelease, Snapshot, Unknown, UpdateConfig
+from baton.model.cluster import AddonRelease, Cluster, Snapshot, Unknown, UpdateConfig, VersionInfo
 from baton.model.plan import Plan
 from baton.model.target import ImageFilter, Target
 from baton.planner.plan import make_plan
@@ -84,7 +84,7 @@ def test_nodes_at_every_hop() -> None:
     found = plan(snapshot, "1.34", nodes_every_hop=True)
     assert names(found)[1] == "node group main to 1.33"
     assert names(found)[3] == "node group main to 1.34"
-    assert any("1 node group rolls instead of 2" in a for a in found.alternatives)
+    assert any("1 node group roll instead of 2" in a for a in found.alternatives)
 
 
 def test_vpc_cni_moves_one_minor_at_a_time() -> None:
@@ -372,3 +372,96 @@ def test_no_image_is_given_to_a_group_on_eks_own() -> None:
     with pytest.raises(UsageError, match="node group main boots EKS's own images"):
         plan(world(groups=[optimised_group()]), images={"main": "ami-1"})
     assert names(plan(world(groups=[optimised_group()]), images={"*": "ami-1"}))[-1] == "node group main to 1.35"
+
+
+def test_support_is_told_in_figures_too() -> None:
+    """Dashboards would have to read dates and dollars out of sentences."""
+    found = plan(world("1.31", groups=[], addons={}), "1.34").support
+    assert found is not None and found.now is not None and found.after is not None
+    assert found.on == "2026-11-23"
+    assert (found.now.status, found.now.per_month, found.now.forced_from) == ("extended", 438.0, "2026-11-26")
+    assert (found.after.status, found.after.standard_until, found.after.forced_from) == (
+        "standard",
+        "2026-12-02",
+        "2027-12-02",
+    )
+    assert found.saves_per_month == 365.0
+
+
+@pytest.mark.parametrize(
+    ("version", "to", "policy", "text"),
+    [
+        (
+            "1.34",
+            "1.35",
+            "EXTENDED",
+            "the upgrade spares $365 a month from 2026-12-02 on, when extended support of 1.34",
+        ),
+        ("1.34", "1.35", "STANDARD", "from then on EKS upgrades it by itself (upgrade policy STANDARD)"),
+        ("1.32", "1.33", "EXTENDED", "1.33 is in extended support too: the surcharge of $365 a month goes on"),
+        ("1.32", "1.33", "STANDARD", "1.32 is past standard support (by the dated table), upgrade policy STANDARD"),
+    ],
+)
+def test_what_the_upgrade_saves(version: str, to: str, policy: str, text: str) -> None:
+    """An upgrade from one extended version to another would be sold as a saving, or one in time as none."""
+    snapshot = world(version, groups=[], addons={}, cluster=Cluster("demo", version, "ACTIVE", support_type=policy))
+    assert any(text in note for note in plan(snapshot, to).notes)
+
+
+def test_live_support_wins_and_what_it_leaves_out_is_over() -> None:
+    """The dated table would be believed beside DescribeClusterVersions' own answer."""
+    live = (
+        VersionInfo("1.34", "STANDARD_SUPPORT", "", "2027-01-15", "2028-01-15"),
+        VersionInfo("1.35", "STANDARD_SUPPORT", "", "2027-05-15", "2028-05-15"),
+    )
+    found = plan(world(groups=[], addons={}, versions=live)).support
+    assert found is not None and found.now is not None
+    assert (found.now.standard_until, found.now.source) == ("2027-01-15", "live")
+    with pytest.raises(UsageError, match=r"EKS no longer supports Kubernetes 1\.36"):
+        plan(world(groups=[], addons={}, versions=live), "1.36")
+
+
+def test_that_aws_did_not_tell_its_versions_is_told() -> None:
+    """Dates of the table would pass for AWS's own."""
+    found = plan(world(unknowns=(Unknown("versions", "AccessDeniedException: no"),)))
+    assert found.notes[0].startswith(
+        "EKS did not tell its versions (AccessDeniedException: no): support is by the table"
+    )
+
+
+def test_addons_wait_for_nodes_that_they_would_not_fit() -> None:
+    """CoreDNS for 1.34 would run beside kubelets of 1.31 although a version is listed for both."""
+    snapshot = world("1.31", groups=[optimised_group(version="1.31")], addons={"coredns": "v1.11.4-eksbuild.24"})
+    found = plan(snapshot, "1.34")
+    assert [(s.name, [c.to for c in s.changes]) for s in found.stages if s.kind == "addon"] == [
+        ("add-ons for 1.33", ["v1.12.4-eksbuild.6"]),
+        ("add-ons for nodes at 1.34", ["v1.13.2-eksbuild.4"]),
+    ]
+    assert found.stages[-2].kind == "node-group"
+
+
+def test_an_addon_without_a_version_for_both_is_told() -> None:
+    """Between two stages an add-on would run unsupported, and nobody know."""
+    releases = (
+        AddonRelease("acme", "v2.0.0-eksbuild.1", ("1.35",), ("1.35",)),
+        AddonRelease("acme", "v1.0.0-eksbuild.1", ("1.34",), ("1.34",)),
+    )
+    found = plan(world(addons={"acme": "v1.0.0-eksbuild.1"}, addon_releases=releases))
+    assert any(
+        "acme v1.0.0-eksbuild.1 is not listed for Kubernetes 1.35, and no version for both" in n for n in found.notes
+    )
+    assert "no version is listed for the nodes' 1.34 as well" in found.stages[1].changes[0].reason
+
+
+def test_other_ways_say_what_they_cost() -> None:
+    """An alternative could not be weighed against the plan."""
+    found = plan(
+        world("1.32", groups=[optimised_group(version="1.32")], addons={"coredns": "v1.12.4-eksbuild.6"}), "1.34"
+    )
+    assert found.alternatives == (
+        "nodes at every hop (--nodes-every-hop): 2 node group rolls instead of 1",
+        "the newest add-ons that fit (--addon-policy newest): as many node group rolls and add-on updates; at the end "
+        "coredns v1.14.6-eksbuild.4",
+        "add-ons as they are while they fit (--addon-policy pinned): 0 add-on updates instead of 1; at the end coredns "
+        "as it is",
+    )

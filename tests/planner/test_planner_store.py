@@ -31,7 +31,10 @@ def test_a_plan_survives_its_file() -> None:
     """`baton apply` would conduct another plan than the one that was reviewed."""
     first = plan()
     edit = Edit("main.tf", 10, 14, "1.34", "1.35", 3, "the control plane")
-    full = replace(first, stages=(replace(first.stages[0], edits=(edit,), diff="-1.34\n+1.35\n", addresses=("a.b",)),))
+    full = replace(
+        first,
+        stages=(replace(first.stages[0], edits=(edit,), diff="-1.34\n+1.35\n", addresses=("a.b",), by_hand=("c",)),),
+    )
     assert plan_from_json(json.loads(json.dumps(plan_to_json(first)))) == first
     assert plan_from_json(json.loads(json.dumps(plan_to_json(full)))) == full
 

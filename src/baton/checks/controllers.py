@@ -92,7 +92,7 @@ def karpenter_version(c: Context) -> Iterator[Result]:
     "nothing keeps Karpenter from replacing its nodes",
     needs=("objects.nodes", "objects.pods"),
     also=("k8s-upgrade-skills", "k8s-upgrade-agent"),
-    optional=("objects.nodepools.karpenter.sh",),
+    optional=("objects.nodepools.karpenter.sh", "objects.ec2nodeclasses.karpenter.k8s.aws"),
 )
 def karpenter_blocks(c: Context) -> Iterator[Result]:
     """Karpenter replaces nodes by drift when images move. A NodePool whose budgets are 0, or pods marked

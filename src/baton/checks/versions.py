@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from baton.checks.context import Context
 from baton.checks.registry import Result, bad, check, good
 from baton.knowledge.tables import EXTENDED, STANDARD, UNSUPPORTED, days_until
-from baton.model.cluster import VersionInfo
+from baton.logic.upgrade.support import forced_upgrade
 from baton.model.findings import Severity
 
 SOON = 60  # days
@@ -80,11 +80,6 @@ def support_now(c: Context) -> Iterator[Result]:
         yield bad(c.cluster, f"{c.start} is in extended support, ${extra:.0f} a month extra{when}", hint)
     else:
         yield good(c.cluster, f"{c.start} is in standard support until {row.end_of_standard_support[:10]}{when}")
-
-
-def forced_upgrade(row: VersionInfo, policy: str) -> str:
-    """The ISO date from which EKS upgrades a control plane of this version by itself, "" when not known."""
-    return (row.end_of_standard_support if policy == "STANDARD" else row.end_of_extended_support)[:10]
 
 
 @check("BTN104", "The target stays in standard support for a while", Severity.LOW, "")

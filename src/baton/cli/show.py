@@ -14,7 +14,7 @@ from baton.report.words import duration, headline
 
 if TYPE_CHECKING:
     from baton.model.findings import Finding
-    from baton.model.plan import Plan
+    from baton.model.plan import Plan, Stage
 
 WIDTH = 110
 _MARKS = {"pass": "ok", "fail": "FAIL", "unknown": "????", "waived": "waived"}
@@ -88,7 +88,9 @@ def plan_text(plan: Plan, *, diffs: bool = True) -> str:
         lines.append(f"{stage.ordinal}. {stage.name}")
         for change in stage.changes:
             lines.append(f"     {_subject(change.kind, change.name):<28} {_from_to(change)}")
-        lines.append(wrapped(stage.reason, "     ", "     why: "))
+        lines += _reasons(stage)
+        for text in stage.by_hand:
+            lines.append(wrapped(text, "     ", "     then, not by Baton: "))
         for diff_line in stage.diff.splitlines() if diffs else ():
             lines.append("     | " + diff_line)
         if stage.targets:
@@ -98,6 +100,17 @@ def plan_text(plan: Plan, *, diffs: bool = True) -> str:
         lines += _bullets("Notes", plan.notes)
         lines += _bullets("Other ways", plan.alternatives)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _reasons(stage: Stage) -> list[str]:
+    """The reason of the stage and of each of its changes."""
+    lines = [wrapped(stage.reason, "     ", "     why: ")]
+    lines += [
+        wrapped(f"{change.name}: {change.reason}", "          ", "          ")
+        for change in stage.changes
+        if change.reason and change.kind != "cluster"
+    ]
+    return lines
 
 
 def _subject(kind: str, name: str) -> str:

@@ -43,6 +43,7 @@ class Target:
     `addon_policy`: `default` (EKS's default of the version), `newest`, or `pinned` (as `addon_pins` says, else as
     installed while that fits); none goes below what is installed. `images` maps a node group, or `*`, to the image id
     or name to move to. `update_configs` maps a node group, or `*`, to the pacing that must be in force before it rolls.
+    `parallel_groups`: how many node groups may roll at the same time, in one stage.
     """
 
     version: str
@@ -51,6 +52,7 @@ class Target:
     addon_pins: Mapping[str, str] = field(default_factory=dict)
     images: Mapping[str, str] = field(default_factory=dict)
     update_configs: Mapping[str, UpdateConfig] = field(default_factory=dict)
+    parallel_groups: int = 1
 
     def update_config(self, group: str) -> UpdateConfig | None:
         return self.update_configs.get(group, self.update_configs.get("*"))

@@ -61,6 +61,7 @@ RESOURCE_OF = {
     "ValidatingWebhookConfiguration": "validatingwebhookconfigurations.admissionregistration.k8s.io",
     "MutatingWebhookConfiguration": "mutatingwebhookconfigurations.admissionregistration.k8s.io",
     "NodePool": "nodepools.karpenter.sh",
+    "EC2NodeClass": "ec2nodeclasses.karpenter.k8s.aws",
 }
 IGNORED = frozenset({"Secret", "ConfigMap", "Event", "Lease", "Endpoints", "EndpointSlice"})
 # What a dump should hold for a rehearsal; an absent kind may mean that there are none, or that nobody asked.

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from baton.knowledge.tables import Knowledge, day
+from baton.knowledge.skew import hops
+from baton.knowledge.tables import Knowledge
 from baton.logic.upgrade.addons import AddonPlanner
 from baton.logic.upgrade.images import current_image_id, facts_of
 from baton.logic.upgrade.support import support_notes
 from baton.model import nodes
-from baton.model.cluster import Snapshot, VersionInfo
+from baton.model.cluster import Snapshot
+from baton.model.plan import Support
 from baton.model.target import Target
 from baton.model.versions import Minor
-
-# Add-ons that EKS installs by itself, with the object that shows them when they are not managed.
-SELF_MANAGED = {
-    "vpc-cni": ("daemonsets.apps", "aws-node"),
-    "kube-proxy": ("daemonsets.apps", "kube-proxy"),
-    "coredns": ("deployments.apps", "coredns"),
-}
+from baton.planner.others import SELF_MANAGED, follows_version, self_managed_image
 
 
 def notes_of(
-    snapshot: Snapshot, target: Target, knowledge: Knowledge, offered: Sequence[VersionInfo], addons: AddonPlanner
+    snapshot: Snapshot, target: Target, knowledge: Knowledge, support: Support, addons: AddonPlanner
 ) -> Iterator[str]:
     """Support and cost, rollback, what is left alone and why."""
     start, end = Minor.parse(snapshot.cluster.version), Minor.parse(target.version)
-    yield from support_notes(snapshot, start, end, offered, knowledge, day(snapshot.taken_at))
+    unread = snapshot.unknown("versions")
+    yield from support_notes(support, knowledge, snapshot.cluster.support_type, "" if unread is None else unread.reason)
     if start != end:
         yield (
             f"for {knowledge.rollback_days} days after the last control plane stage EKS can take it back one minor, as "
@@ -35,14 +32,7 @@ def notes_of(
         )
     yield from _addon_notes(snapshot, addons)
     yield from _group_notes(snapshot)
-    yield from _other_nodes(snapshot)
-    if snapshot.fargate_profiles:
-        yield (
-            f"Fargate profiles ({', '.join(snapshot.fargate_profiles)}): Fargate pods keep their kubelet until they "
-            "are replaced; restart their workloads after the upgrade"
-        )
-    if snapshot.cluster.auto_mode:
-        yield "EKS Auto Mode replaces its own nodes after the control plane moves, within their disruption budgets"
+    yield from _other_nodes(snapshot, len(hops(start, end)))
 
 
 def _addon_notes(snapshot: Snapshot, addons: AddonPlanner) -> Iterator[str]:
@@ -51,22 +41,18 @@ def _addon_notes(snapshot: Snapshot, addons: AddonPlanner) -> Iterator[str]:
         if not addons.releases(addon.name):
             yield f"add-on {addon.name} {addon.version} is in no list that Baton has: it is left as it is"
     if managed:
-        yield "add-ons are updated with resolve conflicts PRESERVE: settings changed on the cluster stay"
+        yield (
+            "resolve conflicts: through the AWS API Baton asks for PRESERVE, so fields of add-ons that someone changed "
+            "on the cluster stay (NONE would fail with ConfigurationConflict, OVERWRITE would reset them); through "
+            "Terraform the add-on's own resolve_conflicts_on_update counts, and the community module sends OVERWRITE: "
+            "put such changes into configuration_values (`baton check --explain BTN708`)"
+        )
     for name, (resource, workload) in SELF_MANAGED.items():
         if name in managed:
             continue
         image = self_managed_image(snapshot, resource, workload)
         if image:
             yield f"{name} runs self-managed ({image}): Baton does not move it; update it with its manifest"
-
-
-def self_managed_image(snapshot: Snapshot, resource: str, workload: str) -> str:
-    """The image of a workload in kube-system, "" when there is none."""
-    for obj in snapshot.objects.get(resource, ()):
-        if obj["metadata"].get("namespace") == "kube-system" and obj["metadata"]["name"] == workload:
-            containers = obj.get("spec", {}).get("template", {}).get("spec", {}).get("containers") or [{}]
-            return str(containers[0].get("image", ""))
-    return ""
 
 
 def _group_notes(snapshot: Snapshot) -> Iterator[str]:
@@ -85,7 +71,8 @@ def _group_notes(snapshot: Snapshot) -> Iterator[str]:
             )
 
 
-def _other_nodes(snapshot: Snapshot) -> Iterator[str]:
+def _other_nodes(snapshot: Snapshot, count_of_hops: int) -> Iterator[str]:
+    """What Baton does, and does not, for nodes that are in no managed node group."""
     others = Counter(nodes.owner(n) for n in snapshot.objects.get("nodes", ()))
     for who, count in sorted(others.items()):
         some = f"{count} node{'s' if count > 1 else ''}"
@@ -94,7 +81,20 @@ def _other_nodes(snapshot: Snapshot) -> Iterator[str]:
         elif who == "hybrid":
             yield f"{some} hybrid: Baton checks their skew; upgrade them with nodeadm"
         elif who.startswith("karpenter "):
-            yield (
-                f"{some} of Karpenter's {who.removeprefix('karpenter ')}: Karpenter replaces them by drift when its "
-                "images move, at its own time"
-            )
+            yield from _karpenter(snapshot, who.removeprefix("karpenter "), some, count_of_hops)
+    if snapshot.fargate_profiles:
+        yield (
+            f"Fargate profiles ({', '.join(snapshot.fargate_profiles)}): their pods keep their kubelet until they are "
+            "replaced; Baton checks their skew and does not restart them"
+        )
+    if snapshot.cluster.auto_mode:
+        yield "EKS Auto Mode: EKS replaces its own nodes after the control plane moves; Baton does not pace them"
+
+
+def _karpenter(snapshot: Snapshot, pool: str, some: str, count_of_hops: int) -> Iterator[str]:
+    yield f"{some} of Karpenter's {pool}: Karpenter replaces them by drift; Baton checks their skew, no more"
+    if count_of_hops > 1 and follows_version(snapshot, pool):
+        yield (
+            f"the images of Karpenter's {pool} follow the cluster's version, so its nodes are replaced at each of the "
+            f"{count_of_hops} versions; to replace them once, name a fixed image in its EC2NodeClass until the end"
+        )

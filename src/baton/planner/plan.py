@@ -11,13 +11,15 @@ from baton.knowledge.tables import Knowledge, day
 from baton.logic.upgrade.addons import AddonPlanner, check_policy
 from baton.logic.upgrade.images import ImageFinder, current_image_id, kubelet_of
 from baton.logic.upgrade.path import Roll, every_hop, fewest_rolls
-from baton.logic.upgrade.support import check_target, versions
+from baton.logic.upgrade.support import check_target, support_of, versions
 from baton.model import nodes
 from baton.model.cluster import NodeGroup, Snapshot, UpdateConfig
 from baton.model.plan import Change, Plan, Stage, StageKind
 from baton.model.target import ImageFilter, Target
 from baton.model.versions import Minor
+from baton.planner.alternatives import alternatives
 from baton.planner.notes import notes_of
+from baton.planner.others import by_hand, check_others, kubelets_of_others
 from baton.planner.store import digest, facts_of_snapshot
 
 
@@ -45,26 +47,31 @@ def make_plan(
     check_policy(target, snapshot.addons)
     _check_pacing(snapshot, target)
     target = _normalised(target, end)
-    maker = _Maker(
-        snapshot, target, knowledge, ImageFinder(snapshot, target, images or {}), tuple(map(tuple, together))
-    )
-    stages, rolls = maker.stages(start, end)
+
+    def maker_for(wanted: Target) -> _Maker:
+        finder = ImageFinder(snapshot, wanted, images or {})
+        return _Maker(snapshot, wanted, knowledge, finder, tuple(map(tuple, together)))
+
+    maker = maker_for(target)
+    stages = maker.stages(start, end)
     if not stages:
         raise NothingToDoError(
             f"nothing to do: cluster {snapshot.cluster.name} is at {end} already, and so are its add-ons and nodes",
             hint="name a newer version with --to",
         )
     facts = facts_of_snapshot(snapshot)
+    support = support_of(snapshot, start, end, offered, knowledge, today)
     return Plan(
         cluster=snapshot.cluster.name,
         from_version=str(start),
         to_version=str(end),
         stages=tuple(stages),
-        notes=tuple(notes_of(snapshot, target, knowledge, offered, maker.addons)),
-        alternatives=tuple(maker.alternatives(start, end, rolls)),
+        notes=(*notes_of(snapshot, target, knowledge, support, maker.addons), *maker.notes),
+        alternatives=tuple(alternatives(target, stages, lambda other: maker_for(other).stages(start, end))),
         facts_digest=digest(facts),
         made_at=snapshot.taken_at,
         facts=facts,
+        support=support,
     )
 
 
@@ -138,31 +145,47 @@ class _Maker:
     finder: ImageFinder
     together: tuple[tuple[str, ...], ...]
     addons: AddonPlanner = field(init=False)
+    notes: list[str] = field(default_factory=list)  # what was found on the way
     _stages: list[Stage] = field(default_factory=list)
     _images: dict[str, str] = field(default_factory=dict)  # what each group boots at the point reached
 
     def __post_init__(self) -> None:
         self.addons = AddonPlanner(self.snapshot, self.target, self.knowledge)
 
-    def stages(self, start: Minor, end: Minor) -> tuple[list[Stage], dict[str, tuple[Roll, ...]]]:
-        """All stages, numbered from 1, and the rolls of each node group."""
+    def stages(self, start: Minor, end: Minor) -> list[Stage]:
+        """All stages, numbered from 1."""
         points = (start, *hops(start, end))
-        self._check_unmanaged(points)
+        check_others(self.snapshot, points)
         rolls = self._all_rolls(points, self.target.nodes_every_hop)
         self._update_configs(rolls)
         installed = {a.name: a.version for a in self.snapshot.addons}
         kubelets = {g.name: kubelet_of(self.snapshot, g)[0] for g in self.snapshot.node_groups}
+        others = kubelets_of_others(self.snapshot)
         for number, version in enumerate(points):
             if number:
                 self._control_plane(version, points[number - 1], end)
+            before = frozenset(kubelets.values()) | others
             if number or start == end:
-                for row, changes in enumerate(rows := self.addons.stages(installed, version)):
+                for row, changes in enumerate(rows := self.addons.stages(installed, version, before)):
                     self._addon_stage(version, changes, row, len(rows))
             self._node_groups(version, rolls, kubelets, points)
+            if version == end and (after := frozenset(kubelets.values()) | others) != before:
+                for changes in self.addons.stages(installed, version, after):
+                    self._late_stage(version, changes)
             if version != end:
-                for changes in self.addons.before(installed, version, points[number + 1]):
-                    self._bridge_stage(version, points[number + 1], changes)
-        return self._stages, rolls
+                self._bridge(installed, version, points[number + 1])
+        return by_hand(self.snapshot, self._stages, points)
+
+    def _bridge(self, installed: dict[str, str], version: Minor, following: Minor) -> None:
+        """What must move before the control plane leaves `version`; what cannot is noted."""
+        for changes in self.addons.before(installed, version, following):
+            self._bridge_stage(version, following, changes)
+        for name, at in installed.items():
+            if self.addons.fits(name, at, following) is False:
+                self.notes.append(
+                    f"add-on {name} {at} is not listed for Kubernetes {following}, and no version for both {version} "
+                    f"and {following}: it runs unsupported from the control plane's stage to its own"
+                )
 
     def _add(self, kind: StageKind, name: str, changes: Sequence[Change], reason: str) -> None:
         self._stages.append(Stage(len(self._stages) + 1, kind, name, tuple(changes), reason))
@@ -212,6 +235,14 @@ class _Maker:
             changes,
             f"add-ons follow the control plane and come before the nodes, so that new nodes join with network and DNS "
             f"that are made for {version}",
+        )
+
+    def _late_stage(self, version: Minor, changes: Sequence[Change]) -> None:
+        self._add(
+            StageKind.ADDONS,
+            f"add-ons for nodes at {version}",
+            changes,
+            f"while nodes lagged, these add-ons stayed at versions that fit them too; now the nodes are at {version}",
         )
 
     def _bridge_stage(self, version: Minor, following: Minor, changes: Sequence[Change]) -> None:
@@ -345,7 +376,7 @@ class _Maker:
             bound = next((set(t) for t in self.together if first in t), {first})
             batches.append([n for n in left if n in bound])
             left = [n for n in left if n not in bound]
-        return batches
+        return side_by_side(batches, self.target.parallel_groups)
 
     def _roll_reason(self, names: Sequence[str], version: Minor, points: tuple[Minor, ...], due: int) -> str:
         if self.target.nodes_every_hop and len(points) > 2:
@@ -358,8 +389,15 @@ class _Maker:
             reason = f"their kubelets may not lag further than {version}: they roll before the control plane moves on"
         pace = "; ".join(self._pace(name) for name in names)
         if due > 1:
-            reason += "; the smallest group goes first" if len(names) == 1 else "; these groups share one literal"
+            reason += "; " + self._why_together(names)
         return f"{reason}; {pace}"
+
+    def _why_together(self, names: Sequence[str]) -> str:
+        if len(names) == 1:
+            return "the smallest group goes first"
+        if any(set(names) <= set(bound) for bound in self.together):
+            return "these groups share one literal"
+        return "these groups roll at the same time, as asked: each keeps its own pace, and nothing waits between them"
 
     def _pace(self, name: str) -> str:
         group = self.snapshot.node_group(name)
@@ -382,49 +420,16 @@ class _Maker:
             attributes["launch_template_id"] = group.launch_template.id
         return Change("node-group", group.name, before, chosen.image.id, chosen.reason, attributes)
 
-    # nodes that Baton does not roll
 
-    def _check_unmanaged(self, points: tuple[Minor, ...]) -> None:
-        """Self-managed nodes, Fargate pods and the like must outlast the path as they are."""
-        for node in self.snapshot.objects.get("nodes", ()):
-            who = nodes.owner(node)
-            minor = nodes.kubelet(node)
-            if who.startswith("node group ") or minor is None or who == "auto":
-                continue
-            for version in points:
-                if not kubelet_allowed(minor, version):
-                    if minor > version:
-                        hint = "a kubelet is never newer than the control plane: replace the node first"
-                    elif who == "fargate":
-                        hint = "restart its pod: Fargate starts it anew with the control plane's kubelet"
-                    else:
-                        hint = f"Baton rolls managed node groups only: bring it to {oldest_kubelet(version)} or newer"
-                    raise RefusedError(
-                        f"node {nodes.name(node)} ({who}) runs kubelet {minor}, which may not run under a control "
-                        f"plane at {version}",
-                        where=f"cluster {self.snapshot.cluster.name}",
-                        hint=hint,
-                    )
-
-    # alternatives
-
-    def alternatives(self, start: Minor, end: Minor, rolls: Mapping[str, tuple[Roll, ...]]) -> list[str]:
-        """Other paths that would be safe too, with what they cost."""
-        points = (start, *hops(start, end))
-        total = sum(map(len, rolls.values()))
-        found = []
-        if len(points) > 2:
-            other = not self.target.nodes_every_hop
-            try:
-                count = sum(map(len, self._all_rolls(points, other).values()))
-            except (RefusedError, ReadError) as error:
-                found.append(f"nodes at every hop: not possible, {error.message}")
-            else:
-                what = "nodes at every hop (--nodes-every-hop)" if other else "nodes as late as skew allows"
-                found.append(f"{what}: {count} node group rolls instead of {total}")
-        if self.target.addon_policy != "newest":
-            found.append("newest add-ons instead of EKS's defaults: --addon-policy newest")
-        return found
+def side_by_side(batches: Sequence[Sequence[str]], most: int) -> list[list[str]]:
+    """Batches that follow each other put into one while they hold at most `most` node groups together."""
+    found: list[list[str]] = []
+    for batch in batches:
+        if found and len(found[-1]) + len(batch) <= most:
+            found[-1] += batch
+        else:
+            found.append(list(batch))
+    return found
 
 
 def pacing(config: UpdateConfig) -> str:

@@ -6,13 +6,14 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from baton.errors import ReadError
 from baton.logic.upgrade.images import current_image_id
 from baton.model import nodes
 from baton.model.cluster import Snapshot
-from baton.model.plan import PLAN_SCHEMA, Change, Edit, Plan, Stage, StageKind
+from baton.model.plan import PLAN_SCHEMA, Change, Edit, Plan, Stage, StageKind, Support, VersionSupport
 
 
 def facts_of_snapshot(snapshot: Snapshot) -> dict[str, str]:
@@ -107,6 +108,8 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "stages": [_stage_to(stage) for stage in plan.stages],
         "notes": list(plan.notes),
         "alternatives": list(plan.alternatives),
+        "providers": dict(plan.providers),
+        "support": None if plan.support is None else _support_to(plan.support),
     }
 
 
@@ -142,6 +145,7 @@ def _stage_to(stage: Stage) -> dict[str, Any]:
         "diff": stage.diff,
         "addresses": list(stage.addresses),
         "targets": list(stage.targets),
+        "byHand": list(stage.by_hand),
     }
 
 
@@ -167,6 +171,8 @@ def plan_from_json(data: Any, where: str = "plan") -> Plan:
             facts_digest=_str(data, "factsDigest"),
             made_at=float(data["madeAt"]),
             facts=_strings(data, "facts"),
+            providers=_strings(data, "providers") if "providers" in data else {},
+            support=_support_from(data["support"]) if data.get("support") is not None else None,
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ReadError(f"the plan is not complete: {error}", where=where, hint="make the plan again") from error
@@ -207,7 +213,41 @@ def _stage_from(data: Any) -> Stage:
         diff=_str(data, "diff"),
         addresses=tuple(map(str, _list(data, "addresses"))),
         targets=tuple(map(str, _list(data, "targets"))),
+        by_hand=tuple(map(str, _list(data, "byHand"))) if "byHand" in data else (),
     )
+
+
+def _support_to(support: Support) -> dict[str, Any]:
+    def row(of: VersionSupport | None) -> dict[str, Any] | None:
+        return None if of is None else {_CAMEL[k]: v for k, v in asdict(of).items()}
+
+    return {
+        "on": support.on,
+        "now": row(support.now),
+        "after": row(support.after),
+        "savesPerMonth": support.saves_per_month,
+    }
+
+
+def _support_from(data: Any) -> Support:
+    def row(of: Any) -> VersionSupport | None:
+        if of is None:
+            return None
+        texts = {k: _str(of, name) for k, name in _CAMEL.items() if k != "per_month"}
+        return VersionSupport(per_month=float(of["perMonth"]), **texts)
+
+    return Support(_str(data, "on"), row(data["now"]), row(data["after"]), float(data["savesPerMonth"]))
+
+
+_CAMEL = {
+    "version": "version",
+    "status": "status",
+    "standard_until": "standardUntil",
+    "extended_until": "extendedUntil",
+    "forced_from": "forcedFrom",
+    "per_month": "perMonth",
+    "source": "source",
+}
 
 
 def _str(data: Mapping[str, Any], key: str) -> str:

@@ -13,6 +13,8 @@ from baton.model.plan import Change
 from baton.model.target import ADDON_POLICIES, Target
 from baton.model.versions import AddonVersion, Minor
 
+Kubelets = frozenset[Minor]
+
 # EKS's own order of updating; the rest follows by name.
 ORDER = ("vpc-cni", "kube-proxy", "coredns")
 
@@ -38,8 +40,11 @@ class AddonPlanner:
         release = next((r for r in self.releases(name) if r.version == version), None)
         return None if release is None else str(minor) in release.compatible
 
-    def choose(self, name: str, installed: str, minor: Minor) -> str:
-        """The version for a cluster at `minor`, never below `installed`. Raises RefusedError when none fits."""
+    def choose(self, name: str, installed: str, minor: Minor, kubelets: Kubelets = frozenset()) -> str:
+        """The version for a cluster at `minor`, never below `installed`. Raises RefusedError when none fits.
+
+        Where a version is listed for the older minors of the nodes' `kubelets` as well, one of those is taken.
+        """
         releases = self.releases(name)
         if not releases:
             return installed  # neither AWS nor the tables know it: left alone, and said so in the notes
@@ -48,21 +53,39 @@ class AddonPlanner:
         if name == "kube-proxy":
             fitting = [r for r in fitting if Minor.parse(r.version) == minor]
         above = [r for r in fitting if AddonVersion.parse(r.version) >= floor]
-        pin = self.target.addon_pins.get(name)
-        if pin:
-            return self._pinned(name, pin, installed, fitting, minor)
+        if self.target.addon_pins.get(name):
+            return self._pinned(name, self.target.addon_pins[name], installed, fitting, minor)
         if not above:
             if self.fits(name, installed, minor):
                 return installed
             raise _none_fits(name, installed, minor, fitting)
         if self.target.addon_policy == "pinned" and self.fits(name, installed, minor):
             return installed
+        return self._by_policy(name, installed, minor, self._with_nodes(name, above, kubelets), fitting)
+
+    def _by_policy(
+        self, name: str, installed: str, minor: Minor, pool: Sequence[AddonRelease], fitting: Sequence[AddonRelease]
+    ) -> str:
         if self.target.addon_policy == "newest":
-            return above[0].version
+            return pool[0].version
         default = default_release(fitting, str(minor))
-        if default is not None and default in above:
+        if default is not None and default in pool:
             return default.version
-        return installed if self.fits(name, installed, minor) else above[-1].version
+        listed = installed in {r.version for r in pool}
+        if listed or (self.fits(name, installed, minor) and (default is None or _newer(installed, default.version))):
+            return installed
+        below = [r for r in pool if default is not None and _newer(default.version, r.version)]
+        return below[0].version if below else pool[-1].version
+
+    def _with_nodes(self, name: str, releases: Sequence[AddonRelease], kubelets: Kubelets) -> Sequence[AddonRelease]:
+        """Those of `releases` that are listed for the nodes' minors as well; all of them where none is.
+
+        kube-proxy goes by skew instead: what the control plane takes, its kubelets take too.
+        """
+        if name == "kube-proxy":
+            return releases
+        both = [r for r in releases if all(str(k) in r.compatible for k in kubelets)]
+        return both or releases
 
     def _pinned(self, name: str, pin: str, installed: str, fitting: Sequence[AddonRelease], minor: Minor) -> str:
         if all(r.version != pin for r in fitting):
@@ -103,9 +126,11 @@ class AddonPlanner:
             path.append(between[0].version)
         return (*path, wanted) if wanted != installed else ()
 
-    def stages(self, now: dict[str, str], minor: Minor) -> list[list[Change]]:
-        """The moves at `minor` as lists of changes that run together; `now` is brought up to date."""
-        return self._moves(now, minor, lambda name, installed: self.choose(name, installed, minor))
+    def stages(self, now: dict[str, str], minor: Minor, kubelets: Kubelets = frozenset()) -> list[list[Change]]:
+        """The moves at `minor`, beside nodes at `kubelets`, as lists of changes that run together; `now` is brought up
+        to date."""
+        older = frozenset(k for k in kubelets if k != minor)
+        return self._moves(now, minor, lambda name, installed: self.choose(name, installed, minor, older), older)
 
     def before(self, now: dict[str, str], minor: Minor, following: Minor) -> list[list[Change]]:
         """The moves that must come before the control plane leaves `minor` for `following`: add-ons that would not fit
@@ -131,14 +156,16 @@ class AddonPlanner:
         nearest = min(AddonVersion.parse(r.version).minor for r in both)
         return next(r.version for r in both if AddonVersion.parse(r.version).minor == nearest)
 
-    def _moves(self, now: dict[str, str], minor: Minor, choose: Callable[[str, str], str]) -> list[list[Change]]:
+    def _moves(
+        self, now: dict[str, str], minor: Minor, choose: Callable[[str, str], str], older: Kubelets = frozenset()
+    ) -> list[list[Change]]:
         chains: dict[str, list[Change]] = {}
         for name in in_order(now):
             installed = now[name]
             wanted = choose(name, installed)
             previous = installed
             for step in self.steps(name, installed, wanted, minor):
-                chains.setdefault(name, []).append(self._change(name, previous, step, wanted, minor))
+                chains.setdefault(name, []).append(self._change(name, previous, step, wanted, minor, older))
                 previous = step
             now[name] = wanted
         depth = max((len(chain) for chain in chains.values()), default=0)
@@ -148,24 +175,37 @@ class AddonPlanner:
             stages.append([c[row - depth + len(c)] for c in chains.values() if row - depth + len(c) >= 0])
         return stages
 
-    def _change(self, name: str, previous: str, step: str, wanted: str, minor: Minor) -> Change:
+    def _change(self, name: str, previous: str, step: str, wanted: str, minor: Minor, older: Kubelets) -> Change:
         if step != wanted:
             reason = f"EKS moves {name} by one minor at a time; on the way to {wanted}"
-        elif name == "kube-proxy":
+        elif name == "kube-proxy" and step != self.target.addon_pins.get(name):
             reason = f"kube-proxy follows the control plane's minor, {minor}"
-        elif name in self.target.addon_pins:
-            reason = "pinned"
+        elif step == self.target.addon_pins.get(name):
+            reason = "asked for"
         else:
-            reason = self._why(name, step, minor)
+            reason = self._why(name, step, minor, older)
         return Change("addon", name, previous, step, reason, {"resolve_conflicts": "PRESERVE"})
 
-    def _why(self, name: str, version: str, minor: Minor) -> str:
-        if self.target.addon_policy == "newest":
-            return f"the newest version that fits Kubernetes {minor}"
+    def _why(self, name: str, version: str, minor: Minor, older: Kubelets) -> str:
         release = next((r for r in self.releases(name) if r.version == version), None)
-        if release is not None and str(minor) in release.default_for:
-            return f"EKS's default for Kubernetes {minor}"
-        return f"the nearest version that fits Kubernetes {minor} and is not below what is installed"
+        nodes = " and ".join(map(str, sorted(older)))
+        both = release is not None and bool(older) and all(str(k) in release.compatible for k in older)
+        beside = f" and the nodes' {nodes}" if both else ""
+        if self.target.addon_policy == "newest":
+            why = f"the newest version that fits Kubernetes {minor}{beside}"
+        elif release is not None and str(minor) in release.default_for:
+            why = f"EKS's default for Kubernetes {minor}"
+        elif both:
+            why = f"fits Kubernetes {minor}{beside}"
+        else:
+            why = f"the nearest version that fits Kubernetes {minor} and is not below what is installed"
+        if older and not both and release is not None:
+            why += f"; no version is listed for the nodes' {nodes} as well, and EKS goes by the cluster's version"
+        return why
+
+
+def _newer(version: str, than: str) -> bool:
+    return AddonVersion.parse(version) > AddonVersion.parse(than)
 
 
 def in_order(names: Iterable[str]) -> list[str]:

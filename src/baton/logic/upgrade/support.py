@@ -63,7 +63,8 @@ def support_of(
     known = {v.version: v for v in offered}
     policy = snapshot.cluster.support_type
     now, after = (
-        None if row is None else _support(row, knowledge, policy) for row in (known.get(str(start)), known.get(str(end)))
+        None if row is None else _support(row, knowledge, policy)
+        for row in (known.get(str(start)), known.get(str(end)))
     )
     saved = 0.0 if now is None or after is None else max(0.0, now.per_month - after.per_month)
     return Support(today, now, after, saved)
@@ -106,7 +107,9 @@ def _status(row: VersionSupport, knowledge: Knowledge, today: str, policy: str) 
     if row.status == "unsupported":
         return f"{row.version} is out of support{_since(row.extended_until)}{told}: EKS may upgrade it any day"
     if row.status == "standard":
-        until = f"{row.version} is in standard support until {row.standard_until}{_left(today, row.standard_until)}{told}"
+        until = (
+            f"{row.version} is in standard support until {row.standard_until}{_left(today, row.standard_until)}{told}"
+        )
         if policy == "STANDARD":
             return f"{until}, at {price}; from then on EKS upgrades it by itself (upgrade policy STANDARD)"
         extended = f"${knowledge.monthly_price(EXTENDED):.0f} a month"
@@ -132,7 +135,7 @@ def _money(now: VersionSupport, after: VersionSupport, support: Support, knowled
     if now.status == "standard" and now.standard_until and after.standard_until > now.standard_until:
         return [
             f"the upgrade spares ${extra:.0f} a month from {now.standard_until} on, when extended support of "
-            f"{now.version} would begin; {after.version} stays free of it until {after.standard_until}"
+            f"{now.version} would begin; {after.version} has none before {after.standard_until}"
         ]
     return []
 
