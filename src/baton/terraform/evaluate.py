@@ -276,7 +276,7 @@ def _binary(sign: str, left: Value, right: Value, where: Span) -> Value:
                 return scalar(decides == "true")
     for side, other in ((left, right), (right, left)):
         if side.kind != "scalar":
-            if sign in ("==", "!=") and side.known and other.null:
+            if sign in ("==", "!=") and (side.known or _never_null(side)) and other.null:
                 return scalar(sign == "!=")
             return side if side.kind in ("unknown", "missing") else unknown(side.why_unknown(), where)
     if sign in ("==", "!="):
@@ -290,6 +290,41 @@ def _binary(sign: str, left: Value, right: Value, where: Span) -> Value:
     if sign in _COMPARE:
         return scalar(_COMPARE[sign](a, b))
     return scalar(_ARITHMETIC[sign](a, b))
+
+
+def _never_null(value: Value) -> bool:
+    """An id, arn or name that AWS gives a resource."""
+    ref = value.ref if value.kind == "ref" else None
+    return ref is not None and ref.mode == "resource" and ref.path[-1:] in (("id",), ("arn",), ("name",))
+
+
+def switched_on(node: Node, file: HclFile, scope: Scope) -> Value | None:
+    """Of `condition ? x : nothing` the x, when the condition cannot be decided; None for anything else.
+
+    For count and for_each: what a module would make if it is switched on at all.
+    """
+    parts = [c for c in node.children if c.type not in ("comment", "(", ")")] if node.type == "expression" else [node]
+    if len(parts) != 1:
+        return None
+    if parts[0].type == "expression":
+        return switched_on(parts[0], file, scope)
+    if parts[0].type == "function_call" and file.text(parts[0].children[0]) in functions.PASSING:
+        holder = next((c for c in parts[0].children if c.type == "function_arguments"), None)
+        inner = [c for c in holder.children if c.type == "expression"] if holder is not None else []
+        return switched_on(inner[0], file, scope) if len(inner) == 1 else None
+    if parts[0].type != "conditional":
+        return None
+    _, yes, no = (evaluate(c, file, scope) for c in parts[0].children if c.type == "expression")
+    for one, other in ((yes, no), (no, yes)):
+        if one.known and not _nothing(one) and _nothing(other):
+            return one
+    return None
+
+
+def _nothing(value: Value) -> bool:
+    if value.kind == "scalar":
+        return value.null or value.text() in ("0", "")
+    return value.known and not value.items and not value.elements
 
 
 def _for(node: Node, file: HclFile, scope: Scope) -> Value:

@@ -283,6 +283,11 @@ def group_from_resource(block: Block, scope: ModuleScope, address: str, index: s
     def of(inner: Reader | None, attribute: str) -> Traced:
         return inner.traced(attribute) if inner is not None else Traced()
 
+    def pace(attribute: str) -> Traced:
+        if update is None and _is_dynamic(block, "update_config"):
+            return Traced(why="the dynamic block update_config has no entry for it", where=str(block.span))
+        return of(update, attribute)
+
     shown = name if name.kind == "scalar" else prefix
     return GroupConfig(
         name=shown.text() if shown.kind == "scalar" and not shown.null else key,
@@ -296,8 +301,8 @@ def group_from_resource(block: Block, scope: ModuleScope, address: str, index: s
         version=traced(version),
         release_version=reader.traced("release_version"),
         version_key="version",
-        max_unavailable=of(update, "max_unavailable"),
-        max_unavailable_percentage=of(update, "max_unavailable_percentage"),
+        max_unavailable=pace("max_unavailable"),
+        max_unavailable_percentage=pace("max_unavailable_percentage"),
         strategy=of(update, "update_strategy"),
         update_slot=block_slot(update_block) if update_block is not None else None,
         min_size=of(scaling, "min_size"),
@@ -308,6 +313,10 @@ def group_from_resource(block: Block, scope: ModuleScope, address: str, index: s
         ignores_desired_size=_ignores(block),
         slot=block_slot(block),
     )
+
+
+def _is_dynamic(block: Block, name: str) -> bool:
+    return any(b.labels == (name,) for b in block.body.blocks("dynamic"))
 
 
 def _template_of(reader: Reader) -> tuple[Ami, str]:

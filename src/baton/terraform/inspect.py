@@ -23,6 +23,7 @@ from baton.terraform.inspection import (
     ClusterConfig,
     GroupConfig,
     Inspection,
+    Stranger,
     Traced,
     Unresolved,
     traced,
@@ -32,6 +33,7 @@ from baton.terraform.modules import Call, Module
 from baton.terraform.roots import root_module
 from baton.terraform.values import NULL, Value, member, object_of
 
+_IF_ON = "its count or for_each depends on a condition that cannot be decided; it is shown as if switched on"
 DEPTH = 8  # modules within modules; more is a circle
 
 
@@ -105,6 +107,7 @@ class _Finder:
     unresolved: list[Unresolved]
     clusters: list[ClusterConfig] = field(default_factory=list)
     loose: list[_Loose] = field(default_factory=list)
+    strangers: list[Stranger] = field(default_factory=list)
 
     # walking
 
@@ -115,6 +118,9 @@ class _Finder:
             self.unresolved.append(Unresolved(module.address, module.directory.path, "modules nest too deep"))
             return
         self._resources(module)
+        for name, block in module.directory.modules.items():
+            if module.undecided(block):
+                self.unresolved.append(Unresolved(module.address_of(f"module.{name}"), str(block.span), _IF_ON))
         for call in module.calls():
             if call.index == "[*]":
                 self._note(call.address, call, "its count or for_each cannot be decided; one instance is shown for all")
@@ -135,7 +141,7 @@ class _Finder:
         if version is None:
             self.unresolved.append(Unresolved(source, where, "its inputs name no Kubernetes version"))
             return
-        pinned = re.search(r"version=([^&]+)", source)
+        pinned = re.search(r"(?:version|ref)=v?([^&]+)", source)
         kind = "module" if by_source(source) else "assumed"
         self._from_inputs(dict(given), "", _Called(kind, source, pinned[1] if pinned else ""), name)
 
@@ -180,11 +186,21 @@ class _Finder:
                 call,
                 f"its source {call.source} is not here: its inputs are read as those of the EKS module of that name",
             )
-        elif has_version and "eks" in call.source and call.attribute("cluster_name", "name") is not None:
-            version = traced(call.input("kubernetes_version", "cluster_version"))
-            if version.value is not None and not any("module." in step for step in version.via[1:]):
-                self._cluster_call(call, "assumed")
-                self._note(call.address, call, f"its source {call.source} is not here: only its version input is read")
+        elif has_version and "eks" in call.source and self._only_version(call):
+            self._cluster_call(call, "assumed")
+            self._note(call.address, call, f"its source {call.source} is not here: only its version input is read")
+        elif has_version or call.attribute("cluster_name", "cluster_id", "eks_cluster_name") is not None:
+            what = "node groups" if call.attribute(*_NODE_INPUTS) is not None else "node groups or add-ons"
+            why = f"its source {call.source} is not here, so {what} of it are not seen: run `terraform init`"
+            self._note(call.address, call, why)
+            if call.attribute(*_NODE_INPUTS) is not None:
+                self.strangers += _versions_given(call)
+
+    def _only_version(self, call: Call) -> bool:
+        """A module that makes a cluster, as far as its inputs tell: named, with a version of its own."""
+        version = traced(call.input("kubernetes_version", "cluster_version"))
+        named = call.attribute("cluster_name", "name") is not None and call.attribute(*_NODE_INPUTS) is None
+        return named and version.value is not None and not any("module." in step for step in version.via[1:])
 
     def _blueprint_addons(self, call: Call) -> None:
         addons = call.input("eks_addons")
@@ -279,6 +295,9 @@ class _Finder:
                 self.unresolved.append(Unresolved(address, str(block.span), why))
             if kind not in ("aws_eks_cluster", "aws_eks_node_group", "aws_eks_addon"):
                 continue
+            if module.undecided(block):
+                address = module.address_of(f"{kind}.{name}")
+                self.unresolved.append(Unresolved(address, str(block.span), _IF_ON))
             for index, scope in module.instances(block):
                 address = module.address_of(f"{kind}.{name}{index}")
                 if index == "[*]":
@@ -335,7 +354,12 @@ class _Finder:
             cluster = self.clusters[at]
             groups = cluster.node_groups + ((loose.group,) if loose.group is not None else ())
             self.clusters[at] = replace(cluster, node_groups=groups, addons=cluster.addons + loose.addons)
-        return tuple(self.clusters)
+        return tuple(self._with_strangers(c) for c in self.clusters)
+
+    def _with_strangers(self, cluster: ClusterConfig) -> ClusterConfig:
+        own = {p.span for p in cluster.version.pieces if p.span is not None}
+        shared = tuple(s for s in self.strangers if own & {p.span for p in s.value.pieces})
+        return replace(cluster, strangers=shared) if shared else cluster
 
     def _owner(self, loose: _Loose) -> int | None:
         for number, cluster in enumerate(self.clusters):
@@ -379,6 +403,18 @@ _READ = (
     "self_managed_node_groups",
     "self_managed_node_group_defaults",
 )
+
+
+_NODE_INPUTS = ("instance_types", "instance_type", "ami_type", "ami_id", "desired_size", "min_size", "max_size")
+
+
+def _versions_given(call: Call) -> list[Stranger]:
+    found = []
+    for name in call.inputs.arguments:
+        value = call.inputs.value(name) if "version" in name and name != "version" else None
+        if value is not None:
+            found += [Stranger(call.address, name, traced(v)) for v in (value.elements or (value,))]
+    return found
 
 
 def _inputs(call: Call) -> dict[str, Value]:

@@ -176,6 +176,15 @@ def _number(value: Traced) -> int | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Stranger:
+    """An input of a module that is not at hand and seems to hold nodes, made from the version of the cluster."""
+
+    address: str
+    name: str
+    value: Traced
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterConfig:
     """One cluster. `kind` module (the EKS module), assumed (a module elsewhere that takes its inputs), resource."""
 
@@ -190,6 +199,7 @@ class ClusterConfig:
     node_groups: tuple[GroupConfig, ...] = ()
     slot: ObjectSource | None = None
     version_key: str = ""  # the argument of `slot` that sets the version
+    strangers: tuple[Stranger, ...] = ()
     notes: tuple[str, ...] = ()
 
     def group(self, name: str) -> GroupConfig | None:

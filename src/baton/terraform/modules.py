@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from baton.terraform.community import Community, by_content, by_source
-from baton.terraform.evaluate import SPLAT, Step, evaluate
+from baton.terraform.evaluate import SPLAT, Step, evaluate, switched_on
 from baton.terraform.hcl import Attribute, Block, Span
 from baton.terraform.loading import Directory, Files
 from baton.terraform.types import convert
@@ -158,13 +158,27 @@ class Module:
         attributes = block.body.attributes()
         each, count = attributes.get("for_each"), attributes.get("count")
         if each is not None:
-            return self._for_each(evaluate(each.expression, each.file, scope), scope)
+            return self._for_each(self._decided(each, scope), scope)
         if count is None:
             return [("", scope)]
-        number = evaluate(count.expression, count.file, scope)
+        number = self._decided(count, scope)
         if number.kind != "scalar" or not number.text().isdigit():
             return [("[*]", replace(scope, count=unknown(f"count is not known: {number.why_unknown()}", count.span)))]
         return [(f"[{n}]", replace(scope, count=scalar(n))) for n in range(int(number.text()))]
+
+    def _decided(self, attribute: Attribute, scope: ModuleScope) -> Value:
+        found = evaluate(attribute.expression, attribute.file, scope)
+        if found.kind != "unknown":
+            return found
+        return switched_on(attribute.expression, attribute.file, scope) or found
+
+    def undecided(self, block: Block) -> bool:
+        """Whether only a condition that cannot be decided says if the block counts: it is shown as if it does."""
+        each = block.attribute("for_each") or block.attribute("count")
+        if each is None:
+            return False
+        found = evaluate(each.expression, each.file, self.scope())
+        return found.kind == "unknown" and switched_on(each.expression, each.file, self.scope()) is not None
 
     def _for_each(self, value: Value, scope: ModuleScope) -> list[tuple[str, ModuleScope]]:
         if value.kind == "object":

@@ -21,10 +21,9 @@ def set_value(trace: Traced, new: str, what: str, texts: Texts) -> tuple[Edit, .
     """
     if trace.value == new:
         return ()
-    if trace.value is None and not trace.why and trace.chain and not trace.chain[-1].foreign:
-        null = trace.chain[-1]
-        if texts(null.file)[null.start : null.end] == b"null":
-            return (Edit(null.file, null.start, null.end, "null", f'"{new}"', null.line, f"{what} to {new}"),)
+    found = replace_null(trace, f'"{new}"', f"{what} to {new}", texts)
+    if found is not None:
+        return (found,)
     if trace.value is None:
         raise _not_here(trace, what)
     piece, text = _piece_to_change(trace, new, what)
@@ -34,6 +33,14 @@ def set_value(trace: Traced, new: str, what: str, texts: Texts) -> tuple[Edit, .
     data = texts(span.file)
     old = data[span.start : span.end].decode()
     return (Edit(span.file, span.start, span.end, old, _written(data, span, text), span.line, f"{what} to {new}"),)
+
+
+def replace_null(trace: Traced, value: str, why: str, texts: Texts) -> Edit | None:
+    """Write `value` (HCL text) for the `null` that makes the trace come to nothing; None when no `null` does."""
+    null = trace.chain[-1] if trace.chain and not trace.set else None
+    if null is None or null.foreign or texts(null.file)[null.start : null.end] != b"null":
+        return None
+    return Edit(null.file, null.start, null.end, "null", value, null.line, why)
 
 
 def _piece_to_change(trace: Traced, new: str, what: str) -> tuple[Piece, str]:
@@ -153,7 +160,7 @@ def insert_key(slot: ObjectSource, key: str, value: str, why: str, texts: Texts,
     if same_line and not same_line.startswith((b"#", b"//", b"/*")):
         at = span.start + 1
         return Edit(span.file, at, at, "", f" {entry},", span.line, why)
-    first, line_end = line_end, _after_source(data, line_end, span.end)
+    first, line_end = line_end, _after_head(data, line_end, span.end)
     following = data[line_end : span.end].decode("utf-8", "replace").splitlines()
     indent = _indent(following, data, span)
     width, gap = _alignment(following, len(key))
@@ -165,15 +172,20 @@ def insert_key(slot: ObjectSource, key: str, value: str, why: str, texts: Texts,
     return Edit(span.file, line_end, line_end, "", text, data.count(b"\n", 0, line_end) + 1, why)
 
 
-_HEAD = re.compile(rb"(?:[ \t]*(?:source|version)[ \t]*=[ \t]*\"[^\"\n]*\"[ \t]*\r?\n)+(?:[ \t]*\r?\n)?")
+_HEAD = re.compile(
+    rb"(?:[ \t]*(?:source|version)[ \t]*=[ \t]*\"[^\"\n]*\"[ \t]*\r?\n"
+    rb"|[ \t]*(?:for_each|count|provider)[ \t]*=[ \t]*[\w.\[\]\"*]+[ \t]*\r?\n)+([ \t]*\r?\n)?"
+)
 
 
-def _after_source(data: bytes, start: int, end: int) -> int:
-    """In a module call `source` and `version` stay first."""
+def _after_head(data: bytes, start: int, end: int) -> int:
+    """`source` and `version` of a module call, `for_each` and `count` stay first."""
     head = _HEAD.match(data, start, end)
-    if head is None or b"source" not in head[0] or not data[head.end() : end - 1].strip():
+    if head is None or not data[head.end() : end - 1].strip():
         return start
-    return head.end()
+    if b"source" in head[0] or (head[1] and not re.search(rb"^[ \t]*version\b", head[0], re.M)):
+        return head.end()
+    return start
 
 
 def _into_line(span: Span, data: bytes, entry: str, why: str) -> Edit:

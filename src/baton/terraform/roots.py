@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import os.path
 import posixpath
 import re
@@ -14,7 +15,7 @@ from baton.terraform.hcl import HclFile
 from baton.terraform.inspection import Unresolved
 from baton.terraform.loading import Directory, Files
 from baton.terraform.modules import Inputs, Module, ModuleScope
-from baton.terraform.values import Piece, Value, scalar
+from baton.terraform.values import Piece, Value, scalar, unknown
 
 TERRAGRUNT = "terragrunt.hcl"
 
@@ -24,7 +25,7 @@ def root_module(
 ) -> tuple[Module, list[Unresolved]]:
     """The module at the root with its inputs. Raises ReadError when there is none, or a file is unreadable."""
     directory = files.directory(".")
-    if directory is None and files.exists(TERRAGRUNT):
+    if files.exists(TERRAGRUNT) and (directory is None or _names_source(files)):
         return _terragrunt(files, workspace)
     if directory is None:
         raise ReadError(
@@ -32,36 +33,79 @@ def root_module(
             where=str(files.root),
             hint="name the directory that holds the root module (its .tf files)",
         )
-    values, notes = _variable_values(files, directory, var_files, environ)
+    given = _terragrunt_inputs(files, workspace) if files.exists(TERRAGRUNT) else {}
+    values, notes = _variable_values(files, directory, given, var_files, environ)
     return Module(files, directory, Inputs(values=values), workspace=workspace), notes
 
 
 def _variable_values(
-    files: Files, directory: Directory, var_files: Iterable[str], environ: Mapping[str, str]
+    files: Files,
+    directory: Directory,
+    given: Mapping[str, Value],
+    var_files: Iterable[str],
+    environ: Mapping[str, str],
 ) -> tuple[dict[str, Value], list[Unresolved]]:
-    """In Terraform's order, later wins: TF_VAR_, terraform.tfvars(.json), *.auto.tfvars(.json), -var-file."""
+    """In Terraform's order, later wins: TF_VAR_ (and Terragrunt's inputs, which are that), terraform.tfvars(.json),
+    *.auto.tfvars(.json), -var-file.
+    """
     values: dict[str, Value] = {}
     notes: list[Unresolved] = []
     for name in directory.variables:
-        given = environ.get(f"TF_VAR_{name}")
-        if given is not None:
+        text = environ.get(f"TF_VAR_{name}")
+        if text is not None:
             outside = f"it is set in the environment: TF_VAR_{name}"
-            piece = Piece(given, None, outside)
-            values[name] = scalar(given, pieces=(piece,), via=(f"TF_VAR_{name}",))
+            piece = Piece(text, None, outside)
+            values[name] = scalar(text, pieces=(piece,), via=(f"TF_VAR_{name}",))
+    values.update(given)
     for name in _automatic(files):
         values.update(_from_file(files.file(name), name))
-    for given_name in var_files:
+    chosen = list(var_files)
+    for given_name in chosen:
+        if given_name == os.devnull:
+            continue
         name = _relative(files.root, given_name)
         if not files.exists(name):
             raise ReadError("there is no such variables file", where=given_name, hint="give the path as for Terraform")
         values.update(_from_file(files.file(name), name))
     empty = [n for n, b in directory.variables.items() if n not in values and b.attribute("default") is None]
-    if empty:
-        others = [n for n in _others(files) if n not in _automatic(files)]
-        hint = f"; pass one of them with --var-file: {', '.join(others)}" if others and not list(var_files) else ""
-        for name in empty:
-            where = str(directory.variables[name].span)
-            notes.append(Unresolved(f"var.{name}", where, f"no default, and no file here gives it a value{hint}"))
+    others = [] if chosen else [n for n in _others(files) if n not in _automatic(files)]
+    found, more = _not_chosen(files, directory, others, empty)
+    values.update(found)
+    notes += more
+    hint = f"; pass one of them with --var-file: {', '.join(others)}" if others else ""
+    for name in empty:
+        where = str(directory.variables[name].span)
+        notes.append(Unresolved(f"var.{name}", where, f"no default, and no file here gives it a value{hint}"))
+    return values, notes
+
+
+def _not_chosen(
+    files: Files, directory: Directory, others: Iterable[str], empty: Iterable[str]
+) -> tuple[dict[str, Value], list[Unresolved]]:
+    """Variables files that Terraform reads only when told to: what they set, as values, and what is to be said.
+
+    When one of them sets a variable that has no value otherwise, the root is used with one of them: then what they set
+    is not known until one is chosen, and a default is not what counts.
+    """
+    notes: list[Unresolved] = []
+    holders: dict[str, list[str]] = {}
+    for other in others:
+        try:
+            sets = [n for n in _from_file(files.file(other), other) if n in directory.variables]
+        except ReadError as error:
+            notes.append(Unresolved(other, error.where or other, "it does not parse"))
+            continue
+        if set(sets) & set(empty):
+            for name in sets:
+                holders.setdefault(name, []).append(other)
+        elif sets:
+            shown = ", ".join(sets[:6]) + (f" and {len(sets) - 6} more" if len(sets) > 6 else "")
+            why = f"Terraform reads it only with -var-file, so Baton does only with --var-file; it sets {shown}"
+            notes.append(Unresolved(other, other, why))
+    values = {}
+    for name in holders.keys() - set(empty):
+        why = f"{', '.join(holders[name])} sets it: choose one with --var-file ({os.devnull} when none is used)"
+        values[name] = unknown(why, directory.variables[name].span, (f"var.{name}",))
     return values, notes
 
 
@@ -103,14 +147,31 @@ _NO_FILES = Files(Path("."))
 # --- Terragrunt -----------------------------------------------------------------------------------
 
 
-def _terragrunt(files: Files, workspace: str) -> tuple[Module, list[Unresolved]]:
-    """terragrunt.hcl over a local module, or over a registry module taken as a module call of its own."""
+def _names_source(files: Files) -> bool:
+    return any(b.attribute("source") is not None for b in files.file(TERRAGRUNT).body().blocks("terraform"))
+
+
+def _terragrunt_inputs(files: Files, workspace: str) -> dict[str, Value]:
+    return _inputs(files.file(TERRAGRUNT), _terragrunt_scope(files, workspace))
+
+
+def _terragrunt_scope(files: Files, workspace: str) -> ModuleScope:
     file = files.file(TERRAGRUNT)
     own = Directory(".", (file,))
     own.add(file)
-    scope = Module(files, own, Inputs(), workspace=workspace).scope()
+    return Module(files, own, Inputs(), workspace=workspace).scope()
+
+
+def _inputs(file: HclFile, scope: ModuleScope) -> dict[str, Value]:
     inputs = file.body().attributes().get("inputs")
     given = evaluate(inputs.expression, file, scope) if inputs is not None else None
+    return {k: v.through(f"{TERRAGRUNT} inputs") for k, v in given.items.items()} if given is not None else {}
+
+
+def _terragrunt(files: Files, workspace: str) -> tuple[Module, list[Unresolved]]:
+    """terragrunt.hcl over a local module, or over a registry module taken as a module call of its own."""
+    file = files.file(TERRAGRUNT)
+    scope = _terragrunt_scope(files, workspace)
     notes = [
         Unresolved(f"{b.type} {' '.join(b.labels)}".strip(), str(b.span), "Terragrunt includes are not followed")
         for b in file.body().blocks("include", "dependency")
@@ -118,7 +179,7 @@ def _terragrunt(files: Files, workspace: str) -> tuple[Module, list[Unresolved]]
     block = next(iter(file.body().blocks("terraform")), None)
     attribute = block.attribute("source") if block is not None else None
     source = _source(evaluate(attribute.expression, file, scope)) if attribute is not None else ""
-    values = {k: v.through(f"{TERRAGRUNT} inputs") for k, v in given.items.items()} if given is not None else {}
+    values = _inputs(file, scope)
     local = source if source.startswith((".", "/")) else ""
     directory = files.directory(_single(os.path.relpath(files.root / local, files.root))) if local else None
     if directory is not None:
