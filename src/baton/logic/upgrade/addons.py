@@ -149,7 +149,9 @@ class AddonPlanner:
             and self.fits(name, r.version, following)
         ]
         if name == "kube-proxy":
+            # It belongs to the control plane's minor, and lasts longest there; never newer.
             both = [r for r in both if Minor.parse(r.version) <= minor]
+            both = [r for r in both if Minor.parse(r.version) == max(Minor.parse(b.version) for b in both)]
         if not both:
             return installed
         # The smallest step that does: the nearest minor of the add-on, its newest build.
