@@ -21,33 +21,10 @@ from baton.model.target import ImageFilter, Target
 from baton.planner.plan import make_plan
 
 CASES = Path(__file__).resolve().parent.parent / "cases" / "planner"
-KEYS = set(
-    [
-        "why",
-        "from",
-        "to",
-        "nodes",
-        "others",
-        "addons",
-        "releases",
-        "policy",
-        "pins",
-        "options",
-        "images",
-        "filter",
-        "ami",
-        "pacing",
-        "together",
-        "today",
-        "offered",
-        "unread",
-        "path",
-        "by_hand",
-        "notes",
-        "refused",
-        "hint",
-    ]
-)
+KEYS = {
+    *("why", "from", "to", "nodes", "others", "addons", "releases", "policy", "pins", "options", "images", "filter"),
+    *("ami", "pacing", "together", "today", "offered", "unread", "path", "by_hand", "notes", "refused", "hint"),
+}
 OTHERS = {
     "self-managed": {},
     "fargate": {"eks.amazonaws.com/compute-type": "fargate"},
