@@ -11,6 +11,7 @@ from baton.cli.options import (
     add_cluster_options,
     add_engine_options,
     add_json_option,
+    add_staging_options,
     add_target_options,
     add_waiver_option,
 )
@@ -53,6 +54,7 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_target_options(parser, required=False)
+    add_staging_options(parser)
     parser.add_argument("--plan", type=Path, metavar="FILE", help="conduct this plan (from `baton plan -o FILE`)")
     add_cluster_options(parser)
     add_engine_options(parser)
@@ -60,7 +62,6 @@ def add_parser(subparsers: Any) -> None:
     group = parser.add_argument_group("how careful")
     group.add_argument("--yes", action="store_true", help="do not ask before the first change")
     group.add_argument("--no-rehearsal", action="store_true", help="conduct without rehearsing first")
-    group.add_argument("--allow-target", action="store_true", help="accept stages that need -target, on record")
     group.add_argument("--force-drain", action="store_true", help="--engine aws: let EKS delete pods budgets protect")
     group.add_argument(
         "--replan", action="store_true", help="give an unfinished run up and plan from the world as it is"
@@ -133,6 +134,7 @@ def fresh(args: argparse.Namespace, runs: Runs, live: Live, found: Inspection | 
     tell(args, f"reading cluster {live.cluster}")
     snapshot = wiring.read(live, found)
     plan = the_plan(args, snapshot, found)
+    check_targets(args, plan)
     args.to = plan.to_version
     findings = check.find(args, snapshot, found)
     blocking = [f for f in findings if f.blocks]
@@ -177,6 +179,17 @@ def the_plan(args: argparse.Namespace, snapshot: Snapshot, found: Inspection | N
             hint="make the plan again with `baton plan`, look at it, and apply that",
         )
     return kept
+
+
+def check_targets(args: argparse.Namespace, plan: Plan) -> None:
+    """Raises RefusedError, before anything has changed, when stages need -target and nobody has accepted that."""
+    targeted = [s for s in plan.stages if s.targets]
+    if targeted and args.engine == "terraform" and not args.allow_target:
+        raise RefusedError(
+            f"stage {', '.join(str(s.ordinal) for s in targeted)} of the plan is parted from others only by -target",
+            where=", ".join(targeted[0].targets),
+            hint="pass --allow-target to accept that, on record; or part them in the Terraform",
+        )
 
 
 def read_json(path: Path) -> Any:
@@ -228,14 +241,14 @@ def conduct(args: argparse.Namespace, live: Live, runs: Runs, start: Start, foun
             live=live,
             runs=runs,
             start=start,
-            engine=the_engine(args, live),
+            engine=the_engine(args, live, start),
             display=display,
             owners=conducting.owners_of(found, live.cluster),
             out=args.report,
         ).run()
 
 
-def the_engine(args: argparse.Namespace, live: Live) -> Engine:
+def the_engine(args: argparse.Namespace, live: Live, start: Start) -> Engine:
     """Terraform in the root, or the AWS API."""
     from baton.ports import new_token
 
@@ -247,7 +260,8 @@ def the_engine(args: argparse.Namespace, live: Live) -> Engine:
     from baton.conductor.staging import TerraformStaging
 
     terraform = Terraform(args.dir.resolve(), args.terraform, var_files=tuple(args.var_file))
-    return TerraformEngine(terraform, TerraformStaging(args.dir), targets_allowed=args.allow_target)
+    allowed = args.allow_target or start.resumed  # a run is not begun without the word
+    return TerraformEngine(terraform, TerraformStaging(args.dir), targets_allowed=allowed)
 
 
 def tell(args: argparse.Namespace, text: str) -> None:

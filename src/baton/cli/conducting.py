@@ -288,7 +288,7 @@ class Conducting:
             engine=self.engine.name,
             outcome=outcome,
             timeline=observer.timeline,
-            notes=[*self.notes, *([] if error is None else [error.message])],
+            notes=[*self.notes, *targeted(start), *([] if error is None else [error.message])],
         )
         self._close_run(outcome, error, ended)  # before the report: what is done is done, whether or not it can be told
         files = self._write(tree, observer)
@@ -311,6 +311,18 @@ class Conducting:
         folder = self.runs.of(self.start.id)
         files = write_report(folder, tree, observer.timeline)
         return files if self.out is None else write_report(self.out, tree, observer.timeline)
+
+
+def targeted(start: Start) -> list[str]:
+    """What was left out of applies by -target, for the record."""
+    if start.engine != "terraform":
+        return []
+    return [
+        f"stage {s.ordinal} ({s.name}) was planned and applied with {' '.join(f'-target={t}' for t in s.targets)}, as "
+        "--allow-target allowed"
+        for s in start.plan.stages
+        if s.targets
+    ]
 
 
 def pace(speed: float) -> Settings:

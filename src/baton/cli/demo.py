@@ -197,8 +197,7 @@ def initialised(root: Path, program: str) -> Terraform:
     from baton.conductor.engines.terraform import Terraform, find_provider_mirror, write_cli_configuration
 
     terraform = Terraform(root.resolve(), program)
-    if not terraform.available():
-        raise UsageError(f"{program} is not installed", hint="install Terraform, or use --engine aws")
+    terraform.need()
     configured = os.environ.get("TF_CLI_CONFIG_FILE")
     if configured and not Path(configured).exists():
         del os.environ["TF_CLI_CONFIG_FILE"]
@@ -227,6 +226,7 @@ def start_workloads(timeout: float = 60.0) -> str:
     """Create the demo's objects and wait until every pod is Running. Raises UnavailableError after `timeout` s."""
     from baton.gateways.aws import AwsGateway
     from baton.gateways.kube import KubeGateway
+    from baton.model import nodes
     from baton.ports import SystemClock, monotonic
 
     aws = AwsGateway()
@@ -241,7 +241,7 @@ def start_workloads(timeout: float = 60.0) -> str:
         until = monotonic() + timeout
         while True:
             pods = kube.list("pods")
-            waiting = [p for p in pods if not ready(p)]
+            waiting = [p for p in pods if not nodes.ready(p)]
             if pods and not waiting:
                 return f"{len(pods)} pods run on {len(kube.list('nodes'))} nodes"
             if monotonic() > until:
@@ -250,11 +250,6 @@ def start_workloads(timeout: float = 60.0) -> str:
             SystemClock().sleep(0.2)
     finally:
         kube.close()
-
-
-def ready(pod: Any) -> bool:
-    conditions = pod.get("status", {}).get("conditions") or ()
-    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
 
 
 def resource_of(item: dict[str, Any]) -> str:

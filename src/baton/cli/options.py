@@ -68,6 +68,23 @@ def add_target_options(parser: argparse.ArgumentParser, *, required: bool = True
     )
 
 
+def add_staging_options(parser: argparse.ArgumentParser) -> None:
+    """How the way is cut into stages."""
+    group = parser.add_argument_group("which stages")
+    group.add_argument(
+        "--parallel-groups",
+        type=int,
+        default=1,
+        metavar="N",
+        help="roll up to N node groups at the same time, in one stage (default: 1, one after the other)",
+    )
+    group.add_argument(
+        "--allow-target",
+        action="store_true",
+        help="where the Terraform itself cannot part two stages, part them by -target, on record",
+    )
+
+
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
     """How to act."""
     group = parser.add_argument_group("how to act")

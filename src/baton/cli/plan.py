@@ -7,7 +7,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from baton.cli.options import add_cluster_options, add_json_option, add_offline_options, add_target_options
+from baton.cli.options import (
+    add_cluster_options,
+    add_json_option,
+    add_offline_options,
+    add_staging_options,
+    add_target_options,
+)
 
 if TYPE_CHECKING:
     from baton.model.cluster import Snapshot
@@ -37,6 +43,7 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_target_options(parser)
+    add_staging_options(parser)
     add_cluster_options(parser)
     add_offline_options(parser)
     parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="write the plan (JSON) here")
@@ -70,4 +77,6 @@ def make(args: argparse.Namespace, snapshot: Snapshot, found: Inspection | None)
     from baton.conductor import staging
     from baton.knowledge.tables import Knowledge
 
-    return staging.make(snapshot, wiring.target(args), Knowledge.load(), found)
+    return staging.make(
+        snapshot, wiring.target(args), Knowledge.load(), found, allow_targets=getattr(args, "allow_target", False)
+    )

@@ -9,7 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from baton.cli.options import add_cluster_options, add_json_option, add_offline_options, add_target_options
+from baton.cli.options import (
+    add_cluster_options,
+    add_json_option,
+    add_offline_options,
+    add_staging_options,
+    add_target_options,
+)
 from baton.errors import ReadError, UsageError
 
 if TYPE_CHECKING:
@@ -51,6 +57,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("root", nargs="?", type=Path, metavar="DIR", help="Terraform root, as -C DIR")
     add_target_options(parser, required=False)
+    add_staging_options(parser)
     add_cluster_options(parser)
     add_offline_options(parser)
     group = parser.add_argument_group("the rehearsal")

@@ -13,7 +13,7 @@ from baton.errors import ReadError, RefusedError, UsageError
 
 if TYPE_CHECKING:
     from baton.model.plan import Plan, Stage
-    from baton.terraform.gate import Expectation
+    from baton.terraform.expected import Expectation
 
 
 def add_parser(subparsers: Any) -> None:
@@ -46,6 +46,12 @@ def _add_gate(subparsers: Any) -> None:
         help="number of a stage of --plan, or control-plane, addon, node-group, update-config",
     )
     parser.add_argument("--plan", type=Path, metavar="FILE", help="a plan made by `baton plan --json`")
+    parser.add_argument(
+        "--base",
+        metavar="COMMIT",
+        default="HEAD",
+        help="compare .terraform.lock.hcl in DIR with this commit's, to notice provider upgrades (default: HEAD)",
+    )
     parser.add_argument("--cluster", metavar="NAME", default="", help="cluster name, where no --plan names it")
     parser.add_argument("--format", choices=("text", "markdown", "json", "sarif"), default="text", help="default: text")
     parser.add_argument("--json", action="store_const", const="json", dest="format", help="same as --format json")
@@ -76,33 +82,40 @@ def _add_stage(subparsers: Any) -> None:
 
 def run_gate(args: argparse.Namespace) -> int:
     """0 allowed, 1 refused. Raises ReadError, UsageError."""
+    from baton.conductor.staging import made_of
     from baton.terraform.gate import judge
     from baton.terraform.verdicts import render
 
     expectation = _expectation(args)
-    result = judge(_plan_json(args), expectation)
+    made = made_of(args.dir, Path(args.plan_json) if _binary(args.plan_json) else None, args.base)
+    result = judge(_plan_json(args), expectation, made)
     print(render(result, expectation, args.plan_json, args.format), end="")
     return 0 if result.allowed else 1
 
 
 def _plan_json(args: argparse.Namespace) -> Any:
     """The JSON given, or that of a plan file (a ZIP archive) by `terraform show -json`."""
-    if args.plan_json != "-":
-        try:
-            with Path(args.plan_json).open("rb") as file:
-                binary = file.read(2) == b"PK"
-        except OSError:
-            binary = False  # _load says what is wrong
-        if binary:
-            from baton.conductor.engines.terraform import Terraform
+    if _binary(args.plan_json):
+        from baton.conductor.engines.terraform import Terraform
 
-            return Terraform(args.dir, args.terraform).show(Path(args.plan_json).absolute())
+        return Terraform(args.dir, args.terraform).show(Path(args.plan_json).absolute())
     return _load(args.plan_json)
+
+
+def _binary(name: str) -> bool:
+    """Whether this is the file of `plan -out`; what cannot be read is none, and told by _load."""
+    if name == "-":
+        return False
+    try:
+        with Path(name).open("rb") as file:
+            return file.read(2) == b"PK"
+    except OSError:
+        return False
 
 
 def _expectation(args: argparse.Namespace) -> Expectation:
     from baton.model.plan import StageKind
-    from baton.terraform.gate import Expectation, expectation_of
+    from baton.terraform.expected import Expectation, expectation_of
 
     if args.stage.isdigit():
         if args.plan is None:
@@ -111,12 +124,13 @@ def _expectation(args: argparse.Namespace) -> Expectation:
                 hint="add --plan FILE, or name a kind: --stage node-group",
             )
         plan = _plan(args.plan)
-        return expectation_of(_stage(plan, args.stage), plan.cluster)
+        return expectation_of(_stage(plan, args.stage), plan)
     kinds = [k.value for k in StageKind]
     if args.stage not in kinds:
         raise UsageError(f"{args.stage!r} is no stage", hint=f"a number, or one of {', '.join(kinds)}")
     cluster = args.cluster or (_plan(args.plan).cluster if args.plan is not None else "")
-    return Expectation(StageKind(args.stage), cluster)
+    providers = _plan(args.plan).providers if args.plan is not None else {}
+    return Expectation(StageKind(args.stage), cluster, providers=providers)
 
 
 def _plan(path: Path) -> Plan:
@@ -180,6 +194,7 @@ def run_stage(args: argparse.Namespace) -> int:
                     "files": files,
                     "diff": found.stage.diff,
                     "commit": made,
+                    "targets": list(found.stage.targets),
                     **texts,
                 },
                 indent=2,
@@ -187,6 +202,8 @@ def run_stage(args: argparse.Namespace) -> int:
         )
         return 0
     print(found.stage.diff, end="")
+    if stage.targets:
+        print("plan and apply this stage with " + " ".join(f"'-target={t}'" for t in stage.targets), file=sys.stderr)
     print({"shown": _hint(args), "written": "", "already": "the edits are in the files already", "undone": ""}[state],
           file=sys.stderr)  # fmt: skip
     if made:

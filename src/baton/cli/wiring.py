@@ -133,6 +133,9 @@ def target(args: argparse.Namespace) -> Target:
             raise UsageError(f"--max-unavailable {text}", hint="a number of nodes, or a percentage: 2, 20% or main=1")
         return UpdateConfig(None, int(number)) if text.endswith("%") else UpdateConfig(int(number))
 
+    parallel = getattr(args, "parallel_groups", 1)
+    if parallel < 1:
+        raise UsageError(f"--parallel-groups {parallel}", hint="choose one or more")
     paced = _by_name("--max-unavailable", args.max_unavailable)
     return Target(
         str(Minor.parse(args.to)),
@@ -141,6 +144,7 @@ def target(args: argparse.Namespace) -> Target:
         addon_pins=_by_name("--addon", args.addon, everyone=False),
         images=_by_name("--ami", args.ami),
         update_configs={name: pacing(text) for name, text in paced.items()},
+        parallel_groups=parallel,
     )
 
 

@@ -127,7 +127,8 @@ class Conductor:
         begun = float(intent["startedAt"])
         self.crash(f"stage-{stage.ordinal}:intended")
         follow = _Follow(self, plan, stage, run_started, begun, poll)
-        self._note("stage.started", stage, {"kind": stage.kind.value})
+        targets = {"targets": list(stage.targets)} if stage.targets else {}
+        self._note("stage.started", stage, {"kind": stage.kind.value, **targets})
         try:
             resumed = follow.run(intent["engine"])
         except BatonError as error:

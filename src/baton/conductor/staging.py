@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from baton.conductor.engines.git import committed
 from baton.errors import ReadError
 from baton.knowledge.tables import Knowledge
 from baton.model.cluster import AddonRelease, Snapshot, UpdateConfig
@@ -15,8 +17,11 @@ from baton.model.target import ImageFilter, Target
 from baton.model.terraform import TerraformFacts, TerraformGroup
 from baton.planner.plan import make_plan
 from baton.terraform.edit import apply
-from baton.terraform.gate import GateResult, expectation_of, judge
+from baton.terraform.expected import GateResult, expectation_of
+from baton.terraform.gate import judge
 from baton.terraform.inspection import ClusterConfig, GroupConfig, Inspection, Traced
+from baton.terraform.locks import LOCK_FILE, Made, locked, versions
+from baton.terraform.planfile import how_made
 from baton.terraform.stages import pending, picks_from, weave
 
 
@@ -59,13 +64,19 @@ def shared_images(inspection: Inspection | None, snapshot: Snapshot) -> tuple[tu
     if inspection is None:
         return ()
     config = _config(inspection, snapshot.cluster.name)
+    own = {p.span for p in config.version.pieces}
     by_literal: dict[tuple[object, ...], list[str]] = {}
     for group in snapshot.node_groups:
         written = config.group(group.name)
         if written is not None and written.ami.kind in ("data-aws-ami", "literal", "ssm"):
             span = written.ami.value.span
-            if span is not None:
-                by_literal.setdefault((span.file, span.start, span.end), []).append(group.name)
+        elif written is not None and written.version.set:
+            span = written.version.span
+        else:
+            continue
+        # The stage of the control plane gives what shares its literal one of its own.
+        if span is not None and span not in own:
+            by_literal.setdefault((span.file, span.start, span.end), []).append(group.name)
     return tuple(tuple(names) for names in by_literal.values() if len(names) > 1)
 
 
@@ -136,27 +147,56 @@ class TerraformStaging:
         except OSError as error:
             raise ReadError(f"cannot be read: {error.strerror}", where=str(self._root / name)) from error
 
-    def judge(self, plan: Plan, stage: Stage, plan_json: Mapping[str, Any]) -> Sequence[str]:
+    def judge(self, plan: Plan, stage: Stage, plan_json: Mapping[str, Any], plan_file: Path) -> Sequence[str]:
         """The gate's reasons to refuse, () when every change was expected."""
-        result = judge(plan_json, expectation_of(stage, plan.cluster))
+        result = judge(plan_json, expectation_of(stage, plan), made_of(self._root, plan_file))
         self._on_gate(stage, result)
         return result.reasons
 
 
-def make(snapshot: Snapshot, target: Target, knowledge: Knowledge, inspection: Inspection | None) -> Plan:
+def made_of(root: Path, plan_file: Path | None, base: str = "HEAD") -> Made:
+    """How a plan was made: what its file says, else what lies in the root; and the providers of commit `base`."""
+    made = Made() if plan_file is None else how_made(plan_file)
+    now = locked(_text_of(root / LOCK_FILE)) if made.providers is None else made.providers
+    return replace(made, providers=now, committed=locked(committed(root, LOCK_FILE, base)))
+
+
+def _text_of(path: Path) -> str | None:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return None
+
+
+def make(
+    snapshot: Snapshot,
+    target: Target,
+    knowledge: Knowledge,
+    inspection: Inspection | None,
+    *,
+    allow_targets: bool = False,
+) -> Plan:
     """The plan, with the Terraform edits of each stage where there is Terraform.
 
-    Raises UsageError, RefusedError or ReadError, as the planner and the editor do.
+    `allow_targets`: what the Terraform itself cannot part, node groups that share one literal among them, is parted by
+    `-target`. Raises UsageError, RefusedError or ReadError, as the planner and the editor do.
     """
+    bound = shared_images(inspection, snapshot)
     plan = make_plan(
         snapshot,
         target,
         knowledge,
         images=image_filters(inspection, snapshot),
-        together=shared_images(inspection, snapshot),
+        together=() if allow_targets else bound,
     )
     if inspection is None:
         return plan
+    if bound and not allow_targets:
+        groups = "; ".join(", ".join(names) for names in bound)
+        text = f"one literal each for node groups {groups}, so they roll at the same time: --allow-target parts them"
+        plan = replace(plan, alternatives=(*plan.alternatives, text))
+    lock = locked(_text_of(Path(inspection.root) / LOCK_FILE))
+    plan = replace(plan, providers=versions(lock))
     releases: dict[str, list[AddonRelease]] = {}
     for release in snapshot.addon_releases:
         releases.setdefault(release.name, []).append(release)
@@ -167,4 +207,5 @@ def make(snapshot: Snapshot, target: Target, knowledge: Knowledge, inspection: I
         cluster=config.address,
         installed={a.name: a.version for a in snapshot.addons},
         picks=picks_from(releases),
+        targets=allow_targets,
     )

@@ -17,33 +17,89 @@ from baton.model.plan import Edit
 from baton.model.versions import Minor
 from baton.terraform.hcl import Span
 from baton.terraform.inspection import AddonConfig, ClusterConfig, GroupConfig, Inspection, Traced, uses
-from baton.terraform.rewrite import hold_value, insert_key, set_value
+from baton.terraform.rewrite import hold_expression, hold_value, insert_key, replace_null, set_value
+from baton.terraform.values import ObjectSource
 
 HOLD = "hold: "
+TARGET_HINT = "or let Baton plan this stage with -target, told and on record: --allow-target"
 
 
 class Editor:
-    """Edits for one cluster on the texts of one inspection. Every method returns edits and changes nothing."""
+    """Edits for one cluster on the texts of one inspection. Every method returns edits and changes nothing.
+
+    `loose` are the subjects, (`addon` or `node-group`, name), that no edit keeps from moving along, and why.
+    """
 
     def __init__(self, inspection: Inspection, cluster: ClusterConfig) -> None:
         self.inspection = inspection
         self.cluster = cluster
         self.texts = inspection.files.text
+        self.loose: dict[tuple[str, str], RefusedError] = {}
 
     # control plane
 
-    def control_plane(self, to: str, installed: Mapping[str, str]) -> tuple[Edit, ...]:
-        """Move the cluster's version, hold all that would follow it. `installed` maps add-ons to versions now."""
-        what = f"the version of cluster {self.cluster.name.value or self.cluster.address}"
-        moving = set_value(self.cluster.version, to, what, self.texts)
+    def control_plane(self, to: str, installed: Mapping[str, str], now: str = "") -> tuple[Edit, ...]:
+        """Move the cluster's version, hold all that would follow it.
+
+        `installed` maps add-ons to versions now; `now` is the cluster's, for a root that does not write it yet.
+        """
+        moving = self._move_version(to)
         spans = [p.span for p in self.cluster.version.pieces if p.span and any(_same(p.span, e) for e in moving)]
-        holds = [*self._hold_shared(spans), *self._hold_groups(), *self._hold_addons(installed)]
-        return unique([*holds, *moving]) if moving else ()
+        holds = [*self._hold_shared(spans), *self._hold_groups(now), *self._hold_addons(installed)]
+        return self._without_clashes(holds, moving) if moving else ()
+
+    def _without_clashes(self, holds: Sequence[Edit], moving: Sequence[Edit]) -> tuple[Edit, ...]:
+        """Of holds that would change the same text none is made: a module called twice is one text."""
+        clashing = _clashing(unique([*holds, *moving]))
+        for hold in (h for h in holds if h in clashing):
+            self.loose.setdefault(
+                subject_of(hold.why),
+                RefusedError(
+                    f"{hold.why.removeprefix(HOLD)} cannot be held apart: another edit of this stage would change the "
+                    "same text",
+                    where=f"{hold.file}:{hold.line}",
+                    hint="one literal cannot take two values: give each its own, or move them together",
+                ),
+            )
+        return unique([*(h for h in holds if h not in clashing), *moving])
+
+    def _move_version(self, to: str) -> tuple[Edit, ...]:
+        """Where nobody writes a version (EKS took its newest at creation), it is written at the call or resource."""
+        cluster = self.cluster
+        what = f"the version of cluster {cluster.name.value or cluster.address}"
+        if cluster.version.set:
+            return set_value(cluster.version, to, what, self.texts)
+        slot = cluster.slot if cluster.version_key else None
+        return (self._insert(cluster.version, slot, cluster.version_key, f'"{to}"', f"{what} to {to}"),)
+
+    def _insert(self, trace: Traced, slot: ObjectSource | None, key: str, value: str, why: str) -> Edit:
+        """Write what nobody writes: in `slot`, or where something looks for it elsewhere; never a second time."""
+        if not trace.chain and slot is not None:
+            return insert_key(slot, key, value, why, self.texts)
+        if trace.probes:
+            return insert_key(trace.probes[0].source, trace.probes[0].key, value, why, self.texts)
+        found = replace_null(trace, value, why, self.texts)
+        if found is not None:
+            return found
+        raise RefusedError(
+            f"{key or 'the version'} is set by an expression that comes to nothing here ({why})",
+            where=str(trace.chain[0]) if trace.chain else self.cluster.address,
+            hint=f"write {key or 'the version'} = {value} there by hand",
+        )
 
     def _hold_shared(self, moving: Sequence[Span]) -> list[Edit]:
         """Values made from the literal that is about to change: held within this cluster, refused beyond it."""
         elsewhere = set(self.cluster.version.chain)
         found: list[Edit] = []
+        for stranger in self.cluster.strangers:
+            if any(p.span in moving for p in stranger.value.pieces):
+                raise RefusedError(
+                    f"{stranger.name} of {stranger.address} is the same literal, and what that module makes of it "
+                    "cannot be seen: nodes of it would roll together with the control plane",
+                    where=str(moving[0]),
+                    hint=f"run `terraform init`, so that Baton can read it, or write {stranger.name} of "
+                    f"{stranger.address} as a literal of its own",
+                )
         for address, what, trace in uses(self.inspection):
             if trace is self.cluster.version or not any(p.span in moving for p in trace.pieces):
                 continue
@@ -53,32 +109,50 @@ class Editor:
                     where=str(moving[0]),
                     hint="give each cluster its own version (a variable or a map entry), then upgrade one at a time",
                 )
-            found += hold_value(trace, moving, elsewhere, what, self.texts)
+            try:
+                found += hold_value(trace, moving, elsewhere, what, self.texts)
+            except RefusedError as error:
+                self.loose[subject_of(what)] = error
         return found
 
-    def _hold_groups(self) -> list[Edit]:
+    def _hold_groups(self, now: str) -> list[Edit]:
         """Node groups on EKS-optimised images that take the cluster's version by themselves."""
         found = []
+        version = self.cluster.version.value or now
         for group in self.cluster.node_groups:
-            if not group.version_from_cluster or self.cluster.version.value is None:
+            if version and group.ami.kind == "eks-optimised" and self._says_cluster_version(group.version):
+                found.append(
+                    hold_expression(group.version, version, f"the version of node group {group.name}", self.texts)
+                )
+            if not group.version_from_cluster or not version:
                 continue
             if group.slot is None:
-                raise RefusedError(
+                self.loose["node-group", group.name] = RefusedError(
                     f"node group {group.name} would roll together with the control plane, and its own "
                     f"{group.version_key} cannot be written",
                     where=group.address,
                     hint=f"write the group as an object in this root, with its own {group.version_key}",
                 )
+                continue
             why = f"{HOLD}the version of node group {group.name}"
-            found.append(insert_key(group.slot, group.version_key, f'"{self.cluster.version.value}"', why, self.texts))
+            found.append(self._insert(group.version, group.slot, group.version_key, f'"{version}"', why))
         return found
 
+    def _says_cluster_version(self, trace: Traced) -> bool:
+        """The running cluster's version is read where the configuration itself writes none."""
+        own = (self.cluster.address, self.cluster.resource)
+        return trace.ref in {f"{a}.{k}" for a in own for k in ("version", "cluster_version", "kubernetes_version")}
+
     def _hold_addons(self, installed: Mapping[str, str]) -> list[Edit]:
-        return [
-            self._pin(addon, installed[addon.name], f"{HOLD}add-on {addon.name}")
-            for addon in self.cluster.addons
-            if addon.follows and addon.name in installed
-        ]
+        found = []
+        for addon in self.cluster.addons:
+            if not addon.follows or addon.name not in installed:
+                continue
+            try:
+                found.append(self._pin(addon, installed[addon.name], f"{HOLD}add-on {addon.name}"))
+            except RefusedError as error:
+                self.loose["addon", addon.name] = error
+        return found
 
     def _pin(self, addon: AddonConfig, version: str, why: str) -> Edit:
         """Write an add-on's version where it now follows a data source."""
@@ -169,25 +243,31 @@ class Editor:
             )
         return image_name
 
+    def check_release(self, group: GroupConfig, to: str) -> None:
+        """Refuses a group that pins a release of another version."""
+        release = group.release_version
+        if release.value is None or release.value.startswith(to + "."):
+            return
+        raise RefusedError(
+            f"node group {group.name} pins release {release.value}, which is no {to} image",
+            where=str(release.span or group.address),
+            hint="remove the pinned release version, or set it to a release for the new version",
+        )
+
     def version(self, name: str, to: str) -> tuple[Edit, ...]:
         """Move a group on EKS's own images to a version."""
         group = self.group(name)
         what = f"the version of node group {name}"
-        if group.release_version.value is not None and not group.release_version.value.startswith(to + "."):
-            raise RefusedError(
-                f"node group {name} pins release {group.release_version.value}, which is no {to} image",
-                where=str(group.release_version.span or group.address),
-                hint="remove the pinned release version, or set it to a release for the new version",
-            )
+        self.check_release(group, to)
         if group.version.set:
             return set_value(group.version, to, what, self.texts)
         if group.version_from_cluster and self.cluster.version.value == to:
             return ()
-        if group.slot is None:
+        if group.slot is None and not group.version.chain:
             raise RefusedError(
                 f"{what} cannot be written here", where=group.address, hint="write the group in this root"
             )
-        return (insert_key(group.slot, group.version_key, f'"{to}"', f"{what} to {to}", self.texts),)
+        return (self._insert(group.version, group.slot, group.version_key, f'"{to}"', f"{what} to {to}"),)
 
     # pacing
 
@@ -207,7 +287,7 @@ class Editor:
                 self._alone(other, what, also)
                 edits += self._renamed(other, _other(key), key, value, what)
             else:
-                edits.append(self._new_update_config(group, key, value, what))
+                edits.append(self._new_update_config(group, now[key], key, value, what))
         strategy = wanted.get("strategy", "")
         if group.strategy.set and strategy:
             edits += set_value(group.strategy, strategy, what, self.texts)
@@ -250,9 +330,9 @@ class Editor:
         spaces = match[1] if "\n" in before else _padded(match[1], old, new)
         return (Edit(expression.file, start, expression.end, before, f"{new}{spaces}{value}", expression.line, what),)
 
-    def _new_update_config(self, group: GroupConfig, key: str, value: str, what: str) -> Edit:
-        if group.update_slot is not None:
-            return insert_key(group.update_slot, key, value, what, self.texts)
+    def _new_update_config(self, group: GroupConfig, now: Traced, key: str, value: str, what: str) -> Edit:
+        if group.update_slot is not None or now.chain:
+            return self._insert(now, group.update_slot, key, value, what)
         if group.slot is None:
             raise RefusedError(
                 f"{what} cannot be written here", where=group.address, hint="write the group in this root"
@@ -281,6 +361,28 @@ def _same(span: Span, edit: Edit) -> bool:
     return (span.file, span.start, span.end) == (edit.file, edit.start, edit.end)
 
 
+def subject_of(what: str) -> tuple[str, str]:
+    """`the AMI of node group main` -> (`node-group`, `main`)."""
+    found = re.search(r"(add-on|node group) (.+)$", what)
+    assert found is not None  # the editor's own words
+    return ("addon" if found[1] == "add-on" else "node-group", found[2])
+
+
+def _clashing(edits: Sequence[Edit]) -> set[Edit]:
+    """Edits that touch the text of another one."""
+    found: set[Edit] = set()
+    for edit in edits:
+        for other in edits:
+            if other is edit or other.file != edit.file:
+                continue
+            same = (edit.start, edit.end) == (other.start, other.end)
+            if same and edit.new == other.new:
+                continue
+            if same or (edit.start < other.end and other.start < edit.end):
+                found |= {edit, other}
+    return found
+
+
 def unique(edits: Iterable[Edit]) -> tuple[Edit, ...]:
     """Edits that say the same at the same place once."""
     return tuple({(e.file, e.start, e.end, e.new): e for e in edits}.values())
@@ -303,6 +405,8 @@ def together(cluster: ClusterConfig) -> tuple[tuple[str, ...], ...]:
     sets: list[tuple[set[Span], list[str]]] = []
     for group in cluster.node_groups:
         spans = {p.span for p in (group.ami.value.pieces or group.version.pieces) if p.span is not None}
+        if not spans and group.ami.kind == "eks-optimised" and group.slot is not None and not group.version.chain:
+            spans = {group.slot.span}  # instances of one resource: what is written there moves all of them
         if group.kind != "managed" or not spans:
             continue
         joined = [s for s in sets if s[0] & spans]

@@ -2,7 +2,8 @@
 
 The community module updates most add-ons after the node groups and rolls all groups at once, so a single apply keeps
 no order. Here the control plane stage holds what would move along (editor.py); later stages release these holds, or
-write the new version where the data source would pick another.
+write the new version where the data source would pick another. What no edit can hold is left out of an apply by
+`-target`, but only when the user has allowed that; until its own stage has come every other stage is targeted too.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from pathlib import Path
 from baton.errors import ReadError, RefusedError
 from baton.model.cluster import AddonRelease
 from baton.model.plan import Change, Edit, Plan, Stage, StageKind
+from baton.model.target import ImageFilter
 from baton.terraform.edit import apply, edited, unified_diff
-from baton.terraform.editor import HOLD, Editor, unique
+from baton.terraform.editor import HOLD, TARGET_HINT, Editor, subject_of, unique
 from baton.terraform.inspect import again, inspect
-from baton.terraform.inspection import AddonConfig, ClusterConfig, Inspection
+from baton.terraform.inspection import AddonConfig, ClusterConfig, GroupConfig, Inspection, uses
 from baton.terraform.rewrite import moved, release
+from baton.terraform.unmoved import changed
 
 # (add-on, most_recent, Kubernetes version) -> what `data "aws_eks_addon_version"` picks, "" when not known.
 Picks = Callable[[str, bool, str], str]
@@ -44,25 +47,39 @@ def picks_from(releases: Mapping[str, Sequence[AddonRelease]]) -> Picks:
 
 @dataclass(frozen=True, slots=True)
 class StageEdits:
-    """What one stage changes in the files, and the resources that its apply is expected to change."""
+    """What one stage changes in the files, and the resources that its apply is expected to change.
+
+    `targets` is empty, or the addresses to give as `-target`, for the sake of what `left_out` names.
+    """
 
     edits: tuple[Edit, ...]
     diff: str
     addresses: tuple[str, ...]
-    notes: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 # --- stages of a plan -----------------------------------------------------------------------------
+
+
+Subject = tuple[str, str]  # (`addon` or `node-group`, its name in the configuration)
 
 
 class Weaver:
     """Walks the stages of a plan on texts in memory and says what each would change.
 
     `installed` maps add-ons to their versions as the plan begins; `picks` tells what the data source would choose.
+    `targets`: stages that no edit parts may be parted by `-target`.
     """
 
     def __init__(
-        self, inspection: Inspection, cluster: str | None, installed: Mapping[str, str], picks: Picks = no_picks
+        self,
+        inspection: Inspection,
+        cluster: str | None,
+        installed: Mapping[str, str],
+        picks: Picks = no_picks,
+        *,
+        targets: bool = False,
     ) -> None:
         self._inspection = inspection
         self._first = inspection.cluster(cluster)  # as it was before anything was held
@@ -72,9 +89,13 @@ class Weaver:
         self._history: list[tuple[Edit, ...]] = []
         self._held: list[tuple[int, Edit]] = []  # (which batch made it, the hold)
         self._overlay: dict[str, bytes] = {}
+        self._targets = targets
+        self._recalled = False
+        self._loose: dict[Subject, None] = {}  # what an apply without -target would move besides; in order
 
     def recall(self, batches: Iterable[Sequence[Edit]]) -> None:
         """Edits that earlier stages made already: their holds can then be released."""
+        self._recalled = True
         for batch in batches:
             self._history.append(tuple(batch))
             released = {e.why.removeprefix("release ") for e in batch if e.why.startswith("release ")}
@@ -86,6 +107,11 @@ class Weaver:
         inspection = self._inspection
         editor = Editor(inspection, self._cluster())
         edits = self._edits(stage, editor)
+        own = _subjects(stage, editor)
+        self._loose |= dict.fromkeys(self._moved_along(stage, editor, edits, own))
+        left_out = tuple(s for s in self._loose if s not in own)
+        targets = self._targets_of(stage, editor.cluster, left_out)
+        self._loose = dict.fromkeys(left_out)
         before = {e.file: inspection.files.text(e.file) for e in edits}
         after = edited(before, edits)
         self._overlay |= after
@@ -93,20 +119,79 @@ class Weaver:
         self._held += [(len(self._history) - 1, e) for e in edits if e.why.startswith(HOLD)]
         self._installed |= {c.name: c.to for c in stage.changes if c.kind == "addon"}
         self._inspection = again(inspection, after) if after else inspection
-        return StageEdits(edits, unified_diff(before, after), addresses(stage, editor.cluster))
+        self._refuse_strays(stage, inspection, own | set(left_out))
+        shown = tuple(f"{'add-on' if kind == 'addon' else 'node group'} {name}" for kind, name in left_out)
+        return StageEdits(edits, unified_diff(before, after), addresses(stage, editor.cluster), targets, shown)
+
+    def _moved_along(self, stage: Stage, editor: Editor, edits: Sequence[Edit], own: set[Subject]) -> Iterable[Subject]:
+        """What the stage would move besides its own subjects. Raises RefusedError when -target is not allowed."""
+        if stage.kind is StageKind.CONTROL_PLANE:
+            for subject, why in editor.loose.items():
+                if not self._targets:
+                    raise RefusedError(why.message, where=why.where, hint=f"{why.hint}; {TARGET_HINT}")
+                yield subject
+        elif stage.kind is StageKind.NODE_GROUP:
+            spans = {(e.file, e.start, e.end) for e in edits if e.old}
+            for address, what, trace in uses(self._inspection):
+                at = next(
+                    (p.span for p in trace.pieces if p.span and (p.span.file, p.span.start, p.span.end) in spans), None
+                )
+                if at is None or trace is editor.cluster.version or "max_unavailable" in what:
+                    continue
+                if address == editor.cluster.address and subject_of(what) in own:
+                    continue
+                if address == editor.cluster.address and self._targets:
+                    yield subject_of(what)
+                elif address != editor.cluster.address or _managed(editor.cluster, subject_of(what)):
+                    raise RefusedError(
+                        f"the same literal is {what} at {address}: both would move at once",
+                        where=str(at),
+                        hint=f"move them in one stage, or give each its own value; {TARGET_HINT}",
+                    )
+
+    def _refuse_strays(self, stage: Stage, before: Inspection, moving: set[Subject]) -> None:
+        """Refuses edits after which anything reads otherwise that the stage is not about, nor leaves out by -target."""
+        if stage.kind is StageKind.CONTROL_PLANE:
+            moving = moving | {("cluster", "")}
+        elif stage.kind is StageKind.UPDATE_CONFIG:
+            moving = {("pace", name) for _, name in moving}
+        for stray in changed(before, self._inspection):
+            if stray.cluster != self._address or stray.subject not in moving:
+                raise stray.refused()
+
+    def _targets_of(self, stage: Stage, cluster: ClusterConfig, left_out: Sequence[Subject]) -> tuple[str, ...]:
+        """The addresses to target, () when nothing is left out. Raises RefusedError when targets would not part it."""
+        if not left_out:
+            return ()
+        found = addresses(stage, cluster)
+        late = [a for a in found if ".aws_eks_addon.this[" in a]
+        groups = [name for kind, name in left_out if kind == "node-group"]
+        if late and groups and cluster.kind in ("module", "assumed"):
+            raise RefusedError(
+                f"in the module {late[0]} waits for all node groups, so even -target would roll {', '.join(groups)} "
+                "with it",
+                where=cluster.address,
+                hint="write the group as an object in this root, with its own version, or set before_compute = true "
+                "for the add-on (by itself, before the upgrade)",
+            )
+        return found
 
     def _cluster(self) -> ClusterConfig:
         return next(c for c in self._inspection.clusters if c.address == self._address)
 
     def _edits(self, stage: Stage, editor: Editor) -> tuple[Edit, ...]:
         if stage.kind is StageKind.CONTROL_PLANE:
-            return editor.control_plane(stage.changes[0].to, self._installed)
+            change = stage.changes[0]
+            return editor.control_plane(change.to, self._installed, change.from_)
         if stage.kind is StageKind.UPDATE_CONFIG:
             paced = tuple(c.name for c in stage.changes)
             return unique(e for c in stage.changes for e in editor.update_config(c.name, c.attributes, paced))
         if stage.kind is StageKind.ADDONS:
             return unique([*self._addon_edits(stage, editor), *self._release_idle(stage, editor)])
-        return unique([*(e for c in stage.changes for e in self._group_edits(c, editor))])
+        found = unique([*(e for c in stage.changes for e in self._group_edits(c, editor))])
+        # Groups that share a text were held by one edit: taking it back moves them all.
+        freed = [e for e in found if e.why.startswith("release ")]
+        return tuple(e for e in found if e in freed or not any(_within(e, f) for f in freed))
 
     def _addon_edits(self, stage: Stage, editor: Editor) -> list[Edit]:
         found: list[Edit] = []
@@ -118,7 +203,13 @@ class Weaver:
                 if taken_back is not None:
                     found.append(taken_back)
                     continue
-            found += editor.addon(change.name, change.to)
+            try:
+                found += editor.addon(change.name, change.to)
+            except RefusedError:
+                # One that was left out by -target follows its data source in its own stage.
+                follows = self._targets and addon is not None and addon.follows
+                if not follows or addon is None or self._pick(addon, editor) not in ("", change.to):
+                    raise
         return found
 
     def _release_idle(self, stage: Stage, editor: Editor) -> list[Edit]:
@@ -145,13 +236,19 @@ class Weaver:
         kubelet = (attributes.get("kubelet_from", change.from_), attributes.get("kubelet_to", change.to))
         image = attributes.get("image_id", "")
         # Holds are filed under the name in the configuration; EKS's own may carry a time stamp behind it.
-        name = editor.group(change.name).name
+        group = editor.group(change.name)
+        name = group.name
         what = f"the AMI of node group {name}" if image else f"the version of node group {name}"
+        if not image:
+            editor.check_release(group, kubelet[1])
         hold = self._take(HOLD + what)
         if hold is not None and editor.cluster.version.value == kubelet[1]:
             taken_back = self._release(hold)
             if taken_back is not None:
                 return (taken_back,)
+        moved_before = ("node-group", name) in self._loose or (self._targets and self._recalled)
+        if image and moved_before and _finds(group, image, attributes.get("image_name", ""), kubelet[1]):
+            return ()  # by the stage of a group that shares the literal
         if not image:
             return editor.version(change.name, attributes.get("version", change.to))
         return editor.image(
@@ -170,6 +267,37 @@ class Weaver:
         batch, hold = held
         at = moved(hold, self._history[batch], self._history[batch + 1 :])
         return release(hold, at, self._inspection.files.text)
+
+
+def _within(edit: Edit, other: Edit) -> bool:
+    return edit.file == other.file and other.start <= edit.start and edit.end <= other.end
+
+
+def _subjects(stage: Stage, editor: Editor) -> set[Subject]:
+    """What the stage is about, by the names of the configuration."""
+    found: set[Subject] = set()
+    for change in stage.changes:
+        if change.kind == "node-group":
+            group = editor.cluster.group(change.name)
+            found.add((change.kind, group.name if group is not None else change.name))
+        elif change.kind == "addon":
+            found.add((change.kind, change.name))
+    return found
+
+
+def _finds(group: GroupConfig, image_id: str, image_name: str, version: str) -> bool:
+    """Whether the group's image, as written now, is this one already."""
+    ami, written = group.ami, group.ami.value.value or ""
+    if ami.kind == "literal" or written.startswith("ami-"):
+        return written == image_id
+    if ami.kind == "data-aws-ami":
+        return bool(image_name) and ImageFilter(written, regex=ami.by == "name_regex").matches(image_name)
+    return ami.kind == "ssm" and re.search(rf"(?<![\d.]){re.escape(version)}(?![\d])", written) is not None
+
+
+def _managed(cluster: ClusterConfig, subject: Subject) -> bool:
+    """Whether the subject is a managed node group, which a change of its image or version rolls."""
+    return any(g.name == subject[1] and g.kind == "managed" for g in cluster.node_groups)
 
 
 def addresses(stage: Stage, cluster: ClusterConfig) -> tuple[str, ...]:
@@ -196,17 +324,29 @@ def weave(
     cluster: str | None = None,
     installed: Mapping[str, str] | None = None,
     picks: Picks = no_picks,
+    targets: bool = False,
 ) -> Plan:
     """The plan with the edits, diff and addresses of every stage, each on the text that the stages before it leave.
 
-    `installed`: add-on versions now (default: as the plan's facts say). Raises RefusedError, UsageError.
+    `installed`: add-on versions now (default: as the plan's facts say). `targets`: stages that nothing else parts get
+    `-target`s. Raises RefusedError, UsageError.
     """
     known = installed if installed is not None else _installed(plan)
-    weaver = Weaver(inspection, cluster or plan.cluster, known, picks)
+    weaver = Weaver(inspection, cluster or plan.cluster, known, picks, targets=targets)
     stages = []
     for stage in plan.stages:
         found = weaver.stage(stage)
-        stages.append(replace(stage, edits=found.edits, diff=found.diff, addresses=found.addresses))
+        reason = stage.reason + (f"; -target leaves out {', '.join(found.left_out)}" if found.targets else "")
+        stages.append(
+            replace(
+                stage,
+                reason=reason,
+                edits=found.edits,
+                diff=found.diff,
+                addresses=found.addresses,
+                targets=found.targets,
+            )
+        )
     return replace(plan, stages=tuple(stages))
 
 
@@ -295,7 +435,7 @@ def stage_edits(
             return Ready(root, stage)
     inspection = inspect(root, var_files=var_files, workspace=workspace, environ=environ)
     cluster = inspection.cluster(plan.cluster)
-    weaver = Weaver(inspection, cluster.address, _installed(plan))
+    weaver = Weaver(inspection, cluster.address, _installed(plan), targets=any(s.targets for s in plan.stages))
     weaver.recall(s.edits for s in plan.stages if s.ordinal < stage.ordinal)
     found = weaver.stage(stage)
     return Ready(root, replace(stage, edits=found.edits, diff=found.diff, addresses=found.addresses))

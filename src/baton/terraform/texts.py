@@ -65,7 +65,17 @@ def commit_message(plan: Plan, stage: Stage) -> str:
     """Subject and body of a commit that holds the edits of one stage."""
     subject = f"Upgrade EKS cluster {plan.cluster}, stage {stage.ordinal} of {len(plan.stages)}: {stage.name}"
     moves = [f"- {c.kind} {c.name}: {c.from_} -> {c.to}" for c in stage.changes]
-    return "\n".join([subject, "", stage.reason, "", *moves, ""])
+    targets = ["", "To be planned with:", *(f"  -target='{t}'" for t in stage.targets)] if stage.targets else []
+    return "\n".join([subject, "", stage.reason, "", *moves, *targets, ""])
+
+
+def _targets(stage: Stage) -> list[str]:
+    """The -targets for whoever plans this pull request."""
+    if not stage.targets:
+        return []
+    words = " ".join(f"-target='{t}'" for t in stage.targets)
+    text = "The Terraform itself does not part this stage from others: plan it with exactly these targets."
+    return [text, "", "```", f"terraform plan {words} -out=tfplan", "```", ""]
 
 
 def pull_request(plan: Plan, stage: Stage) -> str:
@@ -88,6 +98,7 @@ def pull_request(plan: Plan, stage: Stage) -> str:
             "",
             *expected,
             "",
+            *_targets(stage),
             "Merge and apply the next stage only when this one has ended.",
             "",
             *done,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from baton.terraform.gate import EXPECTED, NOISE, REFUSE, WARN, Expectation, GateFinding, GateResult
+from baton.terraform.expected import EXPECTED, NOISE, REFUSE, WARN, Expectation, GateFinding, GateResult
 
 FORMATS = ("text", "markdown", "json", "sarif")
 _MARKS = {REFUSE: "REFUSED ", WARN: "warning ", EXPECTED: "expected", NOISE: "noise   "}

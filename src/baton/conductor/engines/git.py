@@ -50,6 +50,15 @@ def commit(root: Path, files: Sequence[str], message: str, branch: str, edit: Ca
     return _git(root, "rev-parse", "--short", "HEAD").strip()
 
 
+def committed(root: Path, name: str, base: str = "HEAD") -> str | None:
+    """The text of a file below `root` as commit `base` has it; None without Git, the file or the commit."""
+    if shutil.which("git") is None:
+        return None
+    words = ["git", "-C", str(root), "show", f"{base}:./{name}"]
+    done = subprocess.run(words, capture_output=True, check=False)
+    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None
+
+
 def _git(root: Path, *words: str, ok: Sequence[int] = (0,)) -> str:
     done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False)
     if done.returncode not in ok:

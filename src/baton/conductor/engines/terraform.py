@@ -30,7 +30,7 @@ class Staging(Protocol):
         """Write the stage's edits into the root, all or none; returns how to undo them."""
         ...
 
-    def judge(self, plan: Plan, stage: Stage, plan_json: Mapping[str, Any]) -> Sequence[str]:
+    def judge(self, plan: Plan, stage: Stage, plan_json: Mapping[str, Any], plan_file: Path) -> Sequence[str]:
         """The reasons to refuse this Terraform plan; empty when every change in it was expected."""
         ...
 
@@ -54,13 +54,17 @@ class Terraform:
     def command(self, *args: str) -> list[str]:
         return [self.program, f"-chdir={self.root}", *args]
 
-    def run(self, *args: str, ok: Sequence[int] = (0,)) -> subprocess.CompletedProcess[str]:
-        """Run to the end. Raises ReadError with Terraform's own words when the exit code is not in `ok`."""
+    def need(self) -> None:
+        """Raises UsageError when the program is not there."""
         if not self.available():
             raise UsageError(
                 f"{self.program} is not installed",
                 hint="install Terraform (or OpenTofu, --terraform tofu), or use --engine aws",
             )
+
+    def run(self, *args: str, ok: Sequence[int] = (0,)) -> subprocess.CompletedProcess[str]:
+        """Run to the end. Raises ReadError with Terraform's own words when the exit code is not in `ok`."""
+        self.need()
         done = subprocess.run(self.command(*args), env=self.env(), capture_output=True, text=True, check=False)
         if done.returncode not in ok:
             raise ReadError(
@@ -80,24 +84,22 @@ class Terraform:
     def vars(self) -> list[str]:
         return [f"-var-file={name}" for name in self.var_files]
 
+    def _plan_words(self, out: Path, targets: Sequence[str]) -> list[str]:
+        """The arguments of a plan into `out`, a path as the root sees it."""
+        args = ["plan", "-input=false", "-no-color", "-detailed-exitcode", "-lock-timeout=120s"]
+        return [*args, f"-out={out.absolute()}", *self.vars(), *(f"-target={t}" for t in targets)]
+
     def plan(self, out: Path, targets: Sequence[str] = ()) -> bool:
         """Write a plan file; True when it holds changes."""
-        args = ["plan", "-input=false", "-no-color", "-detailed-exitcode", "-lock-timeout=120s", f"-out={out}"]
-        done = self.run(*args, *self.vars(), *(f"-target={t}" for t in targets), ok=(0, 2))
-        return done.returncode == 2
+        return self.run(*self._plan_words(out, targets), ok=(0, 2)).returncode == 2
 
     def start_plan(self, out: Path, log: Path, targets: Sequence[str] = ()) -> Planning:
         """Start `terraform plan -out`, to be polled."""
-        if not self.available():
-            raise UsageError(
-                f"{self.program} is not installed",
-                hint="install Terraform (or OpenTofu, --terraform tofu), or use --engine aws",
-            )
-        args = ["plan", "-input=false", "-no-color", "-detailed-exitcode", "-lock-timeout=120s"]
-        args += [f"-out={out.absolute()}", *self.vars(), *(f"-target={t}" for t in targets)]
+        self.need()
+        command = self.command(*self._plan_words(out, targets))
         with log.open("wb") as to:
             child = subprocess.Popen(
-                self.command(*args), env=self.env(), stdin=subprocess.DEVNULL, stdout=to, stderr=subprocess.STDOUT
+                command, env=self.env(), stdin=subprocess.DEVNULL, stdout=to, stderr=subprocess.STDOUT
             )
         return Planning(child, out, log, str(self.root))
 
@@ -157,7 +159,7 @@ class TerraformEngine:
 
     def judged(self, plan: Plan, stage: Stage, plan_file: Path) -> None:
         """Raises RefusedError when the plan file holds anything that the stage does not expect."""
-        reasons = self._staging.judge(plan, stage, self._terraform.show(plan_file.absolute()))
+        reasons = self._staging.judge(plan, stage, self._terraform.show(plan_file.absolute()), plan_file)
         if reasons:
             raise RefusedError(
                 f"the Terraform plan of stage {stage.ordinal} ({stage.name}) was refused; nothing was changed:\n  "
@@ -208,7 +210,7 @@ class TerraformEngine:
         self._work.mkdir(exist_ok=True)
         out = self._work / "final.tfplan"
         try:
-            if not self._terraform.plan(out.absolute()):
+            if not self._terraform.plan(out):
                 return "no-changes"
             shown = self._terraform.show(out.absolute())
         finally:
