@@ -211,7 +211,9 @@ def _call(node: Node, file: HclFile, scope: Scope) -> Value:
     args: list[Value] = []
     for child in holder.children if holder is not None else ():
         if child.type == "expression":
-            args.append(evaluate(child, file, scope))
+            value = evaluate(child, file, scope)
+            chosen = name in functions.LAZY and value.kind == "scalar" and not value.null
+            args.append(value.at(file.span(child)) if chosen else value)
         elif child.type == "ellipsis" and args:
             spread = args.pop()
             if spread.kind != "list":
@@ -225,8 +227,9 @@ def _conditional(node: Node, file: HclFile, scope: Scope) -> Value:
     condition, yes, no = (c for c in node.children if c.type == "expression")
     found = evaluate(condition, file, scope)
     if found.kind == "scalar":
-        chosen = evaluate(yes if found.text() == "true" else no, file, scope)
-        return chosen.probed(*found.probes)
+        side = yes if found.text() == "true" else no
+        chosen = evaluate(side, file, scope).probed(*found.probes)
+        return chosen.at(file.span(side)) if chosen.kind == "scalar" and not chosen.null else chosen
     return unknown(
         f"which side of the condition counts is not known: {found.why_unknown()}", file.span(node), found.via
     )
@@ -276,7 +279,7 @@ def _binary(sign: str, left: Value, right: Value, where: Span) -> Value:
                 return scalar(decides == "true")
     for side, other in ((left, right), (right, left)):
         if side.kind != "scalar":
-            if sign in ("==", "!=") and (side.known or _never_null(side)) and other.null:
+            if sign in ("==", "!=") and ((side.known and other.null) or (_never_empty(side) and _nothing(other))):
                 return scalar(sign == "!=")
             return side if side.kind in ("unknown", "missing") else unknown(side.why_unknown(), where)
     if sign in ("==", "!="):
@@ -292,10 +295,13 @@ def _binary(sign: str, left: Value, right: Value, where: Span) -> Value:
     return scalar(_ARITHMETIC[sign](a, b))
 
 
-def _never_null(value: Value) -> bool:
-    """An id, arn or name that AWS gives a resource."""
+def _never_empty(value: Value) -> bool:
+    """An id, arn or name that AWS gives a resource, or that a data source found."""
     ref = value.ref if value.kind == "ref" else None
-    return ref is not None and ref.mode == "resource" and ref.path[-1:] in (("id",), ("arn",), ("name",))
+    return ref is not None and ref.mode in ("resource", "data") and ref.path[-1:] in _GIVEN
+
+
+_GIVEN = (("id",), ("arn",), ("name",), ("image_id",))
 
 
 def switched_on(node: Node, file: HclFile, scope: Scope) -> Value | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -278,7 +279,7 @@ def group_from_resource(block: Block, scope: ModuleScope, address: str, index: s
     scaling = reader.nested("scaling_config")
     timeouts = reader.nested("timeouts")
     update_block = block.block("update_config")
-    key = index.strip('[]"') or block.labels[1]
+    key = index.strip('[]"') or _last_key(address) or block.labels[1]
 
     def of(inner: Reader | None, attribute: str) -> Traced:
         return inner.traced(attribute) if inner is not None else Traced()
@@ -313,6 +314,12 @@ def group_from_resource(block: Block, scope: ModuleScope, address: str, index: s
         ignores_desired_size=_ignores(block),
         slot=block_slot(block),
     )
+
+
+def _last_key(address: str) -> str:
+    """`web` of `module.groups["web"].aws_eks_node_group.this`: what tells instances of one text apart."""
+    found = re.findall(r'\["([^"]*)"\]', address)
+    return found[-1] if found else ""
 
 
 def _is_dynamic(block: Block, name: str) -> bool:

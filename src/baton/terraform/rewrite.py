@@ -109,7 +109,7 @@ def hold_value(
             text = "".join(p.text for p in trace.pieces if p.holder == piece.holder)
             found[piece.holder] = _replacing(piece.holder, text, what, texts)
             continue
-        expression = next((s for s in trace.chain if s not in elsewhere and s not in spans and not s.foreign), None)
+        expression = _expression([s for s in trace.chain if s not in elsewhere and s not in spans])
         if expression is None:
             raise RefusedError(
                 f"{what} and the cluster's version are one literal, and nothing lies between them to hold one of them",
@@ -122,7 +122,7 @@ def hold_value(
 
 def hold_expression(trace: Traced, value: str, what: str, texts: Texts) -> Edit:
     """Write `value` where the configuration now reads what runs."""
-    expression = next((s for s in trace.chain if not s.foreign), None)
+    expression = _expression(trace.chain)
     if expression is None:
         raise RefusedError(
             f"{what} follows {trace.ref}, and cannot be written here",
@@ -130,6 +130,20 @@ def hold_expression(trace: Traced, value: str, what: str, texts: Texts) -> Edit:
             hint="give it a version of its own in this root",
         )
     return _replacing(expression, f'"{value}"', what, texts)
+
+
+def _expression(chain: Iterable[Span]) -> Span | None:
+    """Of the expressions that lead to a value the first of this root; of `c ? null : var.v` the `var.v`."""
+    found: Span | None = None
+    for span in chain:
+        if found is None and not span.foreign:
+            found = span
+        elif found is not None:
+            inside = span.file == found.file and found.start <= span.start and span.end <= found.end
+            if not inside:
+                break
+            found = span
+    return found
 
 
 def _replacing(span: Span, text: str, what: str, texts: Texts) -> Edit:

@@ -18,6 +18,7 @@ from baton.terraform.modules import Inputs, Module, ModuleScope
 from baton.terraform.values import Piece, Value, scalar, unknown
 
 TERRAGRUNT = "terragrunt.hcl"
+ENCRYPTED = b"\x00GITCRYPT"
 
 
 def root_module(
@@ -58,6 +59,11 @@ def _variable_values(
             values[name] = scalar(text, pieces=(piece,), via=(f"TF_VAR_{name}",))
     values.update(given)
     for name in _automatic(files):
+        if files.text(name).startswith(ENCRYPTED):
+            why = f"{name} is encrypted and may set it: unlock it first (git-crypt unlock)"
+            values.update({n: unknown(why, b.span, (f"var.{n}",)) for n, b in directory.variables.items()})
+            notes.append(Unresolved(name, name, "it is encrypted: what it sets is not known until `git-crypt unlock`"))
+            continue
         values.update(_from_file(files.file(name), name))
     chosen = list(var_files)
     for given_name in chosen:
