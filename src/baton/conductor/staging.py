@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -9,20 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from baton.conductor.engines.git import committed
-from baton.errors import ReadError
+from baton.errors import ReadError, RefusedError
 from baton.knowledge.tables import Knowledge
 from baton.model.cluster import AddonRelease, Snapshot, UpdateConfig
 from baton.model.plan import Plan, Stage
 from baton.model.target import ImageFilter, Target
 from baton.model.terraform import TerraformFacts, TerraformGroup
 from baton.planner.plan import make_plan
-from baton.terraform.edit import apply
+from baton.terraform.edit import apply, edited
 from baton.terraform.expected import GateResult, expectation_of
 from baton.terraform.gate import judge
 from baton.terraform.inspection import ClusterConfig, GroupConfig, Inspection, Traced
 from baton.terraform.locks import LOCK_FILE, Made, locked, versions
 from baton.terraform.planfile import how_made
-from baton.terraform.stages import pending, picks_from, weave
+from baton.terraform.stages import inverse, pending, picks_from, weave
 
 
 def image_owners(inspection: Inspection | None, cluster: str) -> tuple[str, ...]:
@@ -133,13 +134,39 @@ class TerraformStaging:
         self._root = root
         self._on_gate = on_gate
 
-    def edit(self, plan: Plan, stage: Stage) -> Callable[[], None]:
-        """Make the stage's edits unless they stand already (an interrupted run made them). Raises RefusedError when
-        the files have changed since the plan was made."""
-        if not pending(self._text, stage.edits):
+    def before(self, plan: Plan, stage: Stage) -> Mapping[str, str]:
+        """SHA-256 of the files that the stage's edits will change; {} when they stand already, or do not fit."""
+        try:
+            if not pending(self._text, stage.edits):
+                return {}
+            return {name: _digest(self._text(name)) for name in sorted({e.file for e in stage.edits})}
+        except (ReadError, RefusedError):
+            return {}  # `edit` says what is wrong
+
+    def edit(self, plan: Plan, stage: Stage, before: Mapping[str, str]) -> Callable[[], None]:
+        """Make the stage's edits unless they stand already. Raises RefusedError when the files have changed since the
+        plan was made. Edits that stand are taken back only when the journal's `before` says that they were not there
+        when Baton first came to this stage: somebody else's are left.
+        """
+        if pending(self._text, stage.edits):
+            undo = apply(self._root, stage.edits)
+            return lambda: undo()
+        if not stage.edits or not before:
             return lambda: None
-        undo = apply(self._root, stage.edits)
-        return lambda: undo()
+        return lambda: self._take_back(stage, before)
+
+    def _take_back(self, stage: Stage, before: Mapping[str, str]) -> None:
+        """Raises RefusedError, nothing touched, when the files have been changed by somebody besides."""
+        back = inverse(stage.edits)
+        texts = edited({e.file: self._text(e.file) for e in back}, back)
+        for name, data in texts.items():
+            if _digest(data) != before.get(name):
+                raise RefusedError(
+                    "the file was changed by somebody else after Baton edited it",
+                    where=name,
+                    hint="take the edits back by hand, for example with `git checkout`",
+                )
+        apply(self._root, back)
 
     def _text(self, name: str) -> bytes:
         try:
@@ -152,6 +179,10 @@ class TerraformStaging:
         result = judge(plan_json, expectation_of(stage, plan), made_of(self._root, plan_file))
         self._on_gate(stage, result)
         return result.reasons
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def made_of(root: Path, plan_file: Path | None, base: str = "HEAD") -> Made:

@@ -26,8 +26,15 @@ WORK = ".baton"
 class Staging(Protocol):
     """What the engine must be told of a stage; conductor.staging answers from the Terraform room."""
 
-    def edit(self, plan: Plan, stage: Stage) -> Callable[[], None]:
-        """Write the stage's edits into the root, all or none; returns how to undo them."""
+    def before(self, plan: Plan, stage: Stage) -> Mapping[str, str]:
+        """Digests of the files that the stage's edits will change; {} when they stand already, or do not fit."""
+        ...
+
+    def edit(self, plan: Plan, stage: Stage, before: Mapping[str, str]) -> Callable[[], None]:
+        """Write the stage's edits into the root, all or none; returns how to undo them.
+
+        Edits that stand already are undone as well when an earlier run made them, on files that were as `before` says.
+        """
         ...
 
     def judge(self, plan: Plan, stage: Stage, plan_json: Mapping[str, Any], plan_file: Path) -> Sequence[str]:
@@ -137,7 +144,11 @@ class TerraformEngine:
         self._work = terraform.root / WORK
 
     def intent(self, plan: Plan, stage: Stage) -> Mapping[str, Any]:
-        return {"root": str(self._terraform.root), "targets": list(stage.targets)}
+        return {
+            "root": str(self._terraform.root),
+            "targets": list(stage.targets),
+            "before": dict(self._staging.before(plan, stage)),
+        }
 
     def begin(self, plan: Plan, stage: Stage, intent: Mapping[str, Any]) -> StageRun:
         """Edit and start to plan; the run that is given back then judges the plan and applies exactly that.
@@ -155,7 +166,7 @@ class TerraformEngine:
                 hint="pass --allow-target to accept that, on record; or pin the add-on versions in the Terraform",
             )
         self._work.mkdir(exist_ok=True)
-        return _Staged(self, plan, stage)
+        return _Staged(self, plan, stage, intent.get("before", {}))
 
     def judged(self, plan: Plan, stage: Stage, plan_file: Path) -> None:
         """Raises RefusedError when the plan file holds anything that the stage does not expect."""
@@ -168,17 +179,21 @@ class TerraformEngine:
                 hint="mend the configuration or the drift named above, then run again",
             )
 
-    def edit(self, plan: Plan, stage: Stage) -> Callable[[], None]:
-        """Make the stage's edits; returns how to take them back."""
-        return self._staging.edit(plan, stage)
+    def edit(self, plan: Plan, stage: Stage, before: Mapping[str, str]) -> Callable[[], None]:
+        """Make the stage's edits; returns how to take them back: not any more once an apply of them was started."""
+        undo = self._staging.edit(plan, stage, before)
+        if not self._applied(stage).exists() or self._applied(stage).read_text() != _mark(plan):
+            return undo
+        return lambda: None
 
     def start_plan(self, stage: Stage) -> Planning:
         """Start `terraform plan` into the stage's plan file."""
         plan_file = self._work / f"stage-{stage.ordinal}.tfplan"
         return self._terraform.start_plan(plan_file, self._work / f"stage-{stage.ordinal}.plan.log", stage.targets)
 
-    def start_apply(self, stage: Stage, plan_file: Path) -> StageRun:
+    def start_apply(self, plan: Plan, stage: Stage, plan_file: Path) -> StageRun:
         """Start `terraform apply` of exactly this plan file, and note its process for a later run of Baton."""
+        self._applied(stage).write_text(_mark(plan))
         log = self._work / f"stage-{stage.ordinal}.log"
         with log.open("wb") as out:
             # A session of its own: Ctrl-C stops Baton, not an apply half-way through its writes to the state.
@@ -192,6 +207,9 @@ class TerraformEngine:
             )
         self._pid_file.write_text(json.dumps({"pid": child.pid, "started": _started(child.pid)}))
         return _Apply(child, log, plan_file, self._pid_file)
+
+    def _applied(self, stage: Stage) -> Path:
+        return self._work / f"stage-{stage.ordinal}.applied"
 
     @property
     def _pid_file(self) -> Path:
@@ -220,6 +238,10 @@ class TerraformEngine:
             for change in shown.get("resource_changes", [])
             if change["change"]["actions"] not in (["no-op"], ["read"])
         )
+
+
+def _mark(plan: Plan) -> str:
+    return f"{plan.cluster} {plan.facts_digest} {plan.made_at}\n"
 
 
 def _started(pid: int) -> str | None:
@@ -276,16 +298,23 @@ class Planning:
 class _Staged:
     """One stage: the edits stand, the plan is made, judged, and then applied."""
 
-    def __init__(self, engine: TerraformEngine, plan: Plan, stage: Stage) -> None:
+    def __init__(self, engine: TerraformEngine, plan: Plan, stage: Stage, before: Mapping[str, str]) -> None:
         self._engine = engine
         self._plan, self._stage = plan, stage
-        self._undo = engine.edit(plan, stage)
+        self._undo = engine.edit(plan, stage, before)
         self._applying: StageRun | None = None
         try:
             self._planning = engine.start_plan(stage)
-        except BatonError:
-            self._undo()
+        except BatonError as error:
+            self._take_back(error)
             raise
+
+    def _take_back(self, error: BatonError) -> None:
+        """Take the edits back; when that cannot be done the error says so."""
+        try:
+            self._undo()
+        except BatonError as kept:
+            error.message += f"\nthe edits of the stage are left in place: {kept.where}: {kept.message}"
 
     def poll(self) -> Progress:
         """Raises RefusedError or ReadError, with the edits taken back, before anything has been changed."""
@@ -297,13 +326,13 @@ class _Staged:
                 return Progress("running", "terraform plan")
             if changes:
                 self._engine.judged(self._plan, self._stage, self._planning.out)
-        except BatonError:
-            self._undo()
+        except BatonError as error:
+            self._take_back(error)
             self._planning.out.unlink(missing_ok=True)
             raise
         if not changes:
             return Progress("succeeded", "Terraform reports no changes")
-        self._applying = self._engine.start_apply(self._stage, self._planning.out)
+        self._applying = self._engine.start_apply(self._plan, self._stage, self._planning.out)
         return Progress("running", "terraform apply (the gate allowed the plan)")
 
     def stop(self) -> None:
