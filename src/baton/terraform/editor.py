@@ -7,6 +7,7 @@ and node group versions made from the same literal, groups that take the cluster
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -90,6 +91,8 @@ class Editor:
     def _hold_shared(self, moving: Sequence[Span]) -> list[Edit]:
         """Values made from the literal that is about to change: held within this cluster, refused beyond it."""
         elsewhere = set(self.cluster.version.chain)
+        leading = Counter(s for _, _, trace in uses(self.inspection) for s in set(trace.chain))
+        shared = {s for s, number in leading.items() if number > 1}
         found: list[Edit] = []
         for stranger in self.cluster.strangers:
             if any(p.span in moving for p in stranger.value.pieces):
@@ -110,7 +113,7 @@ class Editor:
                     hint="give each cluster its own version (a variable or a map entry), then upgrade one at a time",
                 )
             try:
-                found += hold_value(trace, moving, elsewhere, what, self.texts)
+                found += hold_value(trace, moving, elsewhere, what, self.texts, shared)
             except RefusedError as error:
                 self.loose[subject_of(what)] = error
         return found

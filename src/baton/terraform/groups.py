@@ -15,12 +15,8 @@ from baton.terraform.values import NULL, ObjectSource, Probe, Ref, Value, member
 
 def block_slot(block: Block) -> ObjectSource:
     """The braces of a block as a place where an attribute can be written."""
-    opening, closing = block.file.span(block.open_brace), block.file.span(block.close_brace)
-    body = block.body.node
-    return ObjectSource(
-        Span(opening.file, opening.start, closing.end, opening.line, opening.foreign),
-        body is None or not any(c.is_named for c in body.children),
-    )
+    span, empty = block.braces
+    return ObjectSource(span, empty)
 
 
 class Reader:
@@ -211,8 +207,6 @@ def _input_notes(get: Getter, ami: Ami, interface: Interface) -> tuple[str, ...]
     """Inputs that do something else than they seem to (shared facts of the module, v18 to v21)."""
     notes = []
     custom = ami.kind not in ("eks-optimised",)
-    if get("node_group_name").known:
-        notes.append("node_group_name is no input of the module and is silently ignored; the input is `name`")
     latest = get("use_latest_ami_release_version")
     if interface.most_recent and latest.kind == "missing" and not custom:
         notes.append("use_latest_ami_release_version is on by default: a newly published AMI rolls nodes on any apply")

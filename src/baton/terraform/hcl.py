@@ -5,6 +5,8 @@ The grammar is tree-sitter's; a file that does not parse raises ReadError with l
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -144,12 +146,45 @@ class Block:
         return next(iter(self.body.blocks(*types)), None)
 
     @property
-    def open_brace(self) -> Node:
-        return next(c for c in self.node.children if c.type == "block_start")
+    def braces(self) -> tuple[Span, bool]:
+        """From `{` to `}`, and whether there is nothing between them."""
+        opening = self.file.span(next(c for c in self.node.children if c.type == "block_start"))
+        closing = self.file.span(next(c for c in reversed(self.node.children) if c.type == "block_end"))
+        inside = next((c for c in self.node.children if c.type == "body"), None)
+        empty = inside is None or not any(c.is_named for c in inside.children)
+        return Span(opening.file, opening.start, closing.end, opening.line, opening.foreign), empty
 
-    @property
-    def close_brace(self) -> Node:
-        return next(c for c in reversed(self.node.children) if c.type == "block_end")
+
+class Overridden(Body):
+    """A body with another laid over it, as Terraform merges override files: arguments one by one, nested blocks by
+    their type. Each argument keeps the file that it is written in.
+    """
+
+    def __init__(self, base: Body, over: Body) -> None:
+        super().__init__(base.file, base.node)
+        object.__setattr__(self, "layers", (base, over))
+
+    layers: tuple[Body, Body]
+
+    def attributes(self) -> dict[str, Attribute]:
+        base, over = self.layers
+        return {**base.attributes(), **over.attributes()}
+
+    def blocks(self, *types: str) -> list[Block]:
+        base, over = self.layers
+        above = over.blocks(*types)
+        replaced = {_produced(b) for b in above}
+        return [b for b in base.blocks(*types) if _produced(b) not in replaced] + above
+
+
+def _produced(block: Block) -> str:
+    """The type of nested block that a block, or the `dynamic` one that generates it, stands for."""
+    return block.labels[0] if block.type == "dynamic" and block.labels else block.type
+
+
+def overridden(base: Block, over: Block) -> Block:
+    """The block with the contents of an override file laid over it."""
+    return type(base)(base.type, base.labels, base.node, base.file, [Overridden(base.body, over.body)])
 
 
 def _labels(file: HclFile, block: Node) -> Iterator[str]:
@@ -182,12 +217,42 @@ def parse(name: str, data: bytes, *, foreign: bool = False) -> HclFile:
 JSON_PREFIX = b"values="
 
 
-def parse_json(name: str, data: bytes) -> HclFile:
-    """A JSON variables file, read as the object expression that it is in HCL too. Raises ReadError."""
-    root = _parser().parse(JSON_PREFIX + data).root_node
-    if root.has_error:
-        raise ReadError("is not a JSON object", where=name, hint="check it with a JSON parser")
-    return HclFile(name, JSON_PREFIX + data, root, shift=len(JSON_PREFIX))
+def parse_json(name: str, data: bytes, *, foreign: bool = False) -> HclFile:
+    """A file in JSON, read as the object expression that it is in HCL too.
+
+    Raises ReadError with file:line:column and the line: what JSON calls an error, or an expression inside a string
+    whose quotes are escaped, which this does not read.
+    """
+    try:
+        json.loads(data)
+    except UnicodeDecodeError:
+        raise ReadError("is not UTF-8", where=name, hint="save the file as UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise _json_error(ReadError, name, data, f"this is not valid JSON: {error.msg}", error.pos) from None
+    whole = JSON_PREFIX + data
+    root = _parser().parse(whole).root_node
+    if not root.has_error:
+        return HclFile(name, whole, root, foreign, shift=len(JSON_PREFIX))
+    at = data.find(b"${")
+    while at >= 0 and not re.match(rb'\$\{[^"}]*\\', data[at:]):
+        at = data.find(b"${", at + 1)
+    message = "an expression with escaped quotes in JSON is not read"
+    raise _json_error(NotReadError, name, data, message, len(data[: max(at, 0)].decode()))
+
+
+def _json_error(kind: type[ReadError], name: str, data: bytes, message: str, at: int) -> ReadError:
+    """`at` counts characters."""
+    offset = len(data.decode()[:at].encode())
+    row, column = data.count(b"\n", 0, offset), offset - (data.rfind(b"\n", 0, offset) + 1)
+    shown, caret = _excerpt(data, row, column)
+    return kind(f"{message}\n  {shown}\n  {caret}", where=f"{name}:{row + 1}:{column + 1}", hint=_JSON_HINT)
+
+
+class NotReadError(ReadError):
+    """Terraform reads the file, Baton does not."""
+
+
+_JSON_HINT = "check it with a JSON parser; a value that Baton shall change is best written as a plain string"
 
 
 def read(root: Path, name: str, *, foreign: bool = False) -> HclFile:
@@ -203,11 +268,23 @@ def read(root: Path, name: str, *, foreign: bool = False) -> HclFile:
 
 def _syntax_error(name: str, data: bytes, root: Node) -> ReadError:
     row, column, message, hint = _place(data, root)
-    raw = data.split(b"\n")[row] if data else b""
-    line = raw.decode("utf-8", "replace").rstrip("\r")
-    shown = line if len(line) <= 120 else line[:117] + "..."
-    caret = " " * min(len(raw[:column].decode("utf-8", "replace")), 119) + "^"
-    return ReadError(f"{message}\n  {shown}\n  {caret}", where=f"{name}:{row + 1}:{column + 1}", hint=hint)
+    line, caret = _excerpt(data, row, column)
+    return ReadError(f"{message}\n  {line}\n  {caret}", where=f"{name}:{row + 1}:{column + 1}", hint=hint)
+
+
+WIDTH = 120  # characters of a line that are shown
+
+
+def _excerpt(data: bytes, row: int, column: int) -> tuple[str, str]:
+    """The line, or the part of a long one around `column` (in bytes), and a caret below it."""
+    lines = data.split(b"\n")
+    raw = lines[row] if row < len(lines) else b""
+    line, at = raw.decode("utf-8", "replace").rstrip("\r"), len(raw[:column].decode("utf-8", "replace"))
+    if len(line) <= WIDTH:
+        return line, " " * at + "^"
+    start = max(0, min(at - WIDTH // 2, len(line) - WIDTH + 6))
+    head, tail = ("..." if start else ""), ("..." if start + WIDTH - 6 < len(line) else "")
+    return head + line[start : start + WIDTH - 6] + tail, " " * (len(head) + at - start) + "^"
 
 
 def _place(data: bytes, root: Node) -> tuple[int, int, str, str]:

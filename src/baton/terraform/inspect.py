@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from baton.errors import ReadError
+from baton.knowledge.module_inputs import unknown_inputs
 from baton.terraform.community import EKS, MANAGED, SELF_MANAGED, Community, by_content, by_source
 from baton.terraform.groups import (
     Interface,
@@ -241,7 +242,8 @@ class _Finder:
                 if _off(member(group, "create")):
                     continue
                 sub_address = f'{address}.module.{sub}["{key}"]'.lstrip(".")
-                groups.append(group_from_inputs(key, group, own, sub_address, group_kind, interface))
+                read = group_from_inputs(key, group, own, sub_address, group_kind, interface)
+                groups.append(replace(read, notes=(*called.unknown(group, group_kind), *read.notes)))
         self._check_traced(version, f"the version of {address or 'the cluster'}")
         for found_group in groups:
             self._check_group(found_group)
@@ -257,6 +259,9 @@ class _Finder:
                 version_key=interface.version_key if called.kind == "module" else "",
                 addons=tuple(addons_from_input(addons, address, interface)) if addons is not None else (),
                 node_groups=tuple(groups),
+                notes=tuple(
+                    f"eks_managed_node_group_defaults: {n}" for n in called.unknown(defaults, "managed-defaults")
+                ),
             )
         )
 
@@ -382,6 +387,17 @@ class _Called:
     source: str
     pinned: str = ""
     line: int = 0
+
+    def unknown(self, group: Value, kind: str) -> tuple[str, ...]:
+        """What a group's map says that the module does not read; nothing of modules that are not the known one."""
+        if self.kind != "module" or group.kind != "object":
+            return ()
+        keys = [*group.items]
+        for parent in ("update_config", "timeouts"):
+            inside = member(group, parent)
+            keys += [f"{parent}.{key}" for key in inside.items] if inside.kind == "object" else []
+        line = self.line or _major(self.pinned)
+        return tuple(map(str, unknown_inputs(keys, kind, line, self.pinned)))
 
     def interface(self, renamed: bool) -> Interface:
         line = self.line or _major(self.pinned)

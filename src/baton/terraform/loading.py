@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import posixpath
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from baton.errors import ReadError
-from baton.terraform.hcl import Attribute, Block, HclFile, parse, parse_json
+from baton.terraform.hcl import Attribute, Block, HclFile, NotReadError, overridden, parse, parse_json
+from baton.terraform.json_syntax import top
 
 
 @dataclass
@@ -26,17 +29,29 @@ class Directory:
     outputs: dict[str, Block] = field(default_factory=dict)
     notes: tuple[tuple[str, str], ...] = ()
 
-    def add(self, file: HclFile) -> None:
-        for block in file.body().blocks():
+    def add(self, file: HclFile, *, override: bool = False) -> None:
+        """The blocks of a file; those of an override file are merged into what is there, as Terraform does it."""
+        body = top(file) if file.name.endswith(".json") else file.body()
+        for block in body.blocks():
             labels = block.labels
             if block.type == "locals":
                 self.locals.update(block.body.attributes())
             elif block.type in ("data", "resource") and len(labels) == 2:
-                (self.data if block.type == "data" else self.resources)[labels[0], labels[1]] = block
+                _put(self.data if block.type == "data" else self.resources, (labels[0], labels[1]), block, override)
             elif len(labels) == 1:
                 table = {"variable": self.variables, "module": self.modules, "output": self.outputs}.get(block.type)
                 if table is not None:
-                    table[labels[0]] = block
+                    _put(table, labels[0], block, override)
+
+
+Key = TypeVar("Key")
+
+
+def _put(table: dict[Key, Block], key: Key, block: Block, override: bool) -> None:
+    table[key] = overridden(table[key], block) if override and key in table else block
+
+
+_OVERRIDE = re.compile(r"(?:^|/|_)override\.tf(?:\.json)?$")
 
 
 class Files:
@@ -75,7 +90,9 @@ class Files:
         known = self._parsed.get(name)
         if known is not None and known[0] == data:
             return known[1]
-        parsed = parse_json(name, data) if name.endswith(".json") else parse(name, data, foreign=foreign)
+        parsed = (
+            parse_json(name, data, foreign=foreign) if name.endswith(".json") else parse(name, data, foreign=foreign)
+        )
         self._parsed[name] = (data, parsed)
         return parsed
 
@@ -93,21 +110,22 @@ class Files:
         return self._directories[path, foreign]
 
     def _load(self, path: str, foreign: bool) -> Directory | None:
-        names = self.names(path, ".tf")
-        json_names = self.names(path, ".tf.json")
-        if not names and not json_names:
+        names = self.names(path, ".tf", ".tf.json")
+        if not names:
             return None
         found = Directory(path)
-        # Override files come last, as for Terraform; their blocks are merged there, and here only named.
-        overrides = [n for n in names if posixpath.basename(n) == "override.tf" or n.endswith("_override.tf")]
-        files = [self.file(n, foreign=foreign) for n in names if n not in overrides]
-        for file in files:
-            found.add(file)
-        found.files = tuple(files)
-        found.notes = (
-            *((n, "JSON configuration is not read: Baton cannot see what it sets") for n in json_names),
-            *((n, "override files are not read: what they override may be other than shown") for n in overrides),
-        )
+        # Override files come last, in their order.
+        over = [n for n in names if _OVERRIDE.search(n)]
+        files, notes = [], []
+        for name in [*(n for n in names if n not in over), *over]:
+            try:
+                file = self.file(name, foreign=foreign)
+            except NotReadError as error:
+                notes.append((name, error.message.splitlines()[0] + ": Baton cannot see what this file sets"))
+                continue
+            found.add(file, override=name in over)
+            files.append(file)
+        found.files, found.notes = tuple(files), tuple(notes)
         return found
 
     def names(self, path: str, *suffixes: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from baton.errors import RefusedError
 from baton.model.plan import Edit
@@ -95,11 +95,17 @@ def _not_here(trace: Traced, what: str, piece: Piece | None = None) -> RefusedEr
 
 
 def hold_value(
-    trace: Traced, moving: Iterable[Span], elsewhere: set[Span], what: str, texts: Texts
+    trace: Traced,
+    moving: Iterable[Span],
+    elsewhere: set[Span],
+    what: str,
+    texts: Texts,
+    shared: Collection[Span] = (),
 ) -> tuple[Edit, ...]:
     """Edits that keep a text as it is although the literals `moving` are about to change.
 
-    `elsewhere` are expressions that also lead to the value that must move: they are not touched.
+    `elsewhere` are expressions that also lead to the value that must move: they are not touched. `shared` lead to
+    other values besides: they are taken only when no expression of the value's own is there.
     """
     spans = set(moving)
     affected = [p for p in trace.pieces if p.span in spans]
@@ -109,20 +115,38 @@ def hold_value(
             text = "".join(p.text for p in trace.pieces if p.holder == piece.holder)
             found[piece.holder] = _replacing(piece.holder, text, what, texts)
             continue
-        expression = _expression([s for s in trace.chain if s not in elsewhere and s not in spans])
+        chain = [s for s in trace.chain if s not in elsewhere and s not in spans and _whole(s, texts)]
+        expression = _expression([s for s in chain if s not in shared]) or _expression(chain)
         if expression is None:
             raise RefusedError(
                 f"{what} and the cluster's version are one literal, and nothing lies between them to hold one of them",
                 where=str(piece.span),
                 hint="give each its own literal, so that the control plane can move before the nodes",
             )
+        _refuse_escapes(expression, what, texts)
         found[expression] = _replacing(expression, f'"{trace.value}"', what, texts)
     return tuple(found.values())
 
 
+def _refuse_escapes(span: Span, what: str, texts: Texts) -> None:
+    """In JSON only an expression that is one reference can be held: part of one would need its quotes escaped."""
+    text = texts(span.file)[span.start : span.end]
+    if span.file.endswith(".json") and b"${" in text and not re.fullmatch(rb'"\$\{[\w.\[\]]+\}"', text):
+        raise RefusedError(
+            f"{what} comes from an expression in JSON of which only a part follows the cluster",
+            where=str(span),
+            hint="give it a value of its own there, so that the control plane can move before the nodes",
+        )
+
+
+def _whole(span: Span, texts: Texts) -> bool:
+    """Whether another text can stand there: in JSON not for a part of a string, whose quotes would need escapes."""
+    return not span.file.endswith(".json") or texts(span.file)[span.start : span.start + 1] in (b'"', b"n")
+
+
 def hold_expression(trace: Traced, value: str, what: str, texts: Texts) -> Edit:
     """Write `value` where the configuration now reads what runs."""
-    expression = _expression(trace.chain)
+    expression = _expression([s for s in trace.chain if _whole(s, texts)])
     if expression is None:
         raise RefusedError(
             f"{what} follows {trace.ref}, and cannot be written here",
@@ -160,6 +184,8 @@ def insert_key(slot: ObjectSource, key: str, value: str, why: str, texts: Texts,
     if span.foreign:
         raise RefusedError(f"{key} would have to be written in a module of another repository", where=str(span))
     data = texts(span.file)
+    if span.file.endswith(".json"):
+        return _into_json(span, data, key, value, why)
     inner = data[span.start + 1 : span.end - 1]
     newline = "\r\n" if b"\r\n" in data else "\n"
     entry = f"{key} {value}" if block else f"{key} = {value}"
@@ -184,6 +210,23 @@ def insert_key(slot: ObjectSource, key: str, value: str, why: str, texts: Texts,
         # `source` is aligned with what follows: parting them would misalign it, so the new entry goes last.
         line_end, text = data.rindex(b"\n", 0, span.end) + 1, newline + text.rstrip("\r\n") + newline
     return Edit(span.file, line_end, line_end, "", text, data.count(b"\n", 0, line_end) + 1, why)
+
+
+def _into_json(span: Span, data: bytes, key: str, value: str, why: str) -> Edit:
+    """`"key": value` as the first entry of an object; a block is an object there."""
+    inner = data[span.start + 1 : span.end - 1]
+    text = f'"{key}": ' + re.sub(r"(\w+) =", r'"\1":', " ".join(value.split()))
+    comma = "," if inner.strip() else ""
+    if b"\n" not in inner:
+        if not comma:
+            old = data[span.start : span.end].decode()
+            return Edit(span.file, span.start, span.end, old, f"{{ {text} }}", span.line, why)
+        return Edit(span.file, span.start + 1, span.start + 1, "", f" {text}{comma}", span.line, why)
+    line_end = data.index(b"\n", span.start) + 1
+    newline = "\r\n" if b"\r\n" in data else "\n"
+    following = data[line_end : span.end].decode("utf-8", "replace").splitlines()
+    entry = _indent(following, data, span) + text + comma + newline
+    return Edit(span.file, line_end, line_end, "", entry, span.line + 1, why)
 
 
 _HEAD = re.compile(

@@ -120,6 +120,7 @@ class Weaver:
         self._installed |= {c.name: c.to for c in stage.changes if c.kind == "addon"}
         self._inspection = again(inspection, after) if after else inspection
         self._refuse_strays(stage, inspection, own | set(left_out))
+        self._refuse_unreached(stage)
         shown = tuple(f"{'add-on' if kind == 'addon' else 'node group'} {name}" for kind, name in left_out)
         return StageEdits(edits, unified_diff(before, after), addresses(stage, editor.cluster), targets, shown)
 
@@ -158,6 +159,22 @@ class Weaver:
         for stray in changed(before, self._inspection):
             if stray.cluster != self._address or stray.subject not in moving:
                 raise stray.refused()
+
+    def _refuse_unreached(self, stage: Stage) -> None:
+        """Refuses a node group stage whose edits leave a group on another version than it is about."""
+        cluster = self._cluster()
+        for change in stage.changes if stage.kind is StageKind.NODE_GROUP else ():
+            group = cluster.group(change.name)
+            to = change.attributes.get("version", "")
+            if group is None or not to or group.ami.kind != "eks-optimised":
+                continue
+            now = group.version.value or (cluster.version.value if group.version_from_cluster else None)
+            if now is not None and now != to:
+                raise RefusedError(
+                    f"node group {group.name} would stay at {now}: one text sets its version and that of others",
+                    where=str(group.version.span or group.address),
+                    hint="give each group its own version",
+                )
 
     def _targets_of(self, stage: Stage, cluster: ClusterConfig, left_out: Sequence[Subject]) -> tuple[str, ...]:
         """The addresses to target, () when nothing is left out. Raises RefusedError when targets would not part it."""
