@@ -199,6 +199,13 @@ def _text_of(path: Path) -> str | None:
         return None
 
 
+def _written_notes(inspection: Inspection, snapshot: Snapshot) -> list[str]:
+    """What the configuration says that does something else than it seems to, where it concerns this upgrade."""
+    config = _config(inspection, snapshot.cluster.name)
+    groups = [g for g in config.node_groups if any(g.matches(n.name) or g.key == n.name for n in snapshot.node_groups)]
+    return [*config.notes, *(f"node group {g.name}: {note}" for g in groups for note in g.notes)]
+
+
 def make(
     snapshot: Snapshot,
     target: Target,
@@ -227,7 +234,7 @@ def make(
         text = f"one literal each for node groups {groups}, so they roll at the same time: --allow-target parts them"
         plan = replace(plan, alternatives=(*plan.alternatives, text))
     lock = locked(_text_of(Path(inspection.root) / LOCK_FILE))
-    plan = replace(plan, providers=versions(lock))
+    plan = replace(plan, providers=versions(lock), notes=(*plan.notes, *_written_notes(inspection, snapshot)))
     releases: dict[str, list[AddonRelease]] = {}
     for release in snapshot.addon_releases:
         releases.setdefault(release.name, []).append(release)
