@@ -31,7 +31,7 @@ class VirtualClock:
     def __init__(self, start: float = 0.0) -> None:
         self._now = start
         self._serial = 0
-        self._heap: list[tuple[float, int, int, Handle]] = []
+        self._heap: list[tuple[float, int, int, Handle | Callable[[], object]]] = []
         self.processed = 0
 
     def now(self) -> float:
@@ -47,32 +47,56 @@ class VirtualClock:
     def call_later(self, delay: float, fn: Callable[[], object], priority: int = 0) -> Handle:
         return self.call_at(self._now + delay, fn, priority)
 
+    def post(self, delay: float, fn: Callable[[], object], priority: int = 0) -> None:
+        """As call_later, for a call that nobody will cancel."""
+        self._serial += 1
+        now = self._now
+        heapq.heappush(self._heap, (now + delay if delay > 0.0 else now, priority, self._serial, fn))
+
     @staticmethod
     def cancel(handle: Handle) -> None:
         handle.cancelled = True
 
     def next_time(self) -> float | None:
         """When the next call is due, None when there is none."""
-        while self._heap and self._heap[0][3].cancelled:
-            heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
+        heap = self._heap
+        while heap:
+            first = heap[0][3]
+            if not isinstance(first, Handle) or not first.cancelled:
+                return heap[0][0]
+            heapq.heappop(heap)
+        return None
 
     def run_next(self) -> bool:
         """Run the next due call, moving time to it. False when nothing is left."""
-        while self._heap:
-            time, _, _, handle = heapq.heappop(self._heap)
-            if handle.cancelled:
-                continue
-            self._now = time
-            self.processed += 1
-            handle.fn()
-            return True
-        return False
+        due = self.next_time()
+        if due is None:
+            return False
+        self._run_one()
+        return True
+
+    def _run_one(self) -> None:
+        """The first of the heap, which is not cancelled."""
+        time, _, _, call = heapq.heappop(self._heap)
+        self._now = time
+        self.processed += 1
+        if isinstance(call, Handle):
+            call.fn()
+        else:
+            call()
 
     def run_until(self, time: float) -> None:
         """Run everything due up to and including `time`, then stand at `time`."""
-        while (due := self.next_time()) is not None and due <= time:
-            self.run_next()
+        heap, pop = self._heap, heapq.heappop
+        while heap and heap[0][0] <= time:
+            now, _, _, call = pop(heap)
+            if type(call) is Handle:
+                if call.cancelled:
+                    continue
+                call = call.fn
+            self._now = now
+            self.processed += 1
+            call()  # type: ignore[operator]
         self._now = max(self._now, time)
 
     def sleep(self, seconds: float) -> None:

@@ -324,7 +324,7 @@ class KubeTwin:
 
     def _tell(self, kind: str, namespace: str, name: str) -> None:
         if not self._news:
-            self.clock.call_later(0.0, self._deliver, CONTROLLERS + 1)
+            self.clock.post(0.0, self._deliver, CONTROLLERS + 1)
         self._news.append((kind, namespace, name))
 
     def _deliver(self) -> None:

@@ -83,7 +83,7 @@ class Kubelets(Controller):
         times = self._times(pod) if self.settings.workloads else _NONE
         spec = pod.spec
         if self.bad_images and any(c.get("image") in self.bad_images for c in spec.get("containers") or ()):
-            self.clock.call_later(self._timings.pod_start.draw(self._rng), partial(self._cannot_pull, pod))
+            self.clock.post(self._timings.pod_start.draw(self._rng), partial(self._cannot_pull, pod))
             return
         delay = (times.start or self._timings.pod_start).draw(self._rng)
         facts = self._facts(spec)
@@ -92,11 +92,11 @@ class Kubelets(Controller):
         if "volumes" in spec and any(v.get("persistentVolumeClaim") for v in spec["volumes"] or ()):
             delay += self._timings.volume_attach.draw(self._rng)
         if self.settings.detail:
-            self.clock.call_later(0.0, partial(self._creating, pod))
+            self.clock.post(0.0, partial(self._creating, pod))
         if self.settings.events:
             self._record_start(pod, delay)
         ready = self._readiness(facts, times)
-        self.clock.call_later(delay, partial(self._started, pod, ready))
+        self.clock.post(delay, partial(self._started, pod, ready))
 
     def _facts(self, spec: Obj) -> _Facts:
         """What the containers of a template say about its pods' times; read once per template."""
@@ -137,7 +137,7 @@ class Kubelets(Controller):
     def _resume(self, pod: Pod) -> None:
         """A pod that was running when the twin began."""
         if self._runs_to_end(pod):
-            self.clock.call_later(self._timings.job_run.draw(self._rng), partial(self._finished, pod))
+            self.clock.post(self._timings.job_run.draw(self._rng), partial(self._finished, pod))
 
     @staticmethod
     def _runs_to_end(pod: Pod) -> bool:
@@ -154,9 +154,9 @@ class Kubelets(Controller):
         now_ready = ready is not None and ready <= 0
         self._running(pod, now_ready)
         if ready is not None and not now_ready:
-            self.clock.call_later(ready, partial(self._became_ready, pod))
+            self.clock.post(ready, partial(self._became_ready, pod))
         if self._runs_to_end(pod):
-            self.clock.call_later(self._timings.job_run.draw(self._rng), partial(self._finished, pod))
+            self.clock.post(self._timings.job_run.draw(self._rng), partial(self._finished, pod))
 
     def _creating(self, pod: Pod) -> None:
         """The kubelet has seen the pod: its containers wait to be created."""
@@ -356,7 +356,7 @@ class Kubelets(Controller):
         times = self._times(pod) if self.settings.workloads else _NONE
         wish = (times.stop or self._timings.pod_stop).draw(self._rng)
         wish += self._facts(pod.spec).pre_stop
-        self.clock.call_later(min(limit, wish), partial(self._stopped, pod))
+        self.clock.post(min(limit, wish), partial(self._stopped, pod))
         if self.settings.events and pod.phase == "Running":
             for container in pod.obj["spec"].get("containers") or ():
                 self._say(pod, "Killing", f"Stopping container {container.get('name', '')}")
@@ -398,7 +398,7 @@ class Kubelets(Controller):
             self._say_later(pod, delay, "Started", f"Started container {name}")
 
     def _say_later(self, pod: Pod, delay: float, reason: str, message: str) -> None:
-        self.clock.call_later(delay, partial(self._say_if_there, pod, reason, message))
+        self.clock.post(delay, partial(self._say_if_there, pod, reason, message))
 
     def _say_if_there(self, pod: Pod, reason: str, message: str) -> None:
         if self._alive(pod) and not pod.terminating:

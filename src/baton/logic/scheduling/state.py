@@ -149,6 +149,7 @@ class ClusterState:
         self.scalar_allocatable: dict[str, NDArray[np.int64]] = {}
         self.scalar_used: dict[str, NDArray[np.int64]] = {}
         self.objects: dict[str, dict[Key, Json]] = {resource: {} for resource in RESOURCES}
+        self._by_namespace: dict[tuple[str, str], dict[str, Json]] = {}
         self.claim_users: dict[Key, set[Key]] = {}
         """(namespace, claim) -> pods on nodes that use it."""
         self.image_nodes: dict[str, set[int]] = {}
@@ -358,9 +359,11 @@ class ClusterState:
     def _put_on(self, info: PodInfo, key: Key) -> None:
         slot = info.slot
         self.pods_at[slot][key] = info
-        self.used[slot] += info.row
-        for name, value in info.request.resources.scalars.items():
-            self._scalar(self.scalar_used, name)[slot] += value
+        used = self.used[slot]
+        np.add(used, info.row, used)
+        if info.request.resources.scalars:
+            for name, value in info.request.resources.scalars.items():
+                self._scalar(self.scalar_used, name)[slot] += value
         for claim in info.claims:
             self.claim_users.setdefault((key[0], claim), set()).add(key)
         if info.cls.has_affinity:
@@ -373,9 +376,11 @@ class ClusterState:
         if self.listener is not None:
             self.listener.pod_removed(info, key)
         del self.pods_at[slot][key]
-        self.used[slot] -= info.row
-        for name, value in info.request.resources.scalars.items():
-            self.scalar_used[name][slot] -= value
+        used = self.used[slot]
+        np.subtract(used, info.row, used)
+        if info.request.resources.scalars:
+            for name, value in info.request.resources.scalars.items():
+                self.scalar_used[name][slot] -= value
         for claim in info.claims:
             users = self.claim_users[key[0], claim]
             users.discard(key)
@@ -393,6 +398,7 @@ class ClusterState:
             return
         key = ("" if resource in _CLUSTER_WIDE else _key(obj)[0], obj["metadata"]["name"])
         table[key] = obj
+        self._by_namespace.setdefault((resource, key[0]), {})[key[1]] = obj
         if self.classes.volatile and resource in _SELECTING:
             selector = (obj.get("spec") or {}).get("selector")
             if selector and any(label in str(selector) for label in VOLATILE_LABELS):
@@ -403,7 +409,10 @@ class ClusterState:
     def remove_object(self, resource: str, namespace: str | None, name: str) -> None:
         """Forget an object; unknown ones are ignored."""
         key = ("" if resource in _CLUSTER_WIDE else namespace or "default", name)
-        if self.objects.get(resource, {}).pop(key, None) is not None and self.listener is not None:
+        if self.objects.get(resource, {}).pop(key, None) is None:
+            return
+        self._by_namespace[resource, key[0]].pop(name, None)
+        if self.listener is not None:
             self.listener.object_changed(resource, *key)
 
     def get(self, resource: str, namespace: str, name: str) -> Json | None:
@@ -412,7 +421,7 @@ class ClusterState:
 
     def of_namespace(self, resource: str, namespace: str) -> Iterable[Json]:
         """The objects of one namespace."""
-        return (obj for (ns, _), obj in self.objects[resource].items() if ns == namespace)
+        return self._by_namespace.get((resource, namespace), {}).values()
 
     def namespace_labels(self, namespace: str) -> Mapping[str, str]:
         """A namespace's labels; none when it is not known."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from baton.errors import ReadError, RefusedError
-from baton.knowledge.ami import ImageFacts, parse_image, retarget_pattern
+from baton.errors import ReadError, RefusedError, UsageError
+from baton.knowledge.ami import ImageFacts, kind_of_name, parse_image, retarget_pattern, ssm_parameter
 from baton.model import nodes
 from baton.model.cluster import Image, NodeGroup, Snapshot
 from baton.model.nodes import IMAGE_LABEL, labels, of_group
@@ -24,8 +24,41 @@ class Chosen:
     reason: str
 
 
-def facts_of(image: Image) -> ImageFacts:
-    return parse_image(image.name, image.description, image.tags)
+def facts_of(image: Image, snapshot: Snapshot | None = None) -> ImageFacts:
+    """What an image says of itself; where it says no version, AWS's SSM parameters in the snapshot may know it."""
+    found = parse_image(image.name, image.description, image.tags)
+    if found.kubernetes is None and snapshot is not None and (minor := minor_by_ssm(snapshot, image.id)) is not None:
+        return replace(found, kubernetes=minor, told_by="SSM history", optimised=True)
+    return found
+
+
+def minor_by_ssm(snapshot: Snapshot, image_id: str) -> Minor | None:
+    """The Kubernetes minor of an image that AWS has published, by the SSM parameters that were read."""
+    path = next((p for p, values in snapshot.parameters.items() if image_id in values), "")
+    found = re.search(r"(?:/|aws-k8s-|EKS_Optimized-)(1\.\d+)(?=[-/])", path)
+    return None if found is None else Minor.parse(found[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Recommended:
+    """AWS's image for a kind of node, by SSM: `image_id` "" where there is none, None where SSM was not read."""
+
+    path: str
+    image_id: str | None
+    release: str
+
+
+def recommended(snapshot: Snapshot, kind: tuple[str, str, str], version: Minor) -> Recommended:
+    """`kind` is (family, architecture, variant) as in knowledge.ami."""
+    family, architecture, variant = kind
+    try:
+        path = ssm_parameter(family, str(version), architecture, variant)
+    except UsageError:
+        return Recommended("", None, "")
+    values = snapshot.parameters.get(path)
+    release = path.replace("image_id", "image_version" if family == "bottlerocket" else "release_version")
+    told = snapshot.parameters.get(release, ())
+    return Recommended(path, None if values is None else (values or ("",))[0], told[0] if told else "")
 
 
 def current_image_id(snapshot: Snapshot, group: NodeGroup) -> str:
@@ -48,8 +81,9 @@ def kubelet_of(snapshot: Snapshot, group: NodeGroup) -> tuple[Minor, str]:
         return min(found), "its nodes"
     if not group.custom_ami:
         return Minor.parse(group.version), "EKS"
-    image = snapshot.image(current_image_id(snapshot, group))
-    told = None if image is None else facts_of(image).kubernetes
+    image_id = current_image_id(snapshot, group)
+    image = snapshot.image(image_id)
+    told = minor_by_ssm(snapshot, image_id) if image is None else facts_of(image, snapshot).kubernetes
     if told is not None:
         return told, "its image"
     unknown = snapshot.unknown("objects.nodes")
@@ -85,6 +119,19 @@ class ImageFinder:
         unknown = self._snapshot.unknown("images")
         if unknown is not None:
             raise ReadError(f"the images could not be read: {unknown.reason}", where=f"node group {group.name}")
+        try:
+            return self._find(group, kubelet, version)
+        except RefusedError as error:
+            # An owner whose images were not read may well have the one that is missing.
+            unread = [u for u in self._snapshot.unknowns if re.match(r"images\.(?!ami-)", u.what)]
+            if not unread:
+                raise
+            reasons = "; ".join(f"{u.what.partition('.')[2]}: {u.reason}" for u in unread)
+            raise ReadError(
+                f"{error.message}; but not all images could be read ({reasons})", where=error.where, hint=error.hint
+            ) from error
+
+    def _find(self, group: NodeGroup, kubelet: Minor, version: Minor) -> Chosen:
         asked = self._target.image(group.name)
         if asked and str(version) == self._target.version:
             return self._asked(group, asked, version)
@@ -160,8 +207,15 @@ class ImageFinder:
         return Chosen(image, pattern, f"matches {pattern}{more}")
 
     def _by_kind(self, group: NodeGroup, current: Image, version: Minor) -> Chosen:
-        """An image of the same owner whose name differs in version, date and build only."""
+        """An image of the same owner whose name differs in version, date and build only; of AWS's own images the one
+        that AWS recommends, where SSM told."""
         stem = name_stem(current.name)
+        if facts_of(current).optimised:
+            named = recommended(self._snapshot, kind_of_name(current.name, current.architecture), version)
+            image = self._snapshot.image(named.image_id or "")
+            if image is not None:
+                self._vet(group, image, version, image.name)
+                return Chosen(image, image.name, f"AWS's recommended image, by {named.path}")
         matching = [
             i
             for i in self._snapshot.images
@@ -183,7 +237,7 @@ class ImageFinder:
         return Chosen(image, image.name, f"of the same kind as {current.name}{more}")
 
     def _vet(self, group: NodeGroup, image: Image, version: Minor, asked: str) -> None:
-        facts = facts_of(image)
+        facts = facts_of(image, self._snapshot)
         where = f"node group {group.name}"
         if facts.kubernetes is None:
             raise RefusedError(

@@ -68,6 +68,7 @@ class Pod:
     """
 
     __slots__ = (
+        "_obj",
         "budgets",
         "gone",
         "key",
@@ -75,14 +76,12 @@ class Pod:
         "name",
         "namespace",
         "node",
-        "obj",
         "owner",
         "phase",
         "ready",
         "scheduling",
         "spec",
         "terminating",
-        "uid",
     )
 
     def __init__(self, obj: Obj) -> None:
@@ -90,8 +89,7 @@ class Pod:
         self.namespace: str = meta["namespace"]
         self.name: str = meta["name"]
         self.key: Key = (self.namespace, self.name)
-        self.uid: str = meta["uid"]
-        self.obj = obj
+        self._obj: Obj = obj
         self.labels: Mapping[str, str] = meta.get("labels") or {}
         self.spec: Obj = obj["spec"]
         self.node: str = self.spec.get("nodeName") or ""
@@ -102,6 +100,21 @@ class Pod:
         self.owner: Group | None = None
         self.budgets: tuple[Budget, ...] = ()
         self.scheduling: Any = None  # the scheduling loop's own record while the pod waits
+
+    @property
+    def obj(self) -> Obj:
+        """The object as last stored."""
+        return self._obj
+
+    @property
+    def uid(self) -> str:
+        """The object's."""
+        uid: str = self._obj["metadata"]["uid"]
+        return uid
+
+    def hold(self, obj: Obj) -> None:
+        """The object was stored anew."""
+        self._obj = obj
 
     @property
     def finished(self) -> bool:
@@ -177,7 +190,7 @@ class WorkQueue:
         self._work.append((controller, key))
         if not self._armed:
             self._armed = True
-            self._clock.call_later(0.0, self._run, CONTROLLERS)
+            self._clock.post(0.0, self._run, CONTROLLERS)
 
     def _run(self) -> None:
         work = self._work
@@ -304,7 +317,7 @@ class PodCache:
         if pod is None or pod.uid != meta["uid"]:
             return
         before = pod.obj
-        pod.obj = obj
+        pod.hold(obj)
         bits = self._differs(pod, obj, before)
         if bits:
             self._tell(pod, bits)

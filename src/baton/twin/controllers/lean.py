@@ -7,7 +7,7 @@ the same changes in the same order, so both tell one story (tests/twin/test_twin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from baton.logic.eviction import MIRROR_ANNOTATION, controller_of
@@ -40,8 +40,20 @@ if TYPE_CHECKING:
     from baton.twin.world import World
 
 _FINISHED = ("Succeeded", "Failed")
-Lane = dict[int, tuple[PodListener, ...]]
-"""What changed -> who hears of it, for pods of one kind of controller, with and without budgets and claims."""
+
+
+class Lane(dict[int, tuple[PodListener, ...]]):
+    """What changed -> who hears of it, for the pods of one kind of controller, with and without budgets and claims."""
+
+    def __init__(self, pods: LeanPods, kind: str, budgets: bool, claims: bool) -> None:
+        super().__init__()
+        self._pods = pods
+        self._kind = kind
+        self._has = {"": True, "budgets": budgets, "claims": claims}
+
+    def __missing__(self, bits: int) -> tuple[PodListener, ...]:
+        chosen = self[bits] = self._pods.chosen(self._kind, self._has, bits)
+        return chosen
 
 
 class PodShape:
@@ -69,8 +81,8 @@ class PodShape:
 class LeanPod(Pod):
     """A pod's record. Times are seconds of cluster time, 0 for what has not happened in the twin."""
 
-    __slots__ = ("_made", "base", "bound_at", "changed_at", "lane", "limit", "made_at", "pin", "serial", "shape",
-                 "started_at", "told_at")  # fmt: skip
+    __slots__ = ("_made", "base", "bound_at", "changed_at", "info", "lane", "limit", "made_at", "pin", "serial",
+                 "shape", "started_at", "told_at")  # fmt: skip
 
     lane: Lane
     scheduling: Any
@@ -92,19 +104,20 @@ class LeanPod(Pod):
         self.scheduling = None
         self.base: Obj | None = None  # the object as it was read or written from outside
         self._made: Obj | None = None
+        self.info: PodInfo | None = None  # what the scheduler's view keeps of it
         self.limit = -1  # seconds of grace once the twin asked it to go
         self.serial = 0
         self.made_at = self.told_at = self.bound_at = self.started_at = self.changed_at = 0.0
 
     @property
-    def uid(self) -> str:  # type: ignore[override]
+    def uid(self) -> str:
         """As read; made up for a pod that the twin made."""
         if self.base is not None:
             return str(self.base["metadata"].get("uid", ""))
         return f"00000000-0000-4000-8000-{self.serial:012x}"
 
     @property
-    def obj(self) -> Obj:  # type: ignore[override]
+    def obj(self) -> Obj:
         """The object as an API server would show it, made anew after a change."""
         if self._made is None:
             self._made = _render(self)
@@ -164,26 +177,23 @@ class LeanPods(PodCache):
 
     def _tell(self, pod: Pod, bits: int) -> None:
         assert isinstance(pod, LeanPod)
-        chosen = pod.lane.get(bits)
-        if chosen is None:
-            chosen = self._choose(pod, bits)
-        for fn in chosen:
+        for fn in pod.lane[bits]:
             fn(pod, bits)
 
-    def _choose(self, pod: LeanPod, bits: int) -> tuple[PodListener, ...]:
-        kind = pod.owner.kind if pod.owner is not None else ""
-        has = {"": True, "budgets": bool(pod.budgets) or bool(bits & LABELS), "claims": pod.shape.claims != ()}
-        chosen = tuple(
-            fn for fn, mask, of in self._listeners if mask & bits and of in ("", kind) and has[self._traits[fn]]
+    def chosen(self, kind: str, has: Mapping[str, bool], bits: int) -> tuple[PodListener, ...]:
+        """The listeners for pods of controllers of this kind, with these traits."""
+        every = bool(bits & LABELS)  # a pod may get its first budget by it
+        return tuple(
+            fn
+            for fn, mask, of in self._listeners
+            if mask & bits and of in ("", kind) and (every or has[self._traits[fn]])
         )
-        pod.lane[bits] = chosen
-        return chosen
 
     def _enter_lane(self, pod: LeanPod) -> None:
         key = (pod.owner.kind if pod.owner is not None else "", bool(pod.budgets), pod.shape.claims != ())
         lane = self._lanes.get(key)
         if lane is None:
-            lane = self._lanes[key] = {}
+            lane = self._lanes[key] = Lane(self, *key)
         pod.lane = lane
 
     def rebudget(self, pod: Pod, budgets: Any) -> None:
@@ -266,7 +276,8 @@ class LeanPods(PodCache):
         self._count(pod, 1)
         if self._watchers:
             self._report("ADDED", pod, None)
-        self._tell(pod, ADDED)
+        for fn in pod.lane[ADDED]:
+            fn(pod, ADDED)
 
     # --- what becomes of them
 
@@ -334,13 +345,15 @@ class LeanPods(PodCache):
             del pod.owner.pods[pod.name]
         if before is not None:
             self._report("DELETED", pod, before)
-        self._tell(pod, REMOVED)
+        for fn in pod.lane[REMOVED]:
+            fn(pod, REMOVED)
 
     def _changed(self, pod: LeanPod, bits: int, before: Obj | None) -> None:
         if before is not None:
             self._report("MODIFIED", pod, before)
         if bits:
-            self._tell(pod, bits)
+            for fn in pod.lane[bits]:
+                fn(pod, bits)
 
     def _report(self, kind: str, pod: LeanPod, before: Obj | None) -> None:
         """To those who watch objects."""
@@ -379,6 +392,7 @@ class LeanPods(PodCache):
             raise not_found("pods", meta["name"])
         before = pod.obj
         pod.base = pod._made = obj
+        pod.info = None
         pod.limit, pod.bound_at, pod.started_at, pod.changed_at = -1, 0.0, 0.0, 0.0
         bits = self._differs(pod, obj, before)
         self._changed(pod, bits, before if self._watchers else None)
@@ -410,6 +424,13 @@ class LeanPods(PodCache):
 
     def info(self, pod: LeanPod) -> PodInfo:
         """What the scheduler's view keeps of the pod."""
+        state, shape = self._state, pod.shape
+        if pod.info is not None and shape.epoch == state.classes.epoch:
+            return pod.info
+        pod.info = info = self._new_info(pod)
+        return info
+
+    def _new_info(self, pod: LeanPod) -> PodInfo:
         state, shape = self._state, pod.shape
         if shape.epoch != state.classes.epoch:
             if any(label in pod.labels for label in VOLATILE_LABELS):

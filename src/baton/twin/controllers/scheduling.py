@@ -168,7 +168,7 @@ class SchedulingLoop(Controller):
         heapq.heappush(self._heap, (-waiter.priority, waiter.queued, self._serial, waiter))
         if not self._armed:
             self._armed = True
-            self.clock.call_later(0.0, self._run, SCHEDULER)
+            self.clock.post(0.0, self._run, SCHEDULER)
 
     def _on_node(self, type_: str, resource: str, obj: Obj, old: Obj | None) -> None:
         if type_ == "DELETED":
