@@ -15,6 +15,7 @@ from baton.model.cluster import (
     Addon,
     AddonRelease,
     AutoScalingGroup,
+    BlockDevice,
     Cluster,
     Image,
     Insight,
@@ -110,6 +111,24 @@ class AwsReader(Protocol):
     def launch_template_user_data(self, template_id: str, version: str) -> str:
         """The decoded user data of a launch template version, "" when it has none."""
         ...
+
+
+class AwsDetails(Protocol):
+    """Facts that only a live reading asks for. Raise errors.ReadError / UnavailableError."""
+
+    def addon_schema(self, name: str, version: str) -> str:
+        """The JSON schema of an add-on version's configuration values."""
+        ...
+
+    def parameter(self, path: str) -> str:
+        """The value of a public SSM parameter, "" when there is none."""
+        ...
+
+    def parameter_history(self, path: str) -> Sequence[str]:
+        """Its values, the newest first; empty when there is none."""
+        ...
+
+    def launch_template_disks(self, template_id: str, version: str) -> Sequence[BlockDevice]: ...
 
 
 class AwsWriter(Protocol):

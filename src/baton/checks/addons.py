@@ -9,8 +9,10 @@ from baton.checks.context import Context, parse_minor
 from baton.checks.registry import Result, bad, check, good, unknown
 from baton.errors import RefusedError
 from baton.knowledge.skew import kube_proxy_allowed
+from baton.logic.upgrade import schemas
 from baton.logic.upgrade.addons import AddonPlanner
 from baton.model import nodes
+from baton.model.cluster import Addon
 from baton.model.findings import Severity
 from baton.model.versions import Minor
 
@@ -102,6 +104,54 @@ def addon_bridge(c: Context) -> Iterator[Result]:
         else:
             message = f"{addon.version} does not fit {following}, and no version fits both {c.start} and {following}"
             yield bad(subject, message, "it runs unsupported between the control plane's stage and its own")
+
+
+@check(
+    "BTN709",
+    "Add-on settings fit the next version's schema",
+    Severity.HIGH,
+    "no add-on that moves is configured",
+    needs=("addons",),
+)
+def addon_settings(c: Context) -> Iterator[Result]:
+    """Each add-on version has a JSON schema for its configuration values (aws eks describe-addon-configuration). EKS
+    refuses an update whose values do not fit the new one: a setting that is gone, renamed or of another type stops the
+    add-on's stage, after the control plane has moved."""
+    planner = AddonPlanner(c.snapshot, c.target, c.knowledge)
+    for addon in c.snapshot.addons:
+        to = _end_of(c, planner, addon)
+        if not addon.configuration.strip() or to == addon.version:
+            continue
+        subject = f"add-on {addon.name}"
+        schema = schemas.parse(c.snapshot.addon_schemas.get(f"{addon.name} {to}", ""))
+        before = schemas.parse(c.snapshot.addon_schemas.get(f"{addon.name} {addon.version}", ""))
+        values = schemas.parse(addon.configuration)
+        if schema is None or values is None:
+            what = "its values are not JSON" if values is None else f"the schema of {to} was not read"
+            hint = f"compare: aws eks describe-addon-configuration --addon-name {addon.name} --addon-version {to}"
+            yield unknown(subject, f"it is configured, and {what}", hint, Severity.LOW)
+            continue
+        told = "" if before is None else _told(schemas.changes(before, schema))
+        wrong = schemas.violations(values, schema)
+        if wrong:
+            yield bad(subject, f"{to} would refuse its settings: {'; '.join(wrong)}", f"change them first{told}")
+        else:
+            yield good(subject, f"its settings fit {to}{told}")
+
+
+def _end_of(c: Context, planner: AddonPlanner, addon: Addon) -> str:
+    """Where the add-on ends; where it is when no version fits (BTN702 tells)."""
+    now = addon.version
+    try:
+        for version in c.points[1:] or c.points:
+            now = planner.choose(addon.name, now, version)
+    except RefusedError:
+        return addon.version
+    return now
+
+
+def _told(changes: list[str]) -> str:
+    return f" (its schema changes: {'; '.join(changes[:6])})" if changes else ""
 
 
 def image_version(image: str) -> Minor | None:

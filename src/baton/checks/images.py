@@ -4,7 +4,7 @@ here."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from baton.checks.context import Context
@@ -12,10 +12,10 @@ from baton.checks.registry import Result, bad, check, good, unknown
 from baton.errors import ReadError, RefusedError
 from baton.knowledge.skew import kubelet_allowed
 from baton.knowledge.tables import days_until
-from baton.logic.upgrade.images import Chosen, ImageFinder, current_image_id, facts_of, kubelet_of
+from baton.logic.upgrade.images import Chosen, ImageFinder, current_image_id, facts_of, kubelet_of, recommended
 from baton.logic.upgrade.path import fewest_rolls
 from baton.model import nodes
-from baton.model.cluster import NodeGroup
+from baton.model.cluster import BlockDevice, Image, NodeGroup
 from baton.model.findings import Severity
 from baton.model.versions import Minor
 
@@ -151,7 +151,7 @@ def image_contradictions(c: Context) -> Iterator[Result]:
     for group in c.snapshot.node_groups:
         if not group.custom_ami or (chosen := _next(c, group)) is None:
             continue
-        facts, subject = facts_of(chosen.image), f"node group {group.name}"
+        facts, subject = facts_of(chosen.image, c.snapshot), f"node group {group.name}"
         if facts.disagreement:
             yield bad(subject, f"{chosen.image.name}: {facts.disagreement}", "mend its tags or its name")
         else:
@@ -190,7 +190,8 @@ def image_age(c: Context) -> Iterator[Result]:
 )
 def filter_pitfalls(c: Context) -> Iterator[Result]:
     """`most_recent = true` takes whatever is newest when Terraform runs: a filter that does not name the Kubernetes
-    version picks an image of another version once one is built, and one without owners picks a stranger's."""
+    version picks an image of another version once one is built, one without owners picks a stranger's, and even a good
+    one picks the next build, so that an apply for something else rolls all nodes."""
     for group in c.snapshot.node_groups:
         found = c.filters.get(group.name)
         if found is None or found.name.startswith("ami-"):
@@ -202,8 +203,12 @@ def filter_pitfalls(c: Context) -> Iterator[Result]:
         elif not any(str(v) in found.name.replace("-", ".").replace("_", ".") for v in c.points):
             message = f"the filter {found.name} does not name a Kubernetes version"
             yield bad(subject, message, "put the version in the filter, so that another one's image never matches")
+        elif found.most_recent and (found.regex or set("*?") & set(found.name)):
+            message = f"the filter {found.name} takes the newest image: the next one built rolls the nodes unasked"
+            hint = "name one image exactly, or plan applies with new images in mind"
+            yield bad(subject, message, hint, Severity.LOW)
         else:
-            yield good(subject, f"the filter {found.name} names version and owner")
+            yield good(subject, f"the filter {found.name} names one image of its owner")
 
 
 @check(
@@ -272,7 +277,7 @@ def user_data(c: Context) -> Iterator[Result]:
         if not group.custom_ami or (chosen := _next(c, group)) is None:
             continue
         subject, text = f"node group {group.name}", group.user_data
-        family = c.knowledge.families[facts_of(chosen.image).family]
+        family = c.knowledge.families[facts_of(chosen.image, c.snapshot).family]
         if text is None:
             current = c.snapshot.image(current_image_id(c.snapshot, group))
             if current is not None and facts_of(current).family == family.name:
@@ -326,3 +331,126 @@ def kubelet_flags(c: Context) -> Iterator[Result]:
                 yield bad(
                     subject, f"its user data passes {flag}, gone since {version}", "take it out with the new image"
                 )
+
+
+def _account(c: Context) -> str:
+    """The cluster's account, "" when it is not known."""
+    parts = c.snapshot.cluster.arn.split(":")
+    return parts[4] if len(parts) > 4 else ""
+
+
+@check(
+    "BTN309",
+    "The new image's disks fit the launch template",
+    Severity.HIGH,
+    "no node group moves to an image of its own",
+    needs=("node_groups", "images"),
+)
+def image_disks(c: Context) -> Iterator[Result]:
+    """A launch template sizes the root disk by its device name. When the next image's root has another name (/dev/sda1
+    instead of /dev/xvda), the root keeps the image's own size and an empty disk comes beside it; when the template asks
+    for less than the image's snapshot holds, EC2 refuses to launch; a disk that the image no longer maps (Bottlerocket
+    has two) is gone with what was put there."""
+    for group in c.snapshot.node_groups:
+        if not group.custom_ami or (chosen := _next(c, group)) is None or not chosen.image.disks:
+            continue
+        subject, current = f"node group {group.name}", c.snapshot.image(current_image_id(c.snapshot, group))
+        wrong = [*_template_disks(chosen.image, group.disks or ()), *_lost_disks(chosen.image, current, group)]
+        for message, hint, severity in wrong:
+            yield bad(subject, f"{chosen.image.name}: {message}", hint, severity)
+        if not wrong:
+            disks = ", ".join(f"{d.name} {d.size} GiB" if d.size else d.name for d in chosen.image.disks)
+            yield good(subject, f"{chosen.image.name} maps {disks}")
+
+
+def _template_disks(image: Image, mapped: Sequence[BlockDevice]) -> Iterator[tuple[str, str, Severity | None]]:
+    own = {d.name: d for d in image.disks}
+    for disk in mapped:
+        there = own.get(disk.name)
+        if there is not None and disk.size and disk.size < there.size:
+            message = f"the launch template gives {disk.name} {disk.size} GiB, the image's snapshot needs {there.size}"
+            yield message, "raise the size in the launch template; EC2 refuses to launch otherwise", Severity.BLOCK
+    if mapped and image.root_device and image.root_device not in {d.name for d in mapped}:
+        names = ", ".join(d.name for d in mapped)
+        message = f"its root is {image.root_device}, the launch template maps {names}: the root keeps the image's size"
+        yield message, f"map {image.root_device} in the launch template together with the new image", None
+
+
+def _lost_disks(image: Image, current: Image | None, group: NodeGroup) -> Iterator[tuple[str, str, Severity | None]]:
+    if current is None:
+        return
+    own, mapped = {d.name: d for d in image.disks}, {d.name for d in group.disks or ()}
+    for disk in current.disks:
+        now = own.get(disk.name)
+        if now is None and disk.name != current.root_device and disk.name not in mapped:
+            yield f"it has no {disk.name}, which {current.name} has", "make sure that nothing is kept there", None
+        elif now is not None and 0 < now.size < disk.size and disk.name not in mapped:
+            message = f"{disk.name} shrinks from {disk.size} to {now.size} GiB"
+            yield message, "map it in the launch template if nodes need the room", Severity.LOW
+
+
+# Accounts that publish node images.
+PUBLISHERS = ("602401143452", "801119661308", "099720109477", "092701018921")
+
+
+@check(
+    "BTN310",
+    "The new image may be launched here, today and tomorrow",
+    Severity.HIGH,
+    "no node group moves to an image of its own",
+    needs=("node_groups", "images", "cluster"),
+)
+def image_access(c: Context) -> Iterator[Result]:
+    """An image of another account boots as long as that account shares it. Disks encrypted with a key of one's own need
+    a key policy that lets AWSServiceRoleForAutoScaling use the key and create grants; with a key of another account,
+    a grant for that role as well. Without it instances end as soon as they start (Client.InvalidKMSKey.InvalidState),
+    and the group's update in NodeCreationFailure. A public image may be anyone's."""
+    account = _account(c)
+    for group in c.snapshot.node_groups:
+        if not group.custom_ami or (chosen := _next(c, group)) is None:
+            continue
+        image, current = chosen.image, c.snapshot.image(current_image_id(c.snapshot, group))
+        subject, known = f"node group {group.name}", current is not None and current.owner == image.owner
+        encrypted = any(d.encrypted for d in image.disks)
+        before = current is not None and any(d.encrypted for d in current.disks)
+        keys = {d.kms_key for d in image.disks if d.kms_key}
+        same = current is not None and keys <= {d.kms_key for d in current.disks}
+        theirs = bool(account) and image.owner not in ("", account)
+        if image.public and image.owner not in PUBLISHERS and not known:
+            yield bad(subject, f"{image.name} is a public image of account {image.owner}", "make sure whose it is")
+        elif encrypted and not (before and same and known):
+            whose = f"a key of account {image.owner}" if theirs else "a key of this account"
+            named = f" ({', '.join(sorted(keys))})" if keys else ""
+            now = "with another" if before else "not"
+            message = f"{image.name} is encrypted with {whose}{named}, the present image is {now}"
+            hint = "let AWSServiceRoleForAutoScaling use the key and create grants (its key policy) before nodes roll"
+            yield bad(subject, message, hint, None if theirs else Severity.MEDIUM)
+        elif theirs and not image.public and not known:
+            message = f"{image.name} is shared by account {image.owner}: it boots as long as they share it"
+            yield bad(subject, message, "copy it into this account, or make sure that they keep it", Severity.LOW)
+        else:
+            yield good(subject, f"{image.name} of {'account ' + image.owner if theirs else 'this account'}")
+
+
+@check(
+    "BTN311",
+    "AWS has published the images that nodes will boot",
+    Severity.HIGH,
+    "no node group boots EKS's own images, or SSM was not read",
+    needs=("node_groups",),
+)
+def published(c: Context) -> Iterator[Result]:
+    """Node groups on EKS's own images take the one that AWS recommends in its SSM parameters. Some kinds (Windows,
+    accelerated images) follow a new Kubernetes version later than others."""
+    for group in c.snapshot.node_groups:
+        kind = c.knowledge.ami_type(group.ami_type)
+        if kind is None:
+            continue
+        told = recommended(c.snapshot, (kind.family, kind.architecture, kind.variant), c.end)
+        subject = f"node group {group.name}"
+        if told.image_id == "":
+            message = f"AWS names no {group.ami_type} image for {c.end} ({told.path})"
+            yield bad(subject, message, "wait until AWS publishes it, or choose another version")
+        elif told.image_id is not None:
+            release = f", release {told.release}" if told.release else ""
+            yield good(subject, f"{told.image_id}{release}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from baton.model.findings import Finding
     from baton.model.plan import Plan, Stage
 
-WIDTH = 110
+MOST, LEAST = 110, 60  # columns of running text: longer lines are hard to read, shorter ones fall apart
 _MARKS = {"pass": "ok", "fail": "FAIL", "unknown": "????", "waived": "waived"}
 
 
@@ -44,8 +45,20 @@ def print_json(value: Any) -> None:
     sys.stdout.write("\n")
 
 
+def width() -> int:
+    """How wide text is set: the terminal's columns (or COLUMNS) within reason; the most where there is no terminal."""
+    return max(LEAST, min(MOST, shutil.get_terminal_size((MOST, 24)).columns))
+
+
 def wrapped(text: str, indent: str = "", first: str | None = None) -> str:
-    return textwrap.fill(text, WIDTH, initial_indent=indent if first is None else first, subsequent_indent=indent)
+    return textwrap.fill(
+        text,
+        width(),
+        initial_indent=indent if first is None else first,
+        subsequent_indent=indent,
+        break_on_hyphens=False,  # names of add-ons and images stay whole
+        break_long_words=False,
+    )
 
 
 def findings_text(findings: Sequence[Finding], *, passed: bool = True) -> str:
@@ -62,7 +75,9 @@ def findings_text(findings: Sequence[Finding], *, passed: bool = True) -> str:
     if passed:
         for finding in findings:
             if finding.verdict.value == "pass":
-                lines.append(f"{_MARKS['pass']:>6}          {finding.code}  {finding.title}: {finding.message}"[:WIDTH])
+                lines.append(
+                    f"{_MARKS['pass']:>6}          {finding.code}  {finding.title}: {finding.message}"[: width()]
+                )
     lines.append("")
     lines.append(summary(findings))
     return "\n".join(lines)

@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Live:
-    """A live cluster, reached."""
+    """A live cluster, reached. `asked`: ids of images that --ami names."""
 
     aws: AwsGateway
     kube: KubeGateway
     clock: SystemClock
     cluster: str
+    asked: tuple[str, ...] = ()
 
 
 def clock() -> SystemClock:
@@ -63,7 +64,8 @@ def live(args: argparse.Namespace, inspection: Inspection | None = None) -> Live
     else:
         kube = KubeGateway.from_cluster(found.endpoint, found.certificate_authority, lambda: aws.kubernetes_token(name))
     kube.now = at.now
-    return Live(aws, kube, at, name)
+    asked = [text.rpartition("=")[2] for text in getattr(args, "ami", ())]
+    return Live(aws, kube, at, name, tuple(a for a in asked if a.startswith("ami-")))
 
 
 def _configured_name(inspection: Inspection | None) -> str | None:
@@ -117,7 +119,14 @@ def read(reached: Live, found: Inspection | None) -> Snapshot:
 
     owners = image_owners(found, reached.cluster)
     return read_snapshot(
-        reached.aws, reached.kube, reached.cluster, reached.clock, owners=owners, resources=resources()
+        reached.aws,
+        reached.kube,
+        reached.cluster,
+        reached.clock,
+        owners=owners,
+        resources=resources(),
+        images=reached.asked,
+        details=reached.aws,
     )
 
 

@@ -237,6 +237,7 @@ def add_image(
         boot_mode="uefi-preferred",
         tags=dict(tags or {}),
     )
+    image.ena_support = True
     return image
 
 

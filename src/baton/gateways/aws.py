@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from baton.model.cluster import (
     Addon,
     AddonRelease,
     AutoScalingGroup,
+    BlockDevice,
     Cluster,
     Image,
     Insight,
@@ -106,7 +108,11 @@ class AwsGateway:
             self._eks = self.session.client("eks", config=config)
             self._ec2 = self.session.client("ec2", config=config)
             self._asg = self.session.client("autoscaling", config=config)
-        self._sts_config = config
+        self._config = config
+
+    @functools.cached_property
+    def _ssm(self) -> Any:
+        return self.session.client("ssm", config=self._config)
 
     # reading
 
@@ -234,6 +240,30 @@ class AwsGateway:
         versions = answer["LaunchTemplateVersions"]
         return versions[0]["LaunchTemplateData"] if versions else {}
 
+    def launch_template_disks(self, template_id: str, version: str) -> Sequence[BlockDevice]:
+        return shapes.disks_from_api(self._template_data(template_id, version).get("BlockDeviceMappings"))
+
+    def addon_schema(self, name: str, version: str) -> str:
+        with _calling(f"eks:DescribeAddonConfiguration {name} {version}"):
+            answer = self._eks.describe_addon_configuration(addonName=name, addonVersion=version)
+        return str(answer.get("configurationSchema", ""))
+
+    def parameter(self, path: str) -> str:
+        with _calling(f"ssm:GetParameter {path}"):
+            try:
+                return str(self._ssm.get_parameter(Name=path)["Parameter"]["Value"])
+            except self._ssm.exceptions.ParameterNotFound:
+                return ""
+
+    def parameter_history(self, path: str) -> Sequence[str]:
+        with _calling(f"ssm:GetParameterHistory {path}"):
+            try:
+                pages = self._ssm.get_paginator("get_parameter_history").paginate(Name=path)
+                rows = [row for page in pages for row in page["Parameters"]]
+            except self._ssm.exceptions.ParameterNotFound:
+                return []
+        return [str(r["Value"]) for r in sorted(rows, key=lambda r: -int(r.get("Version", 0)))]
+
     # writing
 
     def update_cluster_version(self, cluster: str, version: str, *, token: str, force: bool = False) -> Update:
@@ -312,7 +342,7 @@ class AwsGateway:
     def kubernetes_token(self, cluster: str) -> str:
         """What `aws eks get-token` makes: a presigned STS GetCallerIdentity that names the cluster, for 60 seconds."""
         with _calling("sts:GetCallerIdentity"):
-            client = self.session.client("sts", config=self._sts_config)
+            client = self.session.client("sts", config=self._config)
 
             def name_cluster(request: Any, **_: Any) -> None:
                 request.headers["x-k8s-aws-id"] = cluster

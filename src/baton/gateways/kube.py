@@ -38,6 +38,7 @@ VERSIONS = {
     "apiextensions.k8s.io": "v1",
     "metrics.k8s.io": "v1beta1",
     "karpenter.sh": "v1",
+    "karpenter.k8s.aws": "v1",
     "flowcontrol.apiserver.k8s.io": "v1",
     "rbac.authorization.k8s.io": "v1",
 }

@@ -116,6 +116,12 @@ def _architecture(text: str) -> str:
     return "x86_64" if re.search(r"x86[-_]64|amd64", text, re.I) else ""
 
 
+def kind_of_name(name: str, architecture: str) -> tuple[str, str, str]:
+    """(family, architecture, variant) of a published image, by its name."""
+    variant = re.search(r"(?<=[-_])(nvidia-fips|nvidia|neuron|fips)(?=[-_])", name)
+    return parse_image(name).family, architecture, variant[1] if variant else ""
+
+
 def published_name(family: str, minor: str, architecture: str = "x86_64", variant: str = "") -> str:
     """The name filter (EC2 wildcards) under which AWS publishes EKS images of a family. Raises UsageError.
 

@@ -10,6 +10,7 @@ from baton.model.cluster import (
     Addon,
     AddonRelease,
     AutoScalingGroup,
+    BlockDevice,
     Cluster,
     HealthIssue,
     Image,
@@ -194,6 +195,17 @@ def insight_from_api(body: Json) -> Insight:
     )
 
 
+def disks_from_api(mappings: Sequence[Json] | None) -> tuple[BlockDevice, ...]:
+    """The EBS disks among BlockDeviceMappings, of an image or a launch template."""
+    found = []
+    for mapping in mappings or ():
+        ebs = mapping.get("Ebs")
+        if ebs is not None:
+            size, key = int(ebs.get("VolumeSize") or 0), str(ebs.get("KmsKeyId") or "")
+            found.append(BlockDevice(str(mapping.get("DeviceName", "")), size, bool(ebs.get("Encrypted")), key))
+    return tuple(found)
+
+
 def image_from_api(body: Json) -> Image:
     """One entry of DescribeImages."""
     return Image(
@@ -208,7 +220,10 @@ def image_from_api(body: Json) -> Image:
         deprecation_time=str(body.get("DeprecationTime", "") or ""),
         root_device_type=body.get("RootDeviceType", "ebs"),
         virtualization_type=body.get("VirtualizationType", "hvm"),
-        ena=bool(body.get("EnaSupport", True)),
+        ena=bool(body.get("EnaSupport")),  # AWS leaves it out where it is not supported
+        public=bool(body.get("Public")),
+        root_device=body.get("RootDeviceName", "") or "",
+        disks=disks_from_api(body.get("BlockDeviceMappings")),
     )
 
 

@@ -68,6 +68,17 @@ class UpdateConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class BlockDevice:
+    """A disk that an image or a launch template maps. `size` in GiB, 0 where not told; `kms_key` is an ARN or id, ""
+    where AWS does not tell it (images of others) or none is set."""
+
+    name: str  # /dev/xvda
+    size: int = 0
+    encrypted: bool = False
+    kms_key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class LaunchTemplateRef:
     id: str
     name: str = ""
@@ -98,6 +109,7 @@ class NodeGroup:
     image_id: str = ""  # what its launch template version boots, when it could be told
     tags: Mapping[str, str] = field(default_factory=dict)
     user_data: str | None = None  # of its launch template version, decoded; None when it was not read
+    disks: tuple[BlockDevice, ...] | None = None  # that its launch template version maps; None when they were not read
 
     @property
     def custom_ami(self) -> bool:
@@ -152,6 +164,9 @@ class Image:
     root_device_type: str = "ebs"
     virtualization_type: str = "hvm"
     ena: bool = True
+    public: bool = False
+    root_device: str = ""  # its name, "" where not told
+    disks: tuple[BlockDevice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +252,8 @@ class Snapshot:
     fargate_profiles: tuple[str, ...] = ()
     active_updates: tuple[Update, ...] = ()
     objects: Mapping[str, tuple[KubeObject, ...]] = field(default_factory=dict)
+    addon_schemas: Mapping[str, str] = field(default_factory=dict)  # "NAME VERSION" -> JSON schema of its configuration
+    parameters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # SSM path -> its values, the newest first
     unknowns: tuple[Unknown, ...] = ()
     schema: int = SNAPSHOT_SCHEMA
 

@@ -9,9 +9,20 @@ from functools import partial
 from typing import TypeVar
 
 from baton.errors import BatonError, NotServedError, ReadError
-from baton.model.cluster import Cluster, Image, KubeObject, NodeGroup, Snapshot, Unknown, Update
+from baton.model.cluster import (
+    BlockDevice,
+    Cluster,
+    Image,
+    KubeObject,
+    LaunchTemplateRef,
+    NodeGroup,
+    Snapshot,
+    Unknown,
+    Update,
+)
+from baton.observe.details import addon_schemas, parameters
 from baton.observe.redact import redact
-from baton.ports import AwsReader, Clock, KubeReader
+from baton.ports import AwsDetails, AwsReader, Clock, KubeReader
 
 # What the rehearsal needs of a cluster. The checks ask for more: pass their list as well.
 RESOURCES = (
@@ -52,17 +63,23 @@ def read_snapshot(
     *,
     owners: Iterable[str] = (),
     resources: Iterable[str] = (),
+    images: Iterable[str] = (),
+    details: AwsDetails | None = None,
     progress: Callable[[str], None] = lambda what: None,
 ) -> Snapshot:
     """The cluster as it is. `resources` are read beside RESOURCES; images are those in use, all of the account's own
-    (`self`) and of `owners`, as far as they may boot EKS nodes.
+    (`self`) and of `owners`, as far as they may boot EKS nodes, and those with the ids `images`. `details` is asked for
+    what only a live reading needs (observe.details).
 
     Raises ReadError (or UnavailableError) only when the cluster itself cannot be read; every other gap is an Unknown.
     `kube` None records the Kubernetes side as unknown. `progress` hears what is read next.
     """
     reader = _Reader(aws, kube, cluster, progress)
+    reader.details, reader.wanted = details, sorted(set(images))
     described = aws.cluster(cluster)
     facts = reader.aws_facts(described, sorted({"self", *owners}))
+    if details is not None:
+        facts = reader.more(facts, details)
     objects = reader.objects(sorted({*RESOURCES, *resources} - NEVER))
     return replace(facts, taken_at=clock.now(), objects=objects, unknowns=tuple(reader.unknowns))
 
@@ -74,6 +91,8 @@ class _Reader:
         self._cluster = cluster
         self._progress = progress
         self.unknowns: list[Unknown] = []
+        self.details: AwsDetails | None = None
+        self.wanted: Sequence[str] = ()
 
     def _try(self, what: str, read: Callable[[], T], otherwise: T) -> T:
         self._progress(what)
@@ -129,7 +148,22 @@ class _Reader:
         user_data = self._try(
             f"{prefix}.user_data", lambda: aws.launch_template_user_data(template.id, template.version), unread
         )
-        return replace(group, image_id=image, user_data=user_data)
+        return replace(group, image_id=image, user_data=user_data, disks=self._disks(group, template))
+
+    def _disks(self, group: NodeGroup, template: LaunchTemplateRef) -> tuple[BlockDevice, ...] | None:
+        if self.details is None:
+            return None
+        details, unread = self.details, len(self.unknowns)
+        read = partial(details.launch_template_disks, template.id, template.version)
+        found = self._all(f"node_groups.{group.name}.disks", read)
+        return None if len(self.unknowns) > unread else tuple(replace(d, kms_key="") for d in found)
+
+    def more(self, facts: Snapshot, details: AwsDetails) -> Snapshot:
+        """The snapshot with what only a live reading asks for."""
+        self._progress("configuration schemas")
+        schemas = addon_schemas(details, facts, self._missing)
+        self._progress("published images")
+        return replace(facts, addon_schemas=schemas, parameters=parameters(details, facts, self._missing))
 
     def _updates(self, cluster: Cluster, groups: Sequence[NodeGroup]) -> list[Update]:
         """Updates in progress. EKS keeps a long history: only what says that it is updating is looked through."""
@@ -146,7 +180,7 @@ class _Reader:
         """Images in use, and what the owners have that a node could boot next."""
         aws = self._aws
         found: dict[str, Image] = {}
-        for image_id in sorted({g.image_id for g in groups if g.image_id}):
+        for image_id in sorted({*self.wanted, *(g.image_id for g in groups if g.image_id)}):
             current = self._all(f"images.{image_id}", partial(aws.images, ids=[image_id]))
             found.update({i.id: i for i in current})
         families = {(re.sub(r"\d[\d.]*", "*", i.name), i.owner) for i in found.values()}

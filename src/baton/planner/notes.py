@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from baton.knowledge.skew import hops
 from baton.knowledge.tables import Knowledge
+from baton.logic.upgrade import schemas
 from baton.logic.upgrade.addons import AddonPlanner
 from baton.logic.upgrade.images import current_image_id, facts_of
 from baton.logic.upgrade.support import support_notes
 from baton.model import nodes
 from baton.model.cluster import Snapshot
-from baton.model.plan import Support
-from baton.model.target import Target
+from baton.model.plan import Stage, Support
 from baton.model.versions import Minor
 from baton.planner.others import SELF_MANAGED, follows_version, self_managed_image
 
 
 def notes_of(
-    snapshot: Snapshot, target: Target, knowledge: Knowledge, support: Support, addons: AddonPlanner
+    snapshot: Snapshot, support: Support, knowledge: Knowledge, addons: AddonPlanner, stages: Sequence[Stage]
 ) -> Iterator[str]:
     """Support and cost, rollback, what is left alone and why."""
-    start, end = Minor.parse(snapshot.cluster.version), Minor.parse(target.version)
+    start, end = Minor.parse(snapshot.cluster.version), Minor.parse(addons.target.version)
     unread = snapshot.unknown("versions")
     yield from support_notes(support, knowledge, snapshot.cluster.support_type, "" if unread is None else unread.reason)
     if start != end:
@@ -30,13 +30,14 @@ def notes_of(
             f"for {knowledge.rollback_days} days after the last control plane stage EKS can take it back one minor, as "
             "long as no node runs a newer kubelet; Baton does not do that by itself"
         )
-    yield from _addon_notes(snapshot, addons)
+    yield from _addon_notes(snapshot, addons, stages)
     yield from _group_notes(snapshot)
     yield from _other_nodes(snapshot, len(hops(start, end)))
 
 
-def _addon_notes(snapshot: Snapshot, addons: AddonPlanner) -> Iterator[str]:
+def _addon_notes(snapshot: Snapshot, addons: AddonPlanner, stages: Sequence[Stage]) -> Iterator[str]:
     managed = {a.name for a in snapshot.addons}
+    yield from _schema_notes(snapshot, stages)
     for addon in snapshot.addons:
         if not addons.releases(addon.name):
             yield f"add-on {addon.name} {addon.version} is in no list that Baton has: it is left as it is"
@@ -53,6 +54,20 @@ def _addon_notes(snapshot: Snapshot, addons: AddonPlanner) -> Iterator[str]:
         image = self_managed_image(snapshot, resource, workload)
         if image:
             yield f"{name} runs self-managed ({image}): Baton does not move it; update it with its manifest"
+
+
+def _schema_notes(snapshot: Snapshot, stages: Sequence[Stage]) -> Iterator[str]:
+    """Which settings of configured add-ons change their form on the way."""
+    ends = {c.name: c.to for s in stages for c in s.changes if c.kind == "addon"}
+    for addon in snapshot.addons:
+        to = ends.get(addon.name, addon.version)
+        old, new = (schemas.parse(snapshot.addon_schemas.get(f"{addon.name} {v}", "")) for v in (addon.version, to))
+        if old is not None and new is not None and (changed := schemas.changes(old, new)):
+            more = f" and {len(changed) - 8} more" if len(changed) > 8 else ""
+            yield (
+                f"the configuration schema of add-on {addon.name} changes from {addon.version} to {to}: "
+                f"{'; '.join(changed[:8])}{more}"
+            )
 
 
 def _group_notes(snapshot: Snapshot) -> Iterator[str]:

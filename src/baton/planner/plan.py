@@ -9,7 +9,7 @@ from baton.errors import NothingToDoError, ReadError, RefusedError, UsageError
 from baton.knowledge.skew import hops, kubelet_allowed, newest_control_plane, oldest_kubelet
 from baton.knowledge.tables import Knowledge, day
 from baton.logic.upgrade.addons import AddonPlanner, check_policy
-from baton.logic.upgrade.images import ImageFinder, current_image_id, kubelet_of
+from baton.logic.upgrade.images import ImageFinder, current_image_id, kubelet_of, recommended
 from baton.logic.upgrade.path import Roll, every_hop, fewest_rolls
 from baton.logic.upgrade.support import check_target, support_of, versions
 from baton.model import nodes
@@ -66,7 +66,7 @@ def make_plan(
         from_version=str(start),
         to_version=str(end),
         stages=tuple(stages),
-        notes=(*notes_of(snapshot, target, knowledge, support, maker.addons), *maker.notes),
+        notes=(*notes_of(snapshot, support, knowledge, maker.addons, stages), *maker.notes),
         alternatives=tuple(alternatives(target, stages, lambda other: maker_for(other).stages(start, end))),
         facts_digest=digest(facts),
         made_at=snapshot.taken_at,
@@ -406,12 +406,21 @@ class _Maker:
         at_once = config.parallelism(group.desired_size)
         return f"{name}: {group.desired_size} nodes, at most {at_once} away at a time"
 
+    def _optimised(self, group: NodeGroup, to: Minor) -> str:
+        """Which of EKS's own images the group will boot, as far as SSM told."""
+        kind = self.knowledge.ami_type(group.ami_type)
+        told = None if kind is None else recommended(self.snapshot, (kind.family, kind.architecture, kind.variant), to)
+        if told is None or not told.image_id:
+            return f"EKS-optimised image for {to}"
+        release = f", release {told.release}" if told.release else ""
+        return f"EKS-optimised image for {to}: now {told.image_id}{release}; a newer one once AWS publishes it"
+
     def _group_change(self, group: NodeGroup, kubelet: Minor, to: Minor) -> Change:
         attributes = {"kubelet_from": str(kubelet), "kubelet_to": str(to)}
         if not group.custom_ami:
             attributes["version"] = str(to)
             attributes["ami_type"] = group.ami_type
-            return Change("node-group", group.name, str(kubelet), str(to), f"EKS-optimised image for {to}", attributes)
+            return Change("node-group", group.name, str(kubelet), str(to), self._optimised(group, to), attributes)
         chosen = self.finder.find(group, kubelet, to)
         before = self._images.get(group.name) or current_image_id(self.snapshot, group)
         self._images[group.name] = chosen.image.id
