@@ -143,3 +143,34 @@ def test_no_plan_file_ends_in_a_traceback(data: st.DataObject) -> None:
         place[data.draw(st.sampled_from(keys))] = data.draw(junk)
     with contextlib.suppress(ReadError):
         assert isinstance(plan_from_json(made), Plan)
+
+
+def test_a_newer_image_is_a_moved_world() -> None:
+    """Terraform's filter would take the image built since, and nodes move to one that nobody reviewed."""
+    kept = make_plan(world(), Target("1.35", images={"main": "golden-eks-1.35-*"}), KNOWLEDGE)
+    newer = world(images=[golden("1.34"), golden("1.35"), golden("1.35", "20261115")])
+    assert moved(kept, newer) == (
+        "golden-eks-1.35-* of node group main found golden-eks-1.35-v20261101, finds golden-eks-1.35-v20261115 now",
+    )
+    building = replace(golden("1.35", "20261115"), state="pending")
+    assert moved(kept, world(images=[golden("1.34"), golden("1.35"), building])) == ()
+
+
+def test_an_image_that_is_gone_is_a_moved_world() -> None:
+    """Nodes would be drained for an image that can no longer be launched."""
+    kept = plan()
+    gone = "image golden-eks-1.35-v20261101 (ami-1351101) of node group main was available, is gone"
+    assert moved(kept, world(images=[golden("1.34")])) == (gone,)
+    failed = replace(golden("1.35"), state="deregistered")
+    assert moved(kept, world(images=[golden("1.34"), failed]))[0].endswith("is deregistered")
+
+
+def test_a_group_that_has_moved_needs_its_image_no_more() -> None:
+    """A plan half carried out would be refused because a newer image was built meanwhile."""
+    kept = make_plan(world(), Target("1.35", images={"main": "golden-eks-1.35-*"}), KNOWLEDGE)
+    after = world(
+        "1.35",
+        [custom_group(image=golden("1.35"), version="1.35")],
+        images=[golden("1.35"), golden("1.35", "20261115")],
+    )
+    assert not [line for line in moved(kept, after) if "finds" in line]

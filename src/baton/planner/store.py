@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from baton.errors import ReadError
-from baton.logic.upgrade.images import current_image_id
+from baton.logic.upgrade.images import current_image_id, newest
 from baton.model import nodes
-from baton.model.cluster import Snapshot
+from baton.model.cluster import Image, Snapshot
 from baton.model.plan import PLAN_SCHEMA, Change, Edit, Plan, Stage, StageKind, Support, VersionSupport
+from baton.model.target import ImageFilter
 
 
 def facts_of_snapshot(snapshot: Snapshot) -> dict[str, str]:
@@ -55,16 +56,41 @@ def moved(plan: Plan, snapshot: Snapshot) -> tuple[str, ...]:
     What the plan's own stages bring about is no difference: a plan half carried out still holds.
     """
     now = facts_of_snapshot(snapshot)
+    lines = list(_images_moved(plan, snapshot))
     if digest(now) == plan.facts_digest:
-        return ()
+        return tuple(lines)
     own = _brought_about(plan)
-    lines = []
     for key in sorted({*plan.facts, *now}):
         old, new = plan.facts.get(key), now.get(key)
         if old == new or _expected(old, new, own.get(key, set())):
             continue
         lines.append(f"{key} was {old or 'not there'}, is {new or 'gone'}")
     return tuple(lines)
+
+
+def _images_moved(plan: Plan, snapshot: Snapshot) -> Iterator[str]:
+    """Images of the plan that are gone, and filters that would find another one by now."""
+    there = {i.id: i for i in snapshot.images}
+    if not there:
+        return  # they were not read: the planner's own reading was refused then
+    for change in (c for s in plan.stages if s.kind is StageKind.NODE_GROUP for c in s.changes):
+        image_id, pattern = change.attributes.get("image_id", ""), change.attributes.get("image_pattern", "")
+        group = snapshot.node_group(change.name)
+        if not image_id or group is None or current_image_id(snapshot, group) == image_id:
+            continue
+        image, filter_ = there.get(image_id), ImageFilter(pattern)
+        name = change.attributes.get("image_name", "")
+        if image is None or image.state != "available":
+            yield f"image {name} ({image_id}) of node group {change.name} was available, is {_state(image)}"
+        elif pattern and filter_.matches(image.name):
+            found = [i for i in snapshot.images if filter_.matches(i.name) and i.owner == image.owner]
+            latest = newest([i for i in found if i.state == "available"])
+            if latest.id != image_id:
+                yield f"{pattern} of node group {change.name} found {image.name}, finds {latest.name} now"
+
+
+def _state(image: Image | None) -> str:
+    return "gone" if image is None else image.state
 
 
 def _expected(old: str | None, new: str | None, own: set[str]) -> bool:
