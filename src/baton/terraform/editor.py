@@ -134,7 +134,7 @@ class Editor:
                     f"node group {group.name} would roll together with the control plane, and its own "
                     f"{group.version_key} cannot be written",
                     where=group.address,
-                    hint=f"write the group as an object in this root, with its own {group.version_key}",
+                    hint=group.unsure or f"write the group as an object in this root, with its own {group.version_key}",
                 )
                 continue
             why = f"{HOLD}the version of node group {group.name}"
@@ -267,9 +267,8 @@ class Editor:
         if group.version_from_cluster and self.cluster.version.value == to:
             return ()
         if group.slot is None and not group.version.chain:
-            raise RefusedError(
-                f"{what} cannot be written here", where=group.address, hint="write the group in this root"
-            )
+            hint = group.unsure or "write the group in this root"
+            raise RefusedError(f"{what} cannot be written here", where=group.address, hint=hint)
         return (self._insert(group.version, group.slot, group.version_key, f'"{to}"', f"{what} to {to}"),)
 
     # pacing
@@ -337,9 +336,8 @@ class Editor:
         if group.update_slot is not None or now.chain:
             return self._insert(now, group.update_slot, key, value, what)
         if group.slot is None:
-            raise RefusedError(
-                f"{what} cannot be written here", where=group.address, hint="write the group in this root"
-            )
+            hint = group.unsure or "write the group in this root"
+            raise RefusedError(f"{what} cannot be written here", where=group.address, hint=hint)
         if group.version_key == "version":  # a resource: update_config is a block
             return insert_key(group.slot, "update_config", f"{{\n  {key} = {value}\n}}", what, self.texts, block=True)
         return insert_key(group.slot, "update_config", f"{{ {key} = {value} }}", what, self.texts)

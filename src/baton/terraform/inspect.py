@@ -243,7 +243,9 @@ class _Finder:
                     continue
                 sub_address = f'{address}.module.{sub}["{key}"]'.lstrip(".")
                 read = group_from_inputs(key, group, own, sub_address, group_kind, interface)
-                groups.append(replace(read, notes=(*called.unknown(group, group_kind), *read.notes)))
+                groups.append(
+                    replace(called.sure(read, inputs), notes=(*called.unknown(group, group_kind), *read.notes))
+                )
         self._check_traced(version, f"the version of {address or 'the cluster'}")
         for found_group in groups:
             self._check_group(found_group)
@@ -398,6 +400,17 @@ class _Called:
             keys += [f"{parent}.{key}" for key in inside.items] if inside.kind == "object" else []
         line = self.line or _major(self.pinned)
         return tuple(map(str, unknown_inputs(keys, kind, line, self.pinned)))
+
+    def sure(self, group: GroupConfig, inputs: Mapping[str, Value]) -> GroupConfig:
+        """A group of a module that is not at hand, by other inputs than the known one's: what its keys do is a guess,
+        so nothing is written into it.
+        """
+        if group.kind != "managed" or "eks_managed_node_groups" in inputs:
+            return group
+        if self.kind == "module":  # v17: a group takes its version once, and keeps it
+            hint = "module v17 calls it `version`, in the group's own object: write it there by hand, or move to v18"
+            return replace(group, slot=None, unsure=hint, version_from_cluster=False)
+        return replace(group, slot=None, unsure=f"run `terraform init`, so that Baton can read {self.source}")
 
     def interface(self, renamed: bool) -> Interface:
         line = self.line or _major(self.pinned)

@@ -130,6 +130,7 @@ class GroupConfig:
     update_timeout: Traced = Traced()
     ignores_desired_size: bool | None = None
     slot: ObjectSource | None = None  # the group's own object or block
+    unsure: str = ""  # why nothing can be written into it, as a hint
     notes: tuple[str, ...] = ()
 
     def matches(self, name: str) -> bool:

@@ -109,8 +109,9 @@ def _not_chosen(
             why = f"Terraform reads it only with -var-file, so Baton does only with --var-file; it sets {shown}"
             notes.append(Unresolved(other, other, why))
     values = {}
-    for name in holders.keys() - set(empty):
-        why = f"{', '.join(holders[name])} sets it: choose one with --var-file ({os.devnull} when none is used)"
+    for name in holders:
+        none = "" if name in set(empty) else f" ({os.devnull} when none is used)"
+        why = f"{', '.join(holders[name])} sets it: choose one with --var-file{none}"
         values[name] = unknown(why, directory.variables[name].span, (f"var.{name}",))
     return values, notes
 
