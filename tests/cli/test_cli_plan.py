@@ -98,3 +98,61 @@ def test_options_that_cannot_be_meant(
     assert said.code in (1, 2)
     assert message in said.err
     assert said.out == ""
+
+
+def test_the_plan_reads_well_in_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], recorded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines would break in the middle of words on a terminal of 80 columns."""
+    for columns in (80, 120):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        said = plan(capsys, recorded, "--to", "1.35")
+        assert max(map(len, said.out.splitlines())) <= columns
+        assert "golden-eks-1.35-v20261101, kubelet 1.34 -> 1.35" in " ".join(said.out.split())
+
+
+def test_the_rehearsed_duration_stands_beside_each_way(capsys: pytest.CaptureFixture[str], recorded: Path) -> None:
+    """Whether another way is worth it could not be seen without rehearsing each by hand."""
+    said = plan(capsys, recorded, "--to", "1.35", "--rehearse", "--addon-policy", "newest")
+    assert said.code == 0, said.err
+    text = " ".join(said.out.split())
+    assert "the plan as it is, rehearsed in " in text
+    ways = text.partition("Other ways:")[2]
+    assert ways.count("of cluster time") == 2
+
+
+def test_the_plan_file_holds_support_and_alternatives(capsys: pytest.CaptureFixture[str], recorded: Path) -> None:
+    """A pipeline would have nothing to read dates, prices and other ways from."""
+    out = recorded.parent / "upgrade.plan.json"
+    said = plan(capsys, recorded, "--to", "1.35", "-o", str(out))
+    assert f"written to {out}; conduct it with `baton apply --plan {out}`" in said.out
+    kept = json.loads(out.read_text())
+    assert (kept["schema"], kept["cluster"], kept["from"], kept["to"]) == (1, "demo", "1.34", "1.35")
+    assert kept["support"]["now"]["standardUntil"] == "2026-12-02"
+    assert len(kept["factsDigest"]) == 64
+    assert kept["facts"]["node-group/main.image"] == OLD.id
+
+
+BAD_FILES = [
+    (b"", "it is not JSON"),
+    (b'{"format": "baton-snapshot", "sch', "it is not JSON"),
+    (b'{"items": []}', "it is no snapshot of Baton's\n\nhint: a kubectl dump is read with --dump"),
+    (b'{"format": "baton-snapshot", "schema": 99}', "its schema is 99, this Baton reads 1"),
+    (b"\x1f\x8b\x08\x00broken", "it cannot be read"),
+    (b"\xff\xfe\x00", "it is not JSON"),
+]
+
+
+@pytest.mark.parametrize(("content", "message"), BAD_FILES, ids=range(len(BAD_FILES)))
+@pytest.mark.parametrize("command", ["plan", "check", "rehearse"])
+def test_a_broken_snapshot(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str, content: bytes, message: str
+) -> None:
+    """Half a file, or one of another kind, would end in a traceback."""
+    path = tmp_path / "broken.json"
+    path.write_bytes(content)
+    said = baton(capsys, command, "--to", "1.35", "--snapshot", str(path), "-C", str(tmp_path))
+    assert said.code == 3
+    assert str(path) in said.err
+    assert message in said.err
+    assert "Traceback" not in said.err

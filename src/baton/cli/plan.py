@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +17,12 @@ from baton.cli.options import (
     add_staging_options,
     add_target_options,
 )
+from baton.errors import BatonError
 
 if TYPE_CHECKING:
     from baton.model.cluster import Snapshot
     from baton.model.plan import Plan
+    from baton.model.target import Target
     from baton.terraform.inspection import Inspection
 
 DESCRIPTION = """\
@@ -30,6 +35,7 @@ examples:
   baton plan --to 1.35 -C infra/
   baton plan --to 1.35 -C infra/ -o upgrade.plan.json
   baton plan --to 1.35 --snapshot cluster.json.gz --json
+  baton plan --to 1.35 -C infra/ --rehearse       how long, beside the other ways
 """
 
 
@@ -46,6 +52,11 @@ def add_parser(subparsers: Any) -> None:
     add_staging_options(parser)
     add_cluster_options(parser)
     add_offline_options(parser)
+    parser.add_argument(
+        "--rehearse",
+        action="store_true",
+        help="rehearse the plan and each other way once, and say how long they take",
+    )
     parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="write the plan (JSON) here")
     add_json_option(parser)
     parser.set_defaults(run=run)
@@ -58,7 +69,10 @@ def run(args: argparse.Namespace) -> int:
 
     wiring.target(args)
     found = wiring.inspection(args, required=False)
-    plan = make(args, wiring.snapshot(args, found), found)
+    snapshot = wiring.snapshot(args, found)
+    plan = make(args, snapshot, found)
+    if args.rehearse:
+        plan = rehearsed(args, snapshot, found, plan)
     text = json.dumps(plan_to_json(plan), indent=2) + "\n"
     if args.out is not None:
         wiring.write_text(args.out, text)
@@ -71,12 +85,40 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def make(args: argparse.Namespace, snapshot: Snapshot, found: Inspection | None) -> Plan:
-    """The plan for the target that the options name."""
+def make(args: argparse.Namespace, snapshot: Snapshot, found: Inspection | None, target: Target | None = None) -> Plan:
+    """The plan for `target`, by default the one that the options name."""
     from baton.cli import wiring
     from baton.conductor import staging
     from baton.knowledge.tables import Knowledge
 
-    return staging.make(
-        snapshot, wiring.target(args), Knowledge.load(), found, allow_targets=getattr(args, "allow_target", False)
-    )
+    wanted = wiring.target(args) if target is None else target
+    allowed = getattr(args, "allow_target", False)
+    return staging.make(snapshot, wanted, Knowledge.load(), found, allow_targets=allowed)
+
+
+def rehearsed(args: argparse.Namespace, snapshot: Snapshot, found: Inspection | None, plan: Plan) -> Plan:
+    """The plan with the rehearsed duration of itself (a note) and of each other way."""
+    from baton.cli import wiring
+    from baton.planner.alternatives import other_targets
+
+    lines = list(plan.alternatives)
+    for what, option, target in other_targets(wiring.target(args)):
+        for at, line in enumerate(lines):
+            if line.startswith(f"{what} ({option}):") and "not possible" not in line:
+                lines[at] = f"{line}; {_lasting(partial(make, args, snapshot, found, target), snapshot)}"
+    mine = f"the plan as it is, {_lasting(lambda: plan, snapshot)}"
+    return replace(plan, notes=(mine, *plan.notes), alternatives=tuple(lines))
+
+
+def _lasting(way: Callable[[], Plan], snapshot: Snapshot) -> str:
+    """`rehearsed in 1 h 05 min` of cluster time, or why it was not."""
+    from baton.cli import conducting
+    from baton.report.words import duration
+
+    try:
+        found = conducting.predict(snapshot, way())
+    except BatonError as error:
+        return f"not rehearsed: {error.message}"
+    if found["outcome"] != "succeeded":
+        return f"its rehearsal {found['outcome']}: {found['reason']}"
+    return f"rehearsed in {duration(found['predictedSeconds'])} of cluster time"

@@ -15,7 +15,7 @@ from baton.report.words import duration, headline
 
 if TYPE_CHECKING:
     from baton.model.findings import Finding
-    from baton.model.plan import Plan, Stage
+    from baton.model.plan import Change, Plan, Stage
 
 MOST, LEAST = 110, 60  # columns of running text: longer lines are hard to read, shorter ones fall apart
 _MARKS = {"pass": "ok", "fail": "FAIL", "unknown": "????", "waived": "waived"}
@@ -102,7 +102,7 @@ def plan_text(plan: Plan, *, diffs: bool = True) -> str:
     for stage in plan.stages:
         lines.append(f"{stage.ordinal}. {stage.name}")
         for change in stage.changes:
-            lines.append(f"     {_subject(change.kind, change.name):<28} {_from_to(change)}")
+            lines += _moves(change)
         lines += _reasons(stage)
         for text in stage.by_hand:
             lines.append(wrapped(text, "     ", "     then, not by Baton: "))
@@ -132,14 +132,14 @@ def _subject(kind: str, name: str) -> str:
     return {"cluster": "cluster", "addon": "add-on", "node-group": "node group"}.get(kind, kind) + " " + name
 
 
-def _from_to(change: Any) -> str:
-    attributes = change.attributes
-    text = f"{change.from_} -> {change.to}"
+def _moves(change: Change) -> list[str]:
+    """What moves from where to where; an image by its name and kubelets, too."""
+    attributes, before = change.attributes, " " * 5
+    lines = [f"{before}{_subject(change.kind, change.name):<28} {change.from_} -> {change.to}"]
     if attributes.get("image_name"):
-        text += (
-            f" ({attributes['image_name']}, kubelet {attributes.get('kubelet_from')} -> {attributes.get('kubelet_to')})"
-        )
-    return text
+        kubelets = f"kubelet {attributes.get('kubelet_from')} -> {attributes.get('kubelet_to')}"
+        lines.append(wrapped(f"{attributes['image_name']}, {kubelets}", before + " " * 29, before + " " * 29))
+    return lines
 
 
 def _bullets(title: str, lines: Iterable[str]) -> list[str]:
