@@ -13,7 +13,7 @@ from rich.console import Console
 
 from baton.model.plan import Change, Plan, Stage, StageKind
 from baton.model.view import Blocker, GroupView, NodeView, View
-from baton.report.live import HEARTBEAT, Lines, Terminal, live_view
+from baton.report.live import HEARTBEAT, Lines, Terminal, live_view, phase_of
 
 CONTROL = Stage(1, StageKind.CONTROL_PLANE, "control plane to 1.35", (Change("cluster", "demo", "1.34", "1.35"),), "")
 ROLL = Stage(2, StageKind.NODE_GROUP, "node group main to 1.35", (Change("node-group", "main", "a", "b"),), "")
@@ -212,3 +212,18 @@ def test_report_live_view_in_a_pipe_prints_lines() -> None:
         display.update(View(0.0, (group(),), nodes("ready")), 0.0, CONTROL, "running")
     assert out.getvalue().startswith("[0:00] stage 1 of 2")
     assert "\x1b" not in out.getvalue()
+
+
+def test_report_live_a_roll_that_goes_back_is_told_as_that() -> None:
+    """Someone who reads "draining old nodes" while EKS empties the new ones would wait for the wrong thing."""
+    mixed = group(old=2, new=2, nodes=4, cordoned=1)
+    back = nodes("ready", "ready") + nodes("draining", "ready", generation="new")
+    assert phase_of(ROLL, mixed, back).startswith("rolling back: EKS drains the new nodes")
+    forth = nodes("draining", "ready") + nodes("ready", "ready", generation="new")
+    assert phase_of(ROLL, mixed, forth) == "draining old nodes"
+    beside = nodes("cordoned", "ready") + nodes("cordoned", "ready", generation="new")
+    assert phase_of(ROLL, mixed, beside) == "draining old nodes"
+    display, out = lines()
+    view = View(at=500.0, groups=(mixed,), nodes=back)
+    display.update(view, 500.0, ROLL, "running", ("terraform apply",))
+    assert "rolling back" in out.getvalue()

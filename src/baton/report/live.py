@@ -25,6 +25,7 @@ PHASES = {
     "failed": "failed",
     "settling": "letting the pods that moved last become Ready",
 }
+_LEAVING = ("cordoned", "draining", "drained")
 _SIGNS = {"ready": "●", "not-ready": "○", "cordoned": "◐", "draining": "◑", "drained": "◌"}
 _AT_WORK = ("odifying", "EKS update", "already in flight")  # how engines say that EKS has begun
 
@@ -55,12 +56,15 @@ def rolled(view: View, stage: Stage | None) -> list[GroupView]:
     return [g for g in view.groups if g.name in names]
 
 
-def phase_of(stage: Stage | None, group: GroupView | None) -> str:
-    """Where a roll is, told from the nodes: EKS does not say."""
+def phase_of(stage: Stage | None, group: GroupView | None, nodes: Sequence[NodeView] = ()) -> str:
+    """Where a roll is, told from the nodes: EKS does not say. `nodes` are all that are seen."""
     if stage is None or stage.kind is not StageKind.NODE_GROUP or group is None:
         return ""
     if group.old and not group.new:
         return ""  # not begun, or EKS is launching the first new ones
+    leaving = {n.generation for n in nodes if n.group == group.name and n.state in _LEAVING}
+    if group.old and leaving == {"new"}:
+        return "rolling back: EKS drains the new nodes, the old ones stay"
     if group.old and not group.cordoned and not group.draining:
         return "waiting for new nodes to be Ready"
     if group.old:
@@ -190,7 +194,7 @@ class Lines(_Progress):
         self._tell_blockers(view, now)
         groups = rolled(view, stage)
         about = tuple(sorted(self._blocked)), tuple(_kind(w) for w in waiting_for)
-        state = (phase, about, tuple(phase_of(stage, g) for g in groups))
+        state = (phase, about, tuple(phase_of(stage, g, view.nodes) for g in groups))
         if phase != "looking" and (state != self._shown or now - self._last >= self._patience):
             self._patience = HEARTBEAT if state != self._shown else min(2 * self._patience, SLOWEST)
             self._shown = state
@@ -201,7 +205,7 @@ class Lines(_Progress):
     ) -> str:
         parts = [waiting_for[0] if phase == "running" and waiting_for else PHASES.get(phase, phase)]
         for group in groups:
-            words = phase_of(stage, group)
+            words = phase_of(stage, group, view.nodes)
             parts.append(f"{group.name}: {words + ', ' if words else ''}{counts(group)}")
         pods = view.pods
         if pods.evictions or pods.pending:
@@ -302,7 +306,7 @@ class Terminal(_Progress):
         names = [g.name for g in view.groups if g.managed]
         width = min(max((len(n) for n in names), default=0), 24)
         groups = rolled(view, stage) or [g for g in view.groups if g.managed]
-        rows += [_group_row(group, phase_of(stage, group), width) for group in groups]
+        rows += [_group_row(group, phase_of(stage, group, view.nodes), width) for group in groups]
         rows.append(_nodes_row(view.nodes))
         pods = view.pods
         rows.append(_row("pods", f"{pods.evictions} evicted ({pods.repeat} again), {pods.pending} pending, "
