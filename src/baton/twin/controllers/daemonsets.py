@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from baton.twin.controllers.base import ADDED, BOUND, REMOVED, Controller, Group, Key, Obj, Pod, pinned
+from baton.twin.controllers.base import ADDED, BOUND, READY, REMOVED, Controller, Group, Key, Obj, Pod, pinned
 from baton.twin.controllers.deployments import resolve
 from baton.twin.controllers.nodes import tolerates
 from baton.twin.controllers.pods import PodMaker
@@ -19,6 +19,7 @@ from baton.twin.controllers.templates import new_pod, template_hash
 DAEMONSETS = "daemonsets.apps"
 REVISION_LABEL = "controller-revision-hash"
 _SOURCE = "daemonset-controller"
+_SELECTIVE = frozenset(("nodeName", "nodeSelector", "affinity"))  # what node_selected looks at
 _AUTOMATIC = (
     ("node.kubernetes.io/not-ready", "NoExecute"),
     ("node.kubernetes.io/unreachable", "NoExecute"),
@@ -112,6 +113,11 @@ class DaemonSetController(Controller):
         group = pod.owner
         if group is None or group.kind != "DaemonSet":
             return
+        if bits == READY and not self.settings.live_status:
+            known = self._set(group.uid)
+            if not known.old and not known.old_unready:  # nothing is rolled that would wait for it
+                self._unpublished[group.key] = None
+                return
         node = pod.pinned or pod.node
         if bits & ADDED:
             self._set(group.uid).at.setdefault(node, {})[pod.name] = pod
@@ -197,11 +203,14 @@ class DaemonSetController(Controller):
         """(should run, may continue): affinity decides both; NoSchedule taints only keep new pods away."""
         uid, template = obj["metadata"]["uid"], obj["spec"].get("template") or {}
         spec = template.get("spec") or {}
-        if not node_selected(spec, node):
+        if _SELECTIVE & spec.keys() and not node_selected(spec, node):
             return False, False
+        taints = node["spec"].get("taints")
+        if not taints:
+            return True, True
         tolerations = self._spec(uid, template)["tolerations"]
         runs = continues = True
-        for taint in node["spec"].get("taints") or ():
+        for taint in taints:
             if taint.get("effect") == "PreferNoSchedule" or any(tolerates(t, taint) for t in tolerations):
                 continue
             runs = False
