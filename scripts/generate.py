@@ -133,11 +133,33 @@ def api_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+def report_page() -> str:
+    from baton.report.meanings import MEANINGS, rows
+    from baton.report.shape import SCHEMA
+
+    lines = [
+        f"{NOTE}# report.json\n",
+        "What `baton apply`, `baton demo` and `baton report --format json` write; drawn from",
+        f"`src/baton/report/shape.py` and `meanings.py`. This is schema {SCHEMA}. Every member below is always there;",
+        "*or null* where it may not be known, and then `unknown` says why. Names in `[]` are members of each entry of a",
+        "list, `*` stands for any name. Times are RFC 3339 in UTC, in cluster time; durations are seconds. More members",
+        "may come within a schema; one that goes, or changes its meaning, makes a new schema.\n",
+        "| member | type | meaning |",
+        "| --- | --- | --- |",
+    ]
+    for path, kind in rows():
+        shown = MEANINGS.get(path, "")
+        if path in MEANINGS or kind != "object":
+            lines.append(f"| `{path}` | {kind} | {shown} |")
+    return "\n".join(lines) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/rolling.md": rolling_page,
     "docs/reference/checks.md": checks_page,
     "docs/reference/cli.md": cli_page,
     "docs/reference/api-coverage.md": api_page,
+    "docs/reference/report.md": report_page,
 }
 
 
