@@ -141,9 +141,9 @@ def report_page() -> str:
         f"{NOTE}# report.json\n",
         "What `baton apply`, `baton demo` and `baton report --format json` write; drawn from",
         f"`src/baton/report/shape.py` and `meanings.py`. This is schema {SCHEMA}. Every member below is always there;",
-        "*or null* where it may not be known, and then `unknown` says why. Names in `[]` are members of each entry of a",
-        "list, `*` stands for any name. Times are RFC 3339 in UTC, in cluster time; durations are seconds. More members",
-        "may come within a schema; one that goes, or changes its meaning, makes a new schema.\n",
+        "*or null* where it may not be known, and then `unknown` says why. Names in `[]` are members of each entry of",
+        "a list, `*` stands for any name. Times are RFC 3339 in UTC, in cluster time; durations are seconds. More may",
+        "come within a schema; a member that goes, or changes its meaning, makes a new schema.\n",
         "| member | type | meaning |",
         "| --- | --- | --- |",
     ]
