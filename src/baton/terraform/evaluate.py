@@ -11,7 +11,8 @@ from typing import Protocol
 from tree_sitter import Node
 
 from baton.terraform import functions
-from baton.terraform.hcl import HclFile, Span
+from baton.terraform.hcl import HclFile, Span, fault_error
+from baton.terraform.layout import Fault, object_fault
 from baton.terraform.values import (
     NULL,
     ObjectSource,
@@ -131,6 +132,9 @@ _ESCAPES = {"\\n": "\n", "\\t": "\t", "\\r": "\r", '\\"': '"', "\\\\": "\\", "$$
 def _quoted(node: Node, file: HclFile, scope: Scope) -> Value:
     """A quoted or heredoc template. Bytes between interpolations are taken from the file: the grammar drops blanks."""
     start, end, heredoc = _inside(node, file)
+    if not heredoc and node.start_point[0] != node.end_point[0] and _line_ends(node, file, start, end):
+        hint = 'end it with " on its line, or write a heredoc'
+        raise fault_error(file, Fault(node.start_byte, "this string is not closed on its line", hint))
     pieces: list[Piece] = []
     via: list[str] = []
     trouble: Value | None = None
@@ -159,6 +163,15 @@ def _quoted(node: Node, file: HclFile, scope: Scope) -> Value:
     return text_of(tuple(pieces), tuple(dict.fromkeys(via)))
 
 
+def _line_ends(node: Node, file: HclFile, start: int, end: int) -> bool:
+    """A line ends between the quotes, outside of `${ }`."""
+    for part in [c for c in node.children if c.type in ("template_interpolation", "template_directive")]:
+        if b"\n" in file.data[start : part.start_byte]:
+            return True
+        start = part.end_byte
+    return b"\n" in file.data[start:end]
+
+
 def _alone(node: Node, part: Node) -> bool:
     """The interpolation is all there is between the quotes."""
     return part.start_byte == node.children[0].end_byte and part.end_byte == node.children[-1].start_byte
@@ -185,6 +198,9 @@ def _collection(node: Node, file: HclFile, scope: Scope) -> Value:
     inner = node.children[0]
     if inner.type == "tuple":
         return list_of(tuple(evaluate(c, file, scope) for c in inner.children if c.type == "expression"))
+    fault = object_fault(inner)
+    if fault is not None:
+        raise fault_error(file, fault)
     items: dict[str, Value] = {}
     for element in (c for c in inner.children if c.type == "object_elem"):
         key_node, value_node = (c for c in element.children if c.type == "expression")

@@ -17,6 +17,7 @@ import tree_sitter_hcl
 from tree_sitter import Node
 
 from baton.errors import ReadError
+from baton.terraform.layout import Fault, body_fault
 from baton.terraform.syntax import first_problem, last_open
 
 BOM = b"\xef\xbb\xbf"
@@ -95,14 +96,19 @@ class Body:
 
     file: HclFile
     node: Node | None
+    _read: dict[str, Attribute] = field(default_factory=dict)
 
     def attributes(self) -> dict[str, Attribute]:
-        found: dict[str, Attribute] = {}
-        for child in self._children("attribute"):
-            name = self.file.text(child.named_children[0])
-            expression = child.named_children[-1]
-            found[name] = Attribute(name, child, expression, self.file)
-        return found
+        """By name. Raises ReadError for what the grammar takes and Terraform refuses (see layout.py)."""
+        if not self._read and self.node is not None:
+            fault = body_fault(self.node, self.file.data)
+            if fault is not None:
+                raise fault_error(self.file, fault)
+            for child in self._children("attribute"):
+                name = self.file.text(child.named_children[0])
+                expression = child.named_children[-1]
+                self._read[name] = Attribute(name, child, expression, self.file)
+        return self._read
 
     def blocks(self, *types: str) -> list[Block]:
         """Of the types named, or all; `dynamic "x"` blocks count as type `dynamic`."""
@@ -264,6 +270,13 @@ def read(root: Path, name: str, *, foreign: bool = False) -> HclFile:
             f"cannot be read: {error.strerror}", where=name, hint="check the path and permissions"
         ) from None
     return parse(name, data, foreign=foreign)
+
+
+def fault_error(file: HclFile, fault: Fault) -> ReadError:
+    row, column = file.data.count(b"\n", 0, fault.at), fault.at - (file.data.rfind(b"\n", 0, fault.at) + 1)
+    line, caret = _excerpt(file.data, row, column)
+    where = f"{file.name}:{row + 1}:{column + 1}"
+    return ReadError(f"{fault.message}\n  {line}\n  {caret}", where=where, hint=fault.hint)
 
 
 def _syntax_error(name: str, data: bytes, root: Node) -> ReadError:

@@ -32,6 +32,7 @@ class Directory:
     def add(self, file: HclFile, *, override: bool = False) -> None:
         """The blocks of a file; those of an override file are merged into what is there, as Terraform does it."""
         body = top(file) if file.name.endswith(".json") else file.body()
+        body.attributes()  # tells what Terraform would refuse at the top level
         for block in body.blocks():
             labels = block.labels
             if block.type == "locals":

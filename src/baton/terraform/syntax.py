@@ -12,6 +12,9 @@ from dataclasses import dataclass
 _CLOSES = {")": "(", "]": "[", "}": "{"}
 _HEREDOC = re.compile(r"<<-?([^\W\d]\w*)[ \t\r]*\n")
 _CONFLICT = re.compile(r"^(?:<{7}|={7}|>{7})(?: |\r?$)", re.M)
+_WORD = re.compile(r"[^\W\d][\w-]*(?:\.(?:[^\W\d][\w-]*|\d+|\*))*|\d[\w.]*")
+_KEYWORDS = frozenset(("for", "in", "if"))
+_NO_COMMA = ("a comma is missing before this", "items of a list and arguments are parted by commas, also across lines")
 _BALANCE = "count the braces and brackets from here on"
 
 
@@ -31,6 +34,7 @@ class _Scan:
         self.text = text
         self.at = 0
         self.open: list[tuple[str, int]] = []
+        self.value = False  # whether what stands before is a value, so that a further one needs a comma
 
     def run(self) -> Problem | None:
         while self.at < len(self.text):
@@ -54,6 +58,7 @@ class _Scan:
         else:
             if char == '"':
                 self.open.pop()
+                self.value = True
             self.at += 1
         return None
 
@@ -65,12 +70,31 @@ class _Scan:
             self.at = self._after("*/", self.at + 2)
         elif self.text.startswith("<<", self.at):
             return self._heredoc()
+        elif (word := _WORD.match(self.text, self.at)) is not None:
+            return self._word(word[0])
         else:
             if char in '"([{':
+                if char == '"' and self._in_list():
+                    return Problem(self.at, *_NO_COMMA)
                 self.open.append((char, self.at))
             elif char in _CLOSES:
                 return self._close(char)
+            self.value = self.value and char.isspace()
             self.at += 1
+        return None
+
+    def _in_list(self) -> bool:
+        """A value has ended in a list or between parentheses, and no comma or operator came since."""
+        return self.value and bool(self.open) and self.open[-1][0] in "[("
+
+    def _word(self, word: str) -> Problem | None:
+        if word in _KEYWORDS:
+            self.value = False
+        elif self._in_list():
+            return Problem(self.at, *_NO_COMMA)
+        else:
+            self.value = True
+        self.at += len(word)
         return None
 
     def _close(self, char: str) -> Problem | None:
@@ -82,6 +106,7 @@ class _Scan:
             text = f"this {char} does not close the {opened} of line {line}"
             return Problem(self.at, text, f"close the {opened} first")
         self.open.pop()
+        self.value = True
         self.at += 1
         return None
 
@@ -94,7 +119,7 @@ class _Scan:
         end = re.compile(rf"^[ \t]*{re.escape(start[1])}[ \t\r]*$", re.M).search(self.text, start.end())
         if end is None:
             return Problem(self.at, "this heredoc is not closed", f"end it with a line that holds {start[1]} alone")
-        self.at = end.end()
+        self.at, self.value = end.end(), True
         return None
 
     def _after(self, mark: str, start: int) -> int:
