@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from baton.errors import ReadError
@@ -295,6 +296,11 @@ def judge(phase: str, ready: bool, terminating: bool, budgets: Sequence[BudgetSt
         return _forbidden(name, "DisruptedPods map too big - too many evictions not confirmed by PDB controller")
     if budget.allowed == 0:
         return too_many_requests(name, _why_none(budget), 0)
+    return _decrement(name)
+
+
+@lru_cache(maxsize=65536)
+def _decrement(name: str) -> Verdict:
     return Verdict(Action.DECREMENT, name)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from random import Random
 from typing import Any
 
@@ -136,7 +137,8 @@ class KubeTwin:
         self.disruption.start()
         self.scheduling.start()
         listen = self.pods.listen
-        listen(self.disruption.on_pod, ADDED | REMOVED | READY | TERMINATING | LABELS, trait="budgets")
+        listen(self.disruption.on_labels, LABELS)
+        listen(self.disruption.on_pod, ADDED | REMOVED | READY | TERMINATING, trait="budgets")
         shown = EVERY if self.settings.live_status else EVERY & ~(BOUND | PHASE | LABELS)
         listen(self.replicasets.on_pod, shown, "ReplicaSet")
         listen(self.deployments.on_pod, REMOVED | FINISHED, "ReplicaSet")
@@ -144,9 +146,10 @@ class KubeTwin:
         listen(self.statefulsets.on_pod, EVERY & ~(BOUND | PHASE), "StatefulSet")
         listen(self.jobs.on_pod, EVERY & ~(BOUND | PHASE), "Job")
         listen(self.volumes.on_pod, ADDED | BOUND, trait="claims")
-        listen(self.kubelets.on_pod, ADDED | BOUND | TERMINATING)
+        listen(self.kubelets.on_placed, ADDED | BOUND)
+        listen(self.kubelets.on_going, TERMINATING)
         listen(self.nodes.on_pod, ADDED | BOUND)
-        listen(self.scheduling.on_pod, ADDED | REMOVED | BOUND | TERMINATING | FINISHED | LABELS)
+        self.scheduling.listen()
         listen(self.garbage.on_pod, REMOVED)
         listen(self._on_pod, REMOVED)
         if self.settings.endpoints:
@@ -230,10 +233,10 @@ class KubeTwin:
                 if self.settings.detail and not pod.terminating:
                     self._target(pod)
                 self.maker.delete(pod, grace)
-            return Eviction("evicted", verdict.budget)
+            return _evicted(verdict.budget)
         if not dry_run:
             self.maker.delete(pod, grace)
-        return Eviction("evicted")
+        return _evicted("")
 
     def _target(self, pod: Pod) -> None:
         """The eviction API marks the pod before it deletes it."""
@@ -416,6 +419,11 @@ class KubeTwin:
             beat = rfc3339(start + (now - start) // 300.0 * 300.0)
             fresh.append({**condition, "lastHeartbeatTime": beat})
         return {**node, "status": {**node["status"], "conditions": fresh}}
+
+
+@lru_cache(maxsize=65536)
+def _evicted(budget: str) -> Eviction:
+    return Eviction("evicted", budget)
 
 
 def _refused(verdict: Verdict) -> Eviction:

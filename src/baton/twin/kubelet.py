@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from baton.logic.eviction import controller_of
-from baton.twin.controllers.base import ADDED, BOUND, REMOVED, TERMINATING, Cluster, Controller, Obj, Pod
+from baton.twin.controllers.base import ADDED, BOUND, REMOVED, Cluster, Controller, Obj, Pod
 from baton.twin.controllers.lean import LeanPod
 from baton.twin.controllers.pods import PodMaker
 from baton.twin.controllers.templates import conditions_with
@@ -50,17 +50,20 @@ class Kubelets(Controller):
 
     # --- what changed
 
-    def on_pod(self, pod: Pod, bits: int) -> None:
-        if bits & (ADDED | BOUND):
-            if not pod.node:
-                return
-            if pod.terminating:
-                self._stop(pod)
-            elif pod.phase == "Pending":
-                self._start(pod)
-            elif pod.phase == "Running" and bits & ADDED:
-                self._resume(pod)
-        elif bits & TERMINATING and not bits & REMOVED:
+    def on_placed(self, pod: Pod, bits: int) -> None:
+        """A pod is on a node, or came without one."""
+        if not pod.node:
+            return
+        if pod.terminating:
+            self._stop(pod)
+        elif pod.phase == "Pending":
+            self._start(pod)
+        elif pod.phase == "Running" and bits & ADDED:
+            self._resume(pod)
+
+    def on_going(self, pod: Pod, bits: int) -> None:
+        """A pod was asked to go."""
+        if not bits & (ADDED | BOUND | REMOVED):
             self._stop(pod)
 
     def _times(self, pod: Pod) -> PodTimes:

@@ -33,9 +33,6 @@ from baton.logic.scheduling.place import (
     H_SOFT,
     H_ZEROS,
     HEADER,
-    Cluster,
-    Longs,
-    Placed,
 )
 from baton.logic.scheduling.scores import IMAGE_CEILING, IMAGE_FLOOR
 
@@ -412,10 +409,6 @@ def _award(table: Any, plan: Any, at: int, sums: Any, slots: Any, points: Any) -
             points[i] += 2 * int(100.0 * ((raw[i] - lowest) / (highest - lowest)))
 
 
-def place(cluster: Cluster, plan: Longs, lines: int, width: int, start: int, want: int, draw: float) -> Placed:
-    """The same as place.place. `lines` and `width`: how many domain sums the plan takes at once, and how wide."""
-    slot, count, examined = _place(
-        cluster.table, cluster.allocatable, cluster.used, cluster.search, cluster.logs, cluster.extra, plan, lines,
-        width, start, want, draw,
-    )  # fmt: skip
-    return Placed(slot, count, examined)
+place = _place
+"""place.place as (slot, feasible, examined), over the arrays of a place.Cluster one by one. `lines` and `width`: how
+many domain sums the plan takes at once, and how wide."""

@@ -130,14 +130,19 @@ class FastPath:
         state, index = self.state, self.planner.index
         if len(order) + 2 > len(self._logs):
             self._logs = np.array([spread.natural_log(n + 2.0) for n in range(2 * len(order))])
-        plan.array[place.H_EXTRA] = extra
-        cluster = Cluster(index.table.data, state.allocatable, state.used, order, search, self._logs, self._extra)
+        array = plan.array
+        if extra or array[place.H_EXTRA]:
+            array[place.H_EXTRA] = extra
         _TOTAL[0] += 1
         compiled = self._compiled or self._load(len(order))
         if compiled is None:
-            return place.place(cluster, plan.array, start, want, draw)
-        result: Placed = compiled.place(cluster, plan.array, plan.lines, plan.width, start, want, draw)
-        return result
+            cluster = Cluster(index.table.data, state.allocatable, state.used, order, search, self._logs, self._extra)
+            return place.place(cluster, array, start, want, draw)
+        slot, feasible, examined = compiled.place(
+            index.table.data, state.allocatable, state.used, search, self._logs, self._extra, array, plan.lines,
+            plan.width, start, want, draw,
+        )  # fmt: skip
+        return Placed(slot, feasible, examined)
 
     def _load(self, nodes: int) -> Any:
         """The compiled form, when it is wanted and there is one."""

@@ -11,6 +11,7 @@ from baton.logic.scheduling.matching import BETA_REGION, BETA_ZONE, REGION, ZONE
 from baton.logic.scheduling.state import ClusterState, NodeInfo
 
 Ints = NDArray[np.int32]
+_NO_SLOTS: Ints = np.zeros(0, dtype=np.int32)
 
 
 class Table:
@@ -154,7 +155,7 @@ class NodeOrder:
 
     def __init__(self, state: ClusterState) -> None:
         self.state = state
-        self._zones: dict[str, list[int]] = {}
+        self._zones: dict[str, Ints] = {}
         self._zone_of: dict[int, str] = {}
         self._order: Ints | None = None
         for info in state.node_infos():
@@ -168,13 +169,16 @@ class NodeOrder:
         if new == old:
             return
         if old is not None:
-            slots = self._zones[old]
-            slots.remove(slot)
+            left = self._zones[old]
+            left = left[left != slot]
             del self._zone_of[slot]
-            if not slots:
+            if len(left):
+                self._zones[old] = left
+            else:
                 del self._zones[old]
         if new is not None:
-            self._zones.setdefault(new, []).append(slot)
+            there = self._zones.get(new, _NO_SLOTS)
+            self._zones[new] = np.append(there, np.int32(slot))
             self._zone_of[slot] = new
         self._order = None
 
@@ -185,14 +189,14 @@ class NodeOrder:
         return self._order
 
     def _interleave(self) -> Ints:
-        zones = [np.array(slots, dtype=np.int32) for slots in self._zones.values()]
+        zones = list(self._zones.values())
         result = np.empty(sum(len(z) for z in zones), dtype=np.int32)
         for i, slots in enumerate(zones):
             turn = np.arange(len(slots))
             place = np.zeros(len(slots), dtype=np.int64)
             for j, others in enumerate(zones):
                 # earlier turns take a node of every zone that still has one; in this turn, those of the zones before
-                place += np.minimum(len(others), turn)
+                place += turn if len(others) >= len(slots) else np.minimum(len(others), turn)
                 if j < i:
                     place += turn < len(others)
             result[place] = slots

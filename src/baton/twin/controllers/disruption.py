@@ -17,7 +17,6 @@ from baton.logic.eviction import (
 )
 from baton.twin.controllers.base import (
     ADDED,
-    LABELS,
     REMOVED,
     Cluster,
     Controller,
@@ -169,13 +168,13 @@ class DisruptionController(Controller):
             self._matches[uid] = (pod.labels, found)
         return found
 
+    def on_labels(self, pod: Pod, bits: int) -> None:
+        """Other budgets may select the pod now."""
+        self._rematch(pod)
+
     def on_pod(self, pod: Pod, bits: int) -> None:
-        if bits & LABELS:
-            self._rematch(pod)
-        budgets = pod.budgets
-        if not budgets:
-            return
-        for budget in budgets:
+        """Count it anew in its budgets."""
+        for budget in pod.budgets:
             if bits & ADDED:
                 news = budget.join(pod)
             elif bits & REMOVED:

@@ -7,7 +7,7 @@ A pod is tried again only after something happened that could help it; backoff g
 from __future__ import annotations
 
 import heapq
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -81,7 +81,7 @@ class SchedulingLoop(Controller):
         self.state = state
         self.scheduler = Scheduler(self.state, sample=True)
         self._refresh_budgets = refresh_budgets
-        self._priorities: Counter[int] = Counter()  # of the pods on nodes: preemption needs a lower one
+        self._priorities: dict[int, int] = defaultdict(int)  # of the pods on nodes: preemption needs a lower one
         self._rng = cluster.rng("scheduler")
         self._heap: list[tuple[int, float, int, Waiter]] = []
         self._serial = 0
@@ -102,28 +102,38 @@ class SchedulingLoop(Controller):
 
     # --- what changed
 
-    def on_pod(self, pod: Pod, bits: int) -> None:
-        if bits & REMOVED:
-            if pod.node:
-                if not pod.finished:
-                    self._leave(pod)
+    def listen(self) -> None:
+        """Hear of pods; what is told here is told in this order."""
+        listen = self.cluster.pods.listen
+        listen(self._on_gone, REMOVED)
+        listen(self._on_here, ADDED | BOUND)
+        listen(self._on_change, FINISHED | LABELS | TERMINATING)
+
+    def _on_gone(self, pod: Pod, bits: int) -> None:
+        if pod.node:
+            if not pod.finished:
+                self._leave(pod)
+            if self._parked:
                 self._wake_after_leave(pod)
-            elif pod.scheduling is not None:
-                self._parked.pop(pod.key, None)
-            return
-        if bits & (ADDED | BOUND):
-            if pod.node:
-                if not pod.finished:
-                    if isinstance(pod, LeanPod):
-                        self.state.enter(pod.key, self.cluster.lean.info(pod), pod.node)
-                    else:
-                        self.state.add_pod(pod.obj)
-                    self._priorities[pod.spec.get("priority") or 0] += 1
-                    if self._parked:
-                        self._wake(lambda w: w.far)
-            elif not pod.terminating:
-                self._queue(pod)
-            return
+        elif pod.scheduling is not None:
+            self._parked.pop(pod.key, None)
+
+    def _on_here(self, pod: Pod, bits: int) -> None:
+        if pod.node:
+            if not pod.finished:
+                if isinstance(pod, LeanPod):
+                    self.state.enter(pod.key, self.cluster.lean.info(pod), pod.node)
+                else:
+                    self.state.add_pod(pod.obj)
+                self._priorities[pod.spec.get("priority") or 0] += 1
+                if self._parked:
+                    self._wake(lambda w: w.far)
+        elif not pod.terminating:
+            self._queue(pod)
+
+    def _on_change(self, pod: Pod, bits: int) -> None:
+        if bits & (ADDED | BOUND | REMOVED):
+            return  # told above
         if bits & FINISHED and pod.node:
             self._leave(pod)
             self._wake_after_leave(pod)
@@ -149,8 +159,10 @@ class SchedulingLoop(Controller):
     def _leave(self, pod: Pod) -> None:
         self.state.remove_pod(pod.key)
         priority = pod.spec.get("priority") or 0
-        self._priorities[priority] -= 1
-        if not self._priorities[priority]:
+        left = self._priorities[priority] - 1
+        if left:
+            self._priorities[priority] = left
+        else:
             del self._priorities[priority]
 
     def _queue(self, pod: Pod) -> None:
