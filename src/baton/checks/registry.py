@@ -2,7 +2,7 @@
 it.
 
 A check yields results for what it looked at; one that yields nothing has found nothing to object to. Its docstring is
-what `baton explain CODE` prints."""
+what `baton check --explain CODE` prints."""
 
 from __future__ import annotations
 
@@ -125,11 +125,13 @@ def find_check(code: str) -> Check:
     for entry in checks:
         if entry.code == wanted or any(wanted in a.upper().split() for a in entry.also):
             return entry
-    raise UsageError(f"there is no check {code}", hint=f"codes go from {checks[0].code} on; `baton explain` lists them")
+    raise UsageError(f"there is no check {code}", hint="`baton check --explain all` lists them")
 
 
 def explain(code: str) -> str:
-    """The text of `baton explain CODE`. Raises UsageError."""
+    """The text of `baton check --explain CODE`; of `all`, a line for each check. Raises UsageError."""
+    if code.lower() == "all":
+        return "".join(f"{c.code}  {c.severity.value:<6}  {c.title}\n" for c in all_checks())
     entry = find_check(code)
     lines = [f"{entry.code}  {entry.title}", f"severity: {entry.severity.value}", "", entry.explanation, ""]
     if entry.since:

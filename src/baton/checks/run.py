@@ -31,6 +31,10 @@ class Waiver:
         code, _, subject = text.partition(":")
         return cls(find_check(code.strip()).code, subject.strip())
 
+    def accepted(self, finding: Finding) -> bool:
+        """Whether it is this waiver that accepted the finding."""
+        return finding.verdict is Verdict.WAIVED and self.covers(finding)
+
     def covers(self, finding: Finding) -> bool:
         return finding.code == self.code and self.subject in ("", finding.subject)
 

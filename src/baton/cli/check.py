@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING, Any
 
 from baton.cli.options import (
@@ -48,7 +49,9 @@ def add_parser(subparsers: Any) -> None:
     add_cluster_options(parser)
     add_offline_options(parser)
     add_waiver_option(parser)
-    parser.add_argument("--explain", metavar="CODE", help="explain one check (codes of other tools are found too)")
+    parser.add_argument(
+        "--explain", metavar="CODE", help="explain one check (codes of other tools are found too), or list `all`"
+    )
     parser.add_argument("--all", action="store_true", help="list the checks that passed as well")
     add_json_option(parser)
     parser.set_defaults(run=run)
@@ -57,14 +60,16 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """0 nothing blocks, 1 something does. Raises UsageError and ReadError."""
     from baton.checks.registry import explain
+    from baton.checks.run import Waiver
     from baton.cli import show, wiring
 
     if args.explain:
-        print(explain(args.explain))
+        print(explain(args.explain), end="")
         return 0
     if not args.to:
         raise UsageError("where to?", hint="add --to VERSION, for example --to 1.35")
     wiring.target(args)
+    waivers = [Waiver.parse(text) for text in args.waive]
     found = wiring.inspection(args, required=False)
     snapshot = wiring.snapshot(args, found)
     findings = find(args, snapshot, found)
@@ -81,6 +86,9 @@ def run(args: argparse.Namespace) -> int:
             }
         )
     else:
+        for waiver, text in zip(waivers, args.waive, strict=True):
+            if not any(waiver.accepted(f) for f in findings):
+                print(f"baton: --waive {text} accepts nothing here", file=sys.stderr)
         print(show.findings_text(findings, passed=args.all))
     return 1 if blocks else 0
 

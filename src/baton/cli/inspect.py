@@ -32,6 +32,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0, or 1 when nothing was found. Raises ReadError."""
+    from baton.cli import show
     from baton.terraform.inspect import inspect
     from baton.terraform.texts import describe
 
@@ -40,5 +41,5 @@ def run(args: argparse.Namespace) -> int:
         json.dump(found.to_json(), sys.stdout, indent=2)
         print()
     else:
-        print(describe(found), end="")
+        print(show.narrowed(describe(found)), end="")
     return 0 if found.clusters else 1

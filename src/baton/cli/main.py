@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from baton.cli.parser import Parser, parsers
 from baton.errors import BatonError, UsageError
 
 EXIT_CODES = """\
@@ -52,12 +53,7 @@ COMMANDS = (
 
 def build_parser() -> argparse.ArgumentParser:
     """The whole command tree; generators read it too."""
-    parser = argparse.ArgumentParser(
-        prog="baton",
-        description="Rehearse, then conduct, Amazon EKS upgrades.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(prog="baton", description="Rehearse, then conduct, Amazon EKS upgrades.", epilog=EPILOG)
     parser.add_argument("--version", action="version", version=f"baton {version()}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in COMMANDS:
@@ -77,11 +73,12 @@ def version() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (see --help)."""
-    args = build_parser().parse_args(argv)
+    args: argparse.Namespace | None = None
     try:
+        args = build_parser().parse_args(argv)
         return int(args.run(args))
     except BatonError as error:
-        complain(error)
+        complain(error, args)
         return error.exit_code
     except KeyboardInterrupt:
         print("baton: interrupted; what was started at AWS goes on there", file=sys.stderr)
@@ -92,14 +89,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
-def complain(error: BatonError) -> None:
+def complain(error: BatonError, args: argparse.Namespace | None = None) -> None:
     """The error on stderr: what, where, and a hint what next."""
     text = error.message if error.where is None else f"{error.where}: {error.message}"
-    print(f"baton: {text}", file=sys.stderr)
+    print(text if text.startswith(("baton ", "baton:")) else f"baton: {text}", file=sys.stderr)
     if error.hint:
         print(f"\nhint: {error.hint}", file=sys.stderr)
     if isinstance(error, UsageError) and error.exit_code:
-        print("\nsee `baton COMMAND --help`", file=sys.stderr)
+        where = error.where or ""
+        command = where if where == "baton" or where.startswith("baton ") else command_of(args)
+        print(f"\nsee `{command} --help`", file=sys.stderr)
+
+
+def command_of(args: argparse.Namespace | None) -> str:
+    """`baton plan`: the command that the arguments belong to."""
+    run = getattr(args, "run", None)
+    if run is None:
+        return "baton"
+    return next(p.prog for p in parsers(build_parser()) if p.get_default("run") is run)
 
 
 if __name__ == "__main__":

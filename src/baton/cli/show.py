@@ -61,6 +61,15 @@ def wrapped(text: str, indent: str = "", first: str | None = None) -> str:
     )
 
 
+def narrowed(text: str) -> str:
+    """Lines that are too wide go on below, further in; all others stay as they are."""
+    lines = []
+    for line in text.splitlines():
+        further = " " * (len(line) - len(line.lstrip()) + 4)
+        lines.append(line if len(line) <= width() else wrapped(line, further, ""))
+    return "\n".join(lines) + "\n"
+
+
 def findings_text(findings: Sequence[Finding], *, passed: bool = True) -> str:
     """The worst first; what passed in one line each, at the end."""
     lines = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -90,10 +91,15 @@ def inspection(args: argparse.Namespace, *, required: bool) -> Inspection | None
     from baton.terraform.inspect import inspect
 
     root: Path = args.dir
-    if not required and not any(root.glob("*.tf")) and not any(root.glob("terragrunt.hcl")):
+    named = root != Path(".")
+    if not root.is_dir():
+        raise ReadError("there is no such directory", where=str(root), hint="name the Terraform root with -C DIR")
+    if not required and not any(any(root.glob(kind)) for kind in ("*.tf", "*.tf.json", "terragrunt.hcl")):
+        if named and getattr(args, "engine", None) != "aws":
+            print(f"baton: there is no Terraform in {root}: going without it", file=sys.stderr)
         return None
     found = inspect(root, var_files=args.var_file, environ=dict(os.environ))
-    if required or root != Path("."):  # a directory that was named is meant to hold the cluster
+    if required or named:  # a directory that was named is meant to hold the cluster
         found.cluster(args.cluster)
     return found if found.clusters else None
 

@@ -111,7 +111,8 @@ def _bytes(path: Path) -> bytes:
         raw = path.read_bytes()
         return gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
     except FileNotFoundError as error:
-        raise ReadError("there is no such file", where=str(path)) from error
+        hint = "check the path; `baton snapshot -o FILE` records a cluster"
+        raise ReadError("there is no such file", where=str(path), hint=hint) from error
     except IsADirectoryError as error:
         raise ReadError("it is a directory", where=str(path)) from error
     except (OSError, EOFError, zlib.error) as error:
