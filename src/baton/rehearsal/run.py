@@ -116,14 +116,18 @@ class _Kube(TwinKube):
 @contextmanager
 def _no_collector() -> Iterator[None]:
     """Millions of small live objects make the cyclic collector's full passes the largest cost; nothing here is cyclic
-    garbage in quantity, so it rests meanwhile."""
+    garbage in quantity, so it rests meanwhile. The one pass at the end, over the twin that is not needed any more,
+    leaves out what was there before it (the snapshot above all)."""
     import gc
 
     was = gc.isenabled()
     gc.disable()
+    gc.freeze()
     try:
         yield
     finally:
+        gc.collect()
+        gc.unfreeze()
         if was:
             gc.enable()
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from baton.model.events import Event
 from baton.rehearsal.unblock import NEVER, SEVERAL, SINGLE, BudgetFacts, cause_of
-from baton.twin.controllers.base import ADDED, BOUND, READY, REMOVED, TERMINATING, Pod
+from baton.twin.controllers.base import ADDED, BOUND, READY, REMOVED, TERMINATING, Group, Pod
 from baton.twin.controllers.disruption import Budget
 from baton.twin.kube import KubeTwin
 from baton.twin.twin import Twin
@@ -68,6 +68,20 @@ class _Wait:
     budgets: tuple[BudgetFacts, ...]
 
 
+class _Owner:
+    """A controller's pods as counted so far: fewest ready, and replicas missing `since` when."""
+
+    __slots__ = ("counts", "lowest", "missing", "pends", "since", "wanted")
+
+    def __init__(self, kind: str) -> None:
+        self.counts = kind != "Job"
+        self.pends = kind != "DaemonSet"
+        self.lowest = 1 << 62
+        self.missing = 0
+        self.since = 0.0
+        self.wanted = 1
+
+
 @dataclass
 class Tally:
     """Attach before conducting, `finish` after. Times are cluster time."""
@@ -105,7 +119,8 @@ class Tally:
         self._evicted_from: dict[tuple[str, str], str] = {}
         self._node_groups: dict[str, str] = {}
         self._ready_nodes: set[str] = set()
-        self._missing: dict[str, tuple[int, float, int]] = {}  # owner uid -> (missing, since, wanted)
+        self._owners: dict[Group, _Owner] = {}
+        self._missing: dict[Group, _Owner] = {}  # those that ever missed a replica
         for group in self.twin.cloud.core.cluster(self.cluster).node_groups.values():
             scaling = group.api["scalingConfig"]
             self.groups[group.api["nodegroupName"]] = GroupTally(scaling["desiredSize"], since=self._start)
@@ -114,7 +129,9 @@ class Tally:
         for tally in self.groups.values():
             tally.min_ready, tally.peak = tally.ready, tally.nodes
         kube.world.subscribe(self._on_node, ["nodes"])
-        kube.pods.listen(self._on_pod)
+        kube.pods.listen(self._on_added, ADDED)
+        kube.pods.listen(self._on_bound, BOUND)
+        kube.pods.listen(self._on_count, READY | TERMINATING | REMOVED)
         self.twin.cloud.on_event(self._on_event)
         self.twin.clock.call_later(1.0, self._survey)  # once the controllers have counted
         for pod in kube.pods.by_key.values():
@@ -195,32 +212,42 @@ class Tally:
             name = self._workloads[group.uid] = f"{kind} {group.namespace}/{top}"
         return name
 
-    def _on_pod(self, pod: Pod, bits: int) -> None:
-        if bits & ADDED:
-            self._fresh.add(pod.key)
-            if not pod.node:
-                self._pending[pod.key] = self.twin.clock.now()
-                if len(self._pending) > self.max_pending:
-                    self.max_pending = len(self._pending)
-        if bits & BOUND:
-            self.placements += 1
-            self._placed(pod)
+    def _on_added(self, pod: Pod, bits: int) -> None:
+        self._fresh.add(pod.key)
+        if not pod.node:
+            self._pending[pod.key] = self.twin.clock.now()
+            if len(self._pending) > self.max_pending:
+                self.max_pending = len(self._pending)
+
+    def _on_bound(self, pod: Pod, bits: int) -> None:
+        self.placements += 1
+        self._placed(pod)
+
+    def _on_count(self, pod: Pod, bits: int) -> None:
         if bits & (REMOVED | TERMINATING):
             self._leaving(pod, bits)
         group = pod.owner
-        if bits & (READY | TERMINATING | REMOVED) and group is not None and group.kind != "Job" and group.desired > 0:
-            self._lowest(group.ready, group.desired, pod)
-            if group.kind != "DaemonSet":
-                self._shortage(group.uid, group.desired, max(0, group.desired - group.ready))
-
-    def _shortage(self, uid: str, wanted: int, missing: int) -> None:
-        before, since, _ = self._missing.get(uid, (0, 0.0, wanted))
-        if missing == before:
+        if group is None or group.desired <= 0:
             return
+        owner = self._owners.get(group)
+        if owner is None:
+            owner = self._owners[group] = _Owner(group.kind)
+        if not owner.counts:
+            return
+        ready, wanted = group.ready, group.desired
+        if ready < owner.lowest:
+            owner.lowest = ready
+            self._lowest(ready, wanted, pod)
+        missing = wanted - ready if ready < wanted else 0
+        if missing != owner.missing and owner.pends:
+            self._shortage(group, owner, wanted, missing)
+
+    def _shortage(self, group: Group, owner: _Owner, wanted: int, missing: int) -> None:
         now = self.twin.clock.now()
-        self.depth += before * before / wanted * (now - since)
-        self._missing[uid] = (missing, now, wanted)
-        self.away += missing - before
+        self.depth += owner.missing * owner.missing / wanted * (now - owner.since)
+        self._missing[group] = owner
+        self.away += missing - owner.missing
+        owner.missing, owner.since, owner.wanted = missing, now, wanted
         self.max_away = max(self.max_away, self.away)
         self._track("away", self.away)
 
@@ -252,7 +279,7 @@ class Tally:
         if bits & REMOVED:
             self._pending.pop(pod.key, None)
             self._fresh.discard(pod.key)
-        wait = self._waiting.pop(pod.key, None)
+        wait = self._waiting.pop(pod.key, None) if self._waiting else None
         if wait is not None:
             self.blocked.append(self._ended(pod.key, wait, cleared=True))
 
@@ -337,8 +364,8 @@ class Tally:
         for since in self._pending.values():
             self.longest_pending = max(self.longest_pending, now - since)
             self.waited += now - since >= 1.0
-        for missing, since, wanted in self._missing.values():
-            self.depth += missing * missing / wanted * (now - since)
+        for owner in self._missing.values():
+            self.depth += owner.missing * owner.missing / owner.wanted * (now - owner.since)
         for name, tally in self.groups.items():
             self._integrate(tally)
             tally.replaced = replaced.get(name, 0)

@@ -89,7 +89,7 @@ class Kubelets(Controller):
             self.clock.post(self._timings.pod_start.draw(self._rng), partial(self._cannot_pull, pod))
             return
         delay = (times.start or self._timings.pod_start).draw(self._rng)
-        facts = self._facts(spec)
+        facts = self._facts_of(pod)
         for _ in range(facts.init):
             delay += self._timings.init_container.draw(self._rng)
         if "volumes" in spec and any(v.get("persistentVolumeClaim") for v in spec["volumes"] or ()):
@@ -100,6 +100,14 @@ class Kubelets(Controller):
             self._record_start(pod, delay)
         ready = self._readiness(facts, times)
         self.clock.post(delay, partial(self._started, pod, ready))
+
+    def _facts_of(self, pod: Pod) -> _Facts:
+        if not isinstance(pod, LeanPod):
+            return self._facts(pod.spec)
+        found: _Facts | None = pod.shape.facts
+        if found is None:
+            found = pod.shape.facts = self._facts(pod.spec)
+        return found
 
     def _facts(self, spec: Obj) -> _Facts:
         """What the containers of a template say about its pods' times; read once per template."""
@@ -358,7 +366,7 @@ class Kubelets(Controller):
         limit = pod.stops_within
         times = self._times(pod) if self.settings.workloads else _NONE
         wish = (times.stop or self._timings.pod_stop).draw(self._rng)
-        wish += self._facts(pod.spec).pre_stop
+        wish += self._facts_of(pod).pre_stop
         self.clock.post(min(limit, wish), partial(self._stopped, pod))
         if self.settings.events and pod.phase == "Running":
             for container in pod.obj["spec"].get("containers") or ():

@@ -10,9 +10,8 @@ from baton.logic.scheduling.cycle import Cycle
 from baton.logic.scheduling.fastpath import FastPath, Outcome
 from baton.logic.scheduling.filters import Status
 from baton.logic.scheduling.matching import Json
-from baton.logic.scheduling.podclass import PodClass
 from baton.logic.scheduling.preemption import Preemption
-from baton.logic.scheduling.state import ClusterState, PodInfo
+from baton.logic.scheduling.state import ClusterState
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +73,10 @@ class Scheduler:
 
     def schedule(self, pod: Json, rng: Random) -> Decision:
         """Choose a node. The caller then adds the pod, with spec.nodeName, to the state. Raises ReadError."""
-        return self._decided(self.fast.place(pod, rng.random()))
+        return self.decided(self.fast.place(pod, rng.random()))
 
-    def schedule_as(
-        self, cls: PodClass, pin: str | None, info: PodInfo | None, nominated: str, rng: Random
-    ) -> Decision:
-        """As `schedule`, for a caller that knows the pod's class; see FastPath.place_as."""
-        return self._decided(self.fast.place_as(cls, pin, info, nominated, rng.random()))
-
-    def _decided(self, outcome: Outcome) -> Decision:
+    def decided(self, outcome: Outcome) -> Decision:
+        """What the fast path found, with the reasons where it found nothing."""
         fast = self.fast
         if outcome.slot >= 0:
             return Decision(self.state.node(outcome.slot).name, feasible=outcome.feasible)

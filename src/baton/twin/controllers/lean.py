@@ -59,7 +59,7 @@ class Lane(dict[int, tuple[PodListener, ...]]):
 class PodShape:
     """What the pods made from one template have in common, read once. `claims` None: they are named after each pod."""
 
-    __slots__ = ("claims", "cls", "daemon", "epoch", "grace", "labels", "meta", "mirror", "priority", "queued", "spec")
+    __slots__ = ("claims", "cls", "daemon", "epoch", "facts", "grace", "labels", "meta", "mirror", "spec")
 
     def __init__(self, obj: Obj, cls: PodClass, epoch: int) -> None:
         meta, spec = obj["metadata"], obj["spec"]
@@ -67,9 +67,8 @@ class PodShape:
         self.spec: Obj = spec
         self.labels: Obj = meta.get("labels") or {}
         self.grace = _grace(spec)
-        self.priority = int(spec.get("priority") or 0)
         self.mirror = MIRROR_ANNOTATION in (meta.get("annotations") or {})
-        self.queued = _queued(spec)
+        self.facts: Any = None  # what the kubelets read from the containers
         named = any(v.get("ephemeral") is not None for v in spec.get("volumes") or ())
         self.claims: tuple[str, ...] | None = None if named else claim_names(obj)
         owner = controller_of(obj)
@@ -325,7 +324,11 @@ class LeanPods(PodCache):
     def mark(self, pod: LeanPod, grace: int) -> None:
         """Somebody asks it to go within `grace` seconds."""
         before = pod.obj if self._watchers else None
-        self._count(pod, -1)
+        group = pod.owner
+        if group is not None and not pod.terminating and pod.phase != "Failed" and pod.phase != "Succeeded":
+            group.active -= 1
+            if pod.ready:
+                group.ready -= 1
         pod.terminating = True
         pod.limit = grace
         pod.told_at = self._clock.now()

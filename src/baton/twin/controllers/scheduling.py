@@ -241,7 +241,7 @@ class SchedulingLoop(Controller):
     # --- scheduling
 
     def _run(self) -> None:
-        heap = self._heap
+        heap, fast = self._heap, self.scheduler.fast
         while heap:
             waiter = heapq.heappop(heap)[3]
             pod = waiter.pod
@@ -250,7 +250,13 @@ class SchedulingLoop(Controller):
             self.attempts += 1
             if isinstance(pod, LeanPod):
                 info: PodInfo = self.cluster.lean.info(pod)
-                decision = self.scheduler.schedule_as(info.cls, info.pin, info, waiter.nominated, self._rng)
+                outcome = fast.place_as(info.cls, info.pin, info, waiter.nominated, self._rng.random())
+                if outcome.slot >= 0:
+                    self.placements += 1
+                    pod.scheduling = None
+                    self.cluster.lean.bind(pod, self.state.node(outcome.slot).name)
+                    continue
+                decision = self.scheduler.decided(outcome)
             else:
                 decision = self.scheduler.schedule(pod.obj, self._rng)
             if decision.node is not None:
@@ -261,11 +267,6 @@ class SchedulingLoop(Controller):
 
     def _bind(self, waiter: Waiter, node: str) -> None:
         pod = waiter.pod
-        if isinstance(pod, LeanPod):
-            self.placements += 1
-            pod.scheduling = None
-            self.cluster.lean.bind(pod, node)
-            return
         obj = pod.obj
         now = rfc3339(self.clock.now())
         status: Obj = obj["status"]
