@@ -99,9 +99,9 @@ class Terraform:
 
     def __init__(self, tools: TerraformTools, root: Path, environment: dict[str, str]) -> None:
         self.root = root
-        self._binary = tools.binary
+        self.binary = tools.binary
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "TF_"))}
-        self._environment = {
+        self.environment = {
             **kept,
             **environment,
             "TF_CLI_CONFIG_FILE": str(tools.cli_config(root)),
@@ -114,9 +114,9 @@ class Terraform:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command; an exit code outside `ok` fails the test with what Terraform printed."""
         done = subprocess.run(
-            [self._binary, *arguments, "-no-color"] if arguments[0] != "version" else [self._binary, "version"],
+            [self.binary, *arguments, "-no-color"] if arguments[0] != "version" else [self.binary, "version"],
             cwd=self.root,
-            env=self._environment,
+            env=self.environment,
             capture_output=True,
             text=True,
             timeout=timeout,
