@@ -155,3 +155,47 @@ def test_two_at_once(slower: Running, capsys: pytest.CaptureFixture[str], tmp_pa
     other = baton(capsys, "apply", "--to", "1.36", *AWS, "--yes", "-C", tmp_path)
     assert other.code == 2
     assert "under way" in other.err
+
+
+def test_groups_side_by_side(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """--parallel-groups must roll the groups of a stage at the same time, each at its own pace, in one stage."""
+    with lab(speed=1200, workloads=False):
+        second_group()
+        words = ["--to", "1.35", "--cluster", "demo", "-C", tmp_path, "--parallel-groups", "2"]
+        plan = json.loads(baton(capsys, "plan", *words, "--json").out)
+        assert [[c["name"] for c in s["changes"]] for s in plan["stages"] if s["kind"] == "node-group"] == [
+            ["second", "main"]
+        ]
+        said = baton(capsys, "apply", *words, "--engine", "aws", "--yes", "--json")
+        assert said.code == 0, said.err
+        report = json.loads(said.out)
+        assert report["outcome"] == "succeeded"
+        rolls = {p["name"]: p for p in report["path"] if p["stage"] == "node-group"}
+        assert set(rolls) == {"main", "second"}
+        begun = max(p["startedAt"] for p in rolls.values())
+        assert all(p["endedAt"] > begun for p in rolls.values()), rolls
+        for group in report["nodeGroups"]:
+            assert group["nodesReplaced"] == group["desired"]
+            assert group["minReady"] >= group["desired"] - group["maxUnavailable"]
+        assert len({s["ordinal"] for s in report["rehearsal"]["stages"] if "second" in s["name"]}) == 1
+
+
+def second_group() -> None:
+    """Another node group beside main, of two nodes, with a template of its own."""
+    eks, ec2 = boto3.client("eks"), boto3.client("ec2")
+    main = eks.describe_nodegroup(clusterName="demo", nodegroupName="main")["nodegroup"]
+    which = {"LaunchTemplateId": main["launchTemplate"]["id"], "Versions": ["1"]}
+    data = ec2.describe_launch_template_versions(**which)["LaunchTemplateVersions"][0]["LaunchTemplateData"]
+    image = {"ImageId": data["ImageId"], "InstanceType": data["InstanceType"]}
+    template = ec2.create_launch_template(LaunchTemplateName="second", LaunchTemplateData=image)["LaunchTemplate"]
+    eks.create_nodegroup(
+        clusterName="demo",
+        nodegroupName="second",
+        subnets=main["subnets"],
+        nodeRole=main["nodeRole"],
+        launchTemplate={"id": template["LaunchTemplateId"], "version": "1"},
+        scalingConfig={"minSize": 1, "desiredSize": 2, "maxSize": 4},
+        updateConfig={"maxUnavailable": 1},
+    )
+    waiter = eks.get_waiter("nodegroup_active")
+    waiter.wait(clusterName="demo", nodegroupName="second", WaiterConfig={"Delay": 1, "MaxAttempts": 300})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -78,6 +79,17 @@ def running(environment: None, tmp_path: Path) -> Iterator[Running]:
         found.stop()
 
 
+def stand_ins(folder: Path, real: str) -> Path:
+    """`tofu`, which hands its words to the real Terraform, and a `terraform` that fails; the log of both."""
+    folder.mkdir()
+    log = folder / "called.log"
+    for name, then in (("tofu", f'exec "{real}" "$@"'), ("terraform", "exit 97")):
+        script = folder / name
+        script.write_text(f'#!/bin/sh\necho {name} "$@" >> "{log}"\n{then}\n')
+        script.chmod(0o755)
+    return log
+
+
 def test_refused_and_killed_with_terraform(
     running: Running, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -115,8 +127,14 @@ def test_refused_and_killed_with_terraform(
         assert until in printed, printed
         process.send_signal(signal.SIGKILL)
         process.wait()
-    said = baton(capsys, "apply", "-C", root, "--yes", "--json")
+    # The rest under the name of OpenTofu, on a machine where `terraform` is not to be called at all.
+    called = stand_ins(tmp_path / "bin", shutil.which("terraform") or "")
+    os.environ["PATH"] = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    said = baton(capsys, "apply", "-C", root, "--yes", "--json", "--terraform", "tofu")
     assert said.code == 0, said.out + said.err
+    verbs = [line.split()[2] for line in called.read_text().splitlines()]
+    assert {line.split()[0] for line in called.read_text().splitlines()} == {"tofu"}
+    assert verbs[-2:] == ["plan", "show"] or verbs[-1] == "plan"  # the last look: nothing left to change
     report = json.loads(said.out)
     holds(report)
     assert report["terraform"]["finalPlan"] == "no-changes"

@@ -13,6 +13,7 @@ from baton.cli.main import main
 from baton.errors import ReadError
 from baton.model.plan import StageKind
 from baton.terraform.gate import Expectation, GateResult, judge
+from baton.terraform.verdicts import render
 
 CASES = Path(__file__).parent.parent / "cases" / "gate"
 GROUP = 'module.eks.aws_eks_node_group.this["main"]'
@@ -72,6 +73,103 @@ def test_surprises_are_refused_with_address_and_cause(name: str, stage: str, add
     result = judged(name, stage)
     assert not result.allowed
     assert any(address in line and words in line for line in result.reasons), refusals(result)
+
+
+SECOND = 'module.eks.aws_eks_node_group.this["second"]'
+TEMPLATE = 'module.eks.aws_launch_template.this["second"]'
+ATTACHMENT = 'module.eks.aws_iam_role_policy_attachment.node["AmazonEKSWorkerNodePolicy"]'
+PLAIN = 'module.eks.aws_eks_node_group.this["plain"]'
+
+
+@pytest.mark.parametrize(
+    ("name", "stage", "code", "address", "words"),
+    [
+        ("wide-nothing", "node-group", "nothing-to-do", "", "changes nothing"),
+        ("wide-image", "node-group", "template-without-roll", '.this["kept"]', "stays on the version it has"),
+        ("wide-image", "addon", "node-group-in-addon-stage", SECOND, "roll in their own stage"),
+        ("wide-version-rolls-optimised", "control-plane", "node-group-in-control-plane-stage", PLAIN, "roll together"),
+        ("name-prefix", "node-group", "replaced-node-group", SECOND, "forced by node_group_name_prefix"),
+        ("subnet-order", "node-group", "nothing-to-do", "", "changes nothing"),
+        ("subnet-added", "node-group", "replaced-node-group", SECOND, "forced by subnet_ids"),
+        ("node-role", "node-group", "replaced-node-group", SECOND, "forced by node_role_arn"),
+        ("template-name", "node-group", "replaced-launch-template", TEMPLATE, "forced by name_prefix"),
+        ("template-name", "node-group", "replaced-node-group", SECOND, "forced by launch_template"),
+        ("module-depends-on", "control-plane", "replaced-resource", ATTACHMENT, "module-level depends_on"),
+        ("module-depends-on", "addon", "unknown-addon-version", 'this["coredns"]', "known only after apply"),
+        ("user-data", "node-group", "unasked-launch-template", TEMPLATE, "user data"),
+        ("metadata-options", "node-group", "unasked-launch-template", TEMPLATE, "metadata options"),
+        ("instance-tags", "node-group", "unasked-launch-template", TEMPLATE, "changed tags"),
+        ("latest-release", "control-plane", "node-group-in-control-plane-stage", PLAIN, "release_version"),
+        ("most-recent", "control-plane", "addon-in-control-plane-stage", 'this["coredns"]', "follows a data source"),
+        ("version-jump", "control-plane", "version-jump", CLUSTER, "one minor at a time"),
+        ("version-back", "control-plane", "version-downgrade", CLUSTER, "go back"),
+        ("version-back", "node-group", "version-downgrade", PLAIN, "go back"),
+        ("other-cluster", "control-plane", "other-cluster", "module.other.aws_eks_cluster.this", "another cluster"),
+        ("sensitive", "node-group", "unasked-launch-template", TEMPLATE, "tag_specifications"),
+        ("min-above-desired", "node-group", "min-above-desired", SECOND, "above the desired size"),
+        ("targeted", "node-group", "plan-incomplete", "", "leaves changes for a later plan"),
+        ("targeted-elsewhere", "node-group", "unexpected-update", "module.vpc.aws_vpc.this", "not about"),
+        ("drift", "node-group", "unexpected-attribute", SECOND, "labels"),
+        ("drift", "control-plane", "unexpected-update", SECOND, "labels"),
+        ("desired-size-fight", "node-group", "desired-size-node-group", SECOND, "an autoscaler has set"),
+        ("addon-downgrade", "addon", "addon-downgrade", 'this["coredns"]', "would go back"),
+        ("version-and-deposed", "control-plane", "deposed", "aws_ecr_repository.left", "left over"),
+    ],
+)
+def test_every_surprise_is_named_by_its_code(name: str, stage: str, code: str, address: str, words: str) -> None:
+    """Each of these has cost somebody nodes, a night or a cluster; a plan with one must not pass as an upgrade."""
+    result = judged(name, stage)
+    assert not result.allowed
+    found = [f for f in result.findings if f.code == code and f.severity == "refuse"]
+    assert any(address in f.address and words in f.message for f in found), "\n".join(map(str, result.findings))
+    assert all(f.hint for f in found)
+
+
+def test_what_somebody_did_by_hand_is_named_as_drift() -> None:
+    """Labels set at the console are about to be lost: the reviewer must hear of that, and of nothing else."""
+    told = {(f.address, f.attribute) for f in judged("drift", "control-plane").findings if f.code == "drift"}
+    assert told == {(SECOND, "labels")}
+    assert not [f for f in judged("wide-image", "node-group").findings if f.code == "drift"]
+    scaled = [f for f in judged("desired-size-fight", "node-group").findings if f.code == "drift"]
+    assert any(f.address == SECOND and "scaling_config" in f.attribute for f in scaled)
+
+
+def test_several_groups_in_one_stage_are_all_expected() -> None:
+    """With --parallel-groups a stage rolls several groups: none may be missing, none be too many."""
+    found = plan("wide-image")
+    both = [
+        f'module.eks.{kind}.this["{g}"]'
+        for g in ("main", "second")
+        for kind in ("aws_launch_template", "aws_eks_node_group")
+    ]
+    three = [*both, 'module.eks.aws_launch_template.this["kept"]', 'module.eks.aws_eks_node_group.this["kept"]']
+    found["resource_changes"] = [c for c in found["resource_changes"] if '["kept"]' not in c["address"]]
+    assert judge(found, Expectation(StageKind.NODE_GROUP, "demo", addresses=tuple(both))).allowed
+    one = judge(found, Expectation(StageKind.NODE_GROUP, "demo", addresses=tuple(both[:2])))
+    assert {f.address for f in one.findings if f.severity == "refuse"} == set(both[2:])
+    missing = judge(found, Expectation(StageKind.NODE_GROUP, "demo", addresses=tuple(three)))
+    assert {f.code for f in missing.findings if f.severity == "refuse"} == {"missing-change"}
+
+
+def test_a_timer_left_deposed_is_noise() -> None:
+    """The module's time_sleep is left over by every interrupted apply: refusing it would stop every resumed upgrade."""
+    found = plan("version-and-deposed")
+    left = [c for c in found["resource_changes"] if c.get("deposed")]
+    assert left, "nothing deposed was recorded"
+    for change in found["resource_changes"]:
+        if change["address"] == "aws_ecr_repository.left":
+            change["type"], change["address"] = "time_sleep", "module.eks.time_sleep.this[0]"
+    codes = {f.code: f.severity for f in judge(found, Expectation(StageKind.CONTROL_PLANE, "demo")).findings}
+    assert codes["noise-time-sleep"] == "noise" and "deposed" not in codes
+
+
+def test_a_sensitive_tag_is_never_shown() -> None:
+    """The value is in the plan's JSON; in no form may it get into the verdict."""
+    assert "hunter2" in json.dumps(plan("sensitive"))
+    for kind in StageKind:
+        result = judged("sensitive", kind.value)
+        for form in ("text", "markdown", "json", "sarif"):
+            assert "hunter2" not in render(result, Expectation(kind, "demo"), "plan.json", form)
 
 
 def altered(name: str, kind: str, unknown: bool = False, **after: Any) -> dict[str, Any]:

@@ -12,6 +12,13 @@ from baton.terraform.expected import EXPECTED, NOISE, OWN, REFUSE, WARN, Expecta
 from baton.terraform.planned import PlannedChange, any_true, block
 from baton.terraform.traps import REFUSED_UPDATES, REPLACED, ROLLS_NODES, Trap
 
+# What moves a version or rolls nodes; the rest of these resources changes without either.
+_MOVING = {
+    "aws_eks_cluster": frozenset({"version"}),
+    "aws_eks_addon": frozenset({"addon_version"}),
+    "aws_eks_node_group": frozenset({"launch_template", "version", "release_version"}),
+    "aws_launch_template": frozenset({"image_id", "default_version", "latest_version"}),
+}
 _EKS = ("aws_eks_cluster", "aws_eks_node_group", "aws_eks_addon", "aws_launch_template")
 
 
@@ -140,7 +147,7 @@ def _is_meant(change: PlannedChange, expectation: Expectation, templates: frozen
 
 def _other_update(change: PlannedChange, expectation: Expectation, attributes: Sequence[str]) -> GateFinding:
     shown = ", ".join(change.show(a) for a in attributes) or "nothing visible"
-    other = change.before.get("cluster_name")
+    other = change.before.get("name" if change.type == "aws_eks_cluster" else "cluster_name")
     if expectation.cluster and change.type in _EKS and other not in (None, expectation.cluster):
         text, hint = f"belongs to another cluster, {other}, and would change {shown}", "upgrade one cluster at a time"
         return GateFinding("other-cluster", REFUSE, change.shown, "update", text, ", ".join(attributes), hint)
@@ -151,7 +158,7 @@ def _other_update(change: PlannedChange, expectation: Expectation, attributes: S
         )
         return GateFinding("other-template", REFUSE, change.shown, "update", text, ", ".join(attributes), hint)
     trap = REFUSED_UPDATES.get((expectation.kind, change.type))
-    if trap is not None and change.type in _EKS:
+    if trap is not None and _MOVING[change.type] & set(attributes):
         code = f"{_short(change.type)}-in-{expectation.kind.value}-stage"
         text = f"would change {shown}: {trap.why}"
         return GateFinding(code, REFUSE, change.shown, "update", text, ", ".join(attributes), trap.hint)
@@ -292,12 +299,24 @@ def _node_group(change: PlannedChange, expectation: Expectation) -> Iterator[Gat
             f"would go to {change.plain('version')}, not to {', '.join(expectation.versions)}", "version",
             "make the plan again",
         )  # fmt: skip
+    if moves and _goes_back(change.before.get("version"), version):
+        yield GateFinding(
+            "version-downgrade", REFUSE, change.shown, "update", f"would go back: {change.show('version')}", "version",
+            "put back the version that its nodes run",
+        )  # fmt: skip
     if expectation.kind is StageKind.UPDATE_CONFIG and isinstance(desired, int):
         yield GateFinding(
             "desired-size-carried", WARN, change.shown, "update",
             f"the same call carries the desired size read now ({desired}); an autoscaler's change in between is undone",
             "scaling_config", "apply at once after planning",
         )  # fmt: skip
+
+
+def _goes_back(before: Any, after: Any) -> bool:
+    try:
+        return Minor.parse(str(after)) < Minor.parse(str(before))
+    except UsageError:
+        return False
 
 
 _CHECKS = {

@@ -25,9 +25,14 @@ from baton.terraform.expected import (
     expectation_of,
 )
 from baton.terraform.locks import Made, provider_findings
-from baton.terraform.planned import PlannedChange, block
+from baton.terraform.planned import PlannedChange, block, full
 
-ATTACHED = ("managed_policy_arns", "inline_policy")  # of a role: shown on it, made by resources of their own
+# Attributes that show what resources of their own have made: after those are applied they look like drift.
+ATTACHED = {
+    "aws_iam_role": frozenset({"managed_policy_arns", "inline_policy"}),
+    "aws_route_table": frozenset({"route"}),
+    "aws_security_group": frozenset({"ingress", "egress"}),
+}
 
 
 def judge(plan: Mapping[str, Any], expectation: Expectation, made: Made | None = None) -> GateResult:
@@ -139,6 +144,7 @@ def _missing(changes: Sequence[PlannedChange], expectation: Expectation, broken:
             hint="write the edits of the stage first (`baton stage N --write`), then plan",
         )
         return
+    yield from _unused(changes, expectation, moving)
     for address in expectation.addresses:
         if address in moving:
             continue
@@ -151,6 +157,27 @@ def _missing(changes: Sequence[PlannedChange], expectation: Expectation, broken:
             text = "would not move to the new launch template version"
             hint = "update_launch_template_default_version = false, or a fixed template version, keeps it where it is"
         yield GateFinding("missing-change", REFUSE, address, "no-op", text, hint=hint)
+
+
+def _unused(changes: Sequence[PlannedChange], expectation: Expectation, moving: set[str]) -> Iterator[GateFinding]:
+    """Templates that get another image while the group that uses them stays on the version it has."""
+    if expectation.kind is not StageKind.NODE_GROUP:
+        return
+    for change in changes:
+        if (
+            change.type != "aws_launch_template"
+            or "image_id" not in change.attributes()
+            or change.address not in moving
+        ):
+            continue
+        own = [g for g in changes if block(g.before, "launch_template").get("id", "") == change.before.get("id")]
+        for group in own:
+            if group.type == "aws_eks_node_group" and group.address not in {*moving, *expectation.addresses}:
+                text = f"{change.address} gets a version with another image, and this group stays on the version it has"
+                hint = (
+                    "update_launch_template_default_version = false, or a fixed template version, keeps it where it is"
+                )
+                yield GateFinding("template-without-roll", REFUSE, group.shown, "no-op", text, "launch_template", hint)
 
 
 def _arrived(change: PlannedChange, expectation: Expectation) -> bool:
@@ -173,9 +200,14 @@ def _drift(plan: Mapping[str, Any]) -> Iterator[GateFinding]:
         if set(change.actions) <= {"no-op", "read"}:
             continue
         # A refresh writes null as an empty list or map: nobody has changed that.
-        attributes = tuple(a for a in change.attributes() if change.before.get(a) or change.after.get(a))
+        attached = ATTACHED.get(change.type, frozenset())
+        attributes = tuple(
+            a
+            for a in change.attributes()
+            if a not in attached and full(change.before.get(a)) != full(change.after.get(a))
+        )
         gone = "delete" in change.actions
-        if not gone and not [a for a in attributes if not (change.type == "aws_iam_role" and a in ATTACHED)]:
+        if not gone and not attributes:
             continue
         text = (
             "is gone, outside of Terraform"

@@ -81,6 +81,15 @@ class PlannedChange:
         return tuple(".".join(str(step) for step in path) for path in paths)
 
 
+def full(value: Any) -> Any:
+    """The value without what is empty in it: null, "", [] and {} say the same."""
+    if isinstance(value, Mapping):
+        return {k: f for k, v in value.items() if (f := full(v)) not in (None, "", [], {})} or None
+    if isinstance(value, (list, tuple)):
+        return [full(v) for v in value] or None
+    return None if value == "" else value
+
+
 def any_true(marks: Any) -> bool:
     """Whether something in `after_unknown` or `after_sensitive` is marked."""
     if isinstance(marks, Mapping):

@@ -51,6 +51,11 @@ class Terraform:
     environment: Mapping[str, str] = field(default_factory=dict)
     var_files: tuple[str, ...] = ()
 
+    @property
+    def name(self) -> str:
+        """`terraform` or `tofu`, for messages."""
+        return Path(self.program).name
+
     def available(self) -> bool:
         return shutil.which(self.program) is not None
 
@@ -108,7 +113,7 @@ class Terraform:
             child = subprocess.Popen(
                 command, env=self.env(), stdin=subprocess.DEVNULL, stdout=to, stderr=subprocess.STDOUT
             )
-        return Planning(child, out, log, str(self.root))
+        return Planning(child, out, log, str(self.root), self.name)
 
     def show(self, plan_file: Path) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.run("show", "-json", str(plan_file)).stdout)
@@ -126,7 +131,7 @@ def _hint(text: str) -> str:
     if "state lock" in text or "Error acquiring the state lock" in text:
         return "another Terraform holds the state lock; wait for it, or see `terraform force-unlock`"
     if "Inconsistent dependency lock file" in text or "terraform init" in text:
-        return "run `terraform init` in that directory first"
+        return "run `init` in that directory first"
     if "No valid credential" in text or "ExpiredToken" in text:
         return "set AWS credentials for this shell (AWS_PROFILE, AWS_ACCESS_KEY_ID ...) and try again"
     return "run the same command by hand in that directory to see it all"
@@ -142,6 +147,7 @@ class TerraformEngine:
         self._staging = staging
         self._targets_allowed = targets_allowed
         self._work = terraform.root / WORK
+        self.program = terraform.name
 
     def intent(self, plan: Plan, stage: Stage) -> Mapping[str, Any]:
         return {
@@ -206,7 +212,7 @@ class TerraformEngine:
                 start_new_session=True,
             )
         self._pid_file.write_text(json.dumps({"pid": child.pid, "started": _started(child.pid)}))
-        return _Apply(child, log, plan_file, self._pid_file)
+        return _Apply(child, log, plan_file, self._pid_file, self.program)
 
     def _applied(self, stage: Stage) -> Path:
         return self._work / f"stage-{stage.ordinal}.applied"
@@ -272,6 +278,7 @@ class Planning:
     out: Path
     log: Path
     where: str
+    program: str = "terraform"
 
     def changes(self) -> bool | None:
         """Raises ReadError with Terraform's own words when the plan failed."""
@@ -281,7 +288,7 @@ class Planning:
         if code not in (0, 2):
             text = self.log.read_text(errors="replace")
             shown = clean(text[text.find("Error:") :] if "Error:" in text else text)
-            raise ReadError(f"terraform plan failed:\n{shown}", where=self.where, hint=_hint(text))
+            raise ReadError(f"{self.program} plan failed:\n{shown}", where=self.where, hint=_hint(text))
         return code == 2
 
     def stop(self) -> None:
@@ -323,7 +330,7 @@ class _Staged:
         try:
             changes = self._planning.changes()
             if changes is None:
-                return Progress("running", "terraform plan")
+                return Progress("running", f"{self._engine.program} plan")
             if changes:
                 self._engine.judged(self._plan, self._stage, self._planning.out)
         except BatonError as error:
@@ -331,9 +338,9 @@ class _Staged:
             self._planning.out.unlink(missing_ok=True)
             raise
         if not changes:
-            return Progress("succeeded", "Terraform reports no changes")
+            return Progress("succeeded", f"{self._engine.program} reports no changes")
         self._applying = self._engine.start_apply(self._plan, self._stage, self._planning.out)
-        return Progress("running", "terraform apply (the gate allowed the plan)")
+        return Progress("running", f"{self._engine.program} apply (the gate allowed the plan)")
 
     def stop(self) -> None:
         """An apply is left running (see _Apply); a plan is ended and its edits stay for the next run to find."""
@@ -346,7 +353,10 @@ class _Staged:
 class _Apply:
     """A `terraform apply` of one plan file, as a child process."""
 
-    def __init__(self, child: subprocess.Popen[bytes], log: Path, plan_file: Path, pid_file: Path) -> None:
+    def __init__(
+        self, child: subprocess.Popen[bytes], log: Path, plan_file: Path, pid_file: Path, program: str
+    ) -> None:
+        self._program = program
         self._child = child
         self._log = log
         self._plan_file = plan_file
@@ -355,7 +365,7 @@ class _Apply:
     def poll(self) -> Progress:
         code = self._child.poll()
         if code is None:
-            return Progress("running", "terraform apply: " + self._last_line())
+            return Progress("running", f"{self._program} apply: {self._last_line()}")
         self._pid_file.unlink(missing_ok=True)
         self._plan_file.unlink(missing_ok=True)
         if code == 0:
@@ -390,7 +400,8 @@ class _Attached:
     def poll(self) -> Progress:
         if self._next is None:
             if self._engine._left_running() is not None:
-                return Progress("running", f"terraform apply left running by an earlier run (pid {self._pid})")
+                text = f"{self._engine.program} apply left running by an earlier run (pid {self._pid})"
+                return Progress("running", text)
             self._engine._pid_file.unlink(missing_ok=True)
             try:
                 self._next = self._engine.begin(*self._args)
