@@ -189,6 +189,14 @@ def test_summary_over_a_dask_cluster_is_the_same(cluster: Snapshot, summary: Sum
         ([("a", {"minAvailable": 1}, 1, 1, 1)], "", False, "single-replica", "second replica"),
         ([("a", {"maxUnavailable": 1}, 3, 2, 1)], "", False, "unhealthy", "AlwaysAllow"),
         ([("a", {"maxUnavailable": 1}, 3, 2, 1)], "0/3 nodes", False, "no-room", "0/3 nodes"),
+        (
+            [("a", {"maxUnavailable": "50%"}, 4, 2, 2)],
+            "0/9 nodes are available: 3 node(s) didn't match pod topology spread constraints, 6 node(s) didn't match "
+            "PersistentVolume's node affinity.",
+            False,
+            "volume-against-spread",
+            "podManagementPolicy: Parallel",
+        ),
         ([("a", {"maxUnavailable": 1}, 30, 29, 29)], "", True, "pacing", "more than 1 of 30"),
     ],
 )  # fmt: skip

@@ -366,10 +366,12 @@ class Workloads:
                 "resources": {"requests": {"storage": "50Gi"}},
             },
         }
+        # ordered pods with volumes in zones and a hard spread wait for each other for ever once two are away
+        ordered = not self.clerk.percent(30) and app.spread != "zones"
         obj["spec"] = {
             "replicas": len(machines),
             "serviceName": app.name,
-            "podManagementPolicy": "Parallel" if self.clerk.percent(30) else "OrderedReady",
+            "podManagementPolicy": "OrderedReady" if ordered else "Parallel",
             "selector": {"matchLabels": {"app": app.name}},
             "template": template,
             "volumeClaimTemplates": [claim],

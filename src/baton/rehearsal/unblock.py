@@ -6,15 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-SEVERAL, NEVER, SINGLE, SYNC, UNHEALTHY, PENDING, SLOW = (
+SEVERAL, NEVER, SINGLE, SYNC, UNHEALTHY, PENDING, ZONES, SLOW = (
     "several-budgets",
     "allows-none",
     "single-replica",
     "sync-failed",
     "unhealthy",
     "no-room",
+    "volume-against-spread",
     "pacing",
 )
+
+_SPREAD = "didn't match pod topology spread constraints"
+_VOLUME = ("didn't match PersistentVolume's node affinity", "had volume node affinity conflict")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,13 @@ def cause_of(budgets: Sequence[BudgetFacts], *, pending: str = "", cleared: bool
         return _never(budget)
     if budget.denied == "SyncFailed":
         return Cause(SYNC, f"mend budget {budget.name}: its pods' controller cannot be found, so it allows nothing")
+    if pending and _SPREAD in pending and any(words in pending for words in _VOLUME):
+        return Cause(
+            ZONES,
+            "its replacement's volume lies in a zone that topologySpreadConstraints with DoNotSchedule forbid while "
+            f"other replicas are away: let {budget.name} give up one pod at a time, set podManagementPolicy: Parallel, "
+            f"or spread with ScheduleAnyway ({pending})",
+        )
     if pending:
         return Cause(PENDING, f"make room for the replacements: {pending}")
     if not cleared and budget.healthy < budget.desired:
