@@ -39,6 +39,10 @@ class Scope(Protocol):
         """The scope inside a `for`."""
         ...
 
+    def function(self, name: str, args: Sequence[Value]) -> Value | None:
+        """A function that exists here only; None for all others."""
+        ...
+
 
 # A step after a name: an attribute or index by its text, a Value that is not a text, or "*" for a splat.
 Step = str | Value
@@ -235,7 +239,7 @@ def _call(node: Node, file: HclFile, scope: Scope) -> Value:
             if spread.kind != "list":
                 return unknown(f"the arguments of {name}() are not known: {spread.why_unknown()}", file.span(node))
             args.extend(spread.elements)
-    found = functions.call(name, args)
+    found = scope.function(name, args) or functions.call(name, args)
     return found if found.where or found.kind != "unknown" else replace(found, where=file.span(node))
 
 

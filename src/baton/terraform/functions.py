@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -285,6 +286,8 @@ STRICT: dict[str, Function] = {
     "split": _split,
     "trimprefix": _trimprefix,
     "trimsuffix": _trimsuffix,
+    "dirname": lambda args: _computed(posixpath.dirname(_need(args[0], "scalar").text()) or ".", args),
+    "basename": lambda args: _computed(posixpath.basename(_need(args[0], "scalar").text()), args),
     "trimspace": _case(str.strip),
     "lower": _case(str.lower),
     "upper": _case(str.upper),

@@ -136,14 +136,23 @@ class _Finder:
         """Terragrunt over a module that is not here: its inputs are all there is."""
         source = module.remote_source
         given = module.inputs.values
-        version = next((given[k] for k in ("kubernetes_version", "cluster_version") if k in given), None)
-        name = next((given[k] for k in ("name", "cluster_name") if k in given), None)
+        keys = ["kubernetes_version", "cluster_version"]
+        if "eks" in source:
+            keys += [k for k in given if re.fullmatch(r"(?:eks|k8s)(?:_cluster)?_version", k)]
+        version = next((given[k] for k in keys if k in given), None)
+        name = next((given[k] for k in ("name", "cluster_name", "eks_name") if k in given), None)
         where = module.directory.files[0].name
         if version is None:
             self.unresolved.append(Unresolved(source, where, "its inputs name no Kubernetes version"))
             return
         pinned = re.search(r"(?:version|ref)=v?([^&]+)", source)
         kind = "module" if by_source(source) else "assumed"
+        if kind == "assumed":
+            why = (
+                f"its source {source} is not here: its inputs are read by their names, what is behind them is not seen"
+            )
+            self.unresolved.append(Unresolved(source, where, why))
+            given = {"cluster_version": version, **given}
         self._from_inputs(dict(given), "", _Called(kind, source, pinned[1] if pinned else ""), name)
 
     def copied_root(self, module: Module, known: Community) -> None:
@@ -361,7 +370,7 @@ class _Finder:
             cluster = self.clusters[at]
             groups = cluster.node_groups + ((loose.group,) if loose.group is not None else ())
             self.clusters[at] = replace(cluster, node_groups=groups, addons=cluster.addons + loose.addons)
-        return tuple(self._with_strangers(c) for c in self.clusters)
+        return tuple(_with_outside(self._with_strangers(c)) for c in self.clusters)
 
     def _with_strangers(self, cluster: ClusterConfig) -> ClusterConfig:
         own = {p.span for p in cluster.version.pieces if p.span is not None}
@@ -435,6 +444,16 @@ _READ = (
 
 
 _NODE_INPUTS = ("instance_types", "instance_type", "ami_type", "ami_id", "desired_size", "min_size", "max_size")
+
+
+def _with_outside(cluster: ClusterConfig) -> ClusterConfig:
+    """Names the files outside of the root that an upgrade may write to: other roots may read them too."""
+    traces = [cluster.version, *(a.version for a in cluster.addons), *(g.ami.value for g in cluster.node_groups)]
+    spans = [p.span for t in traces for p in t.pieces if p.span is not None]
+    spans += [g.slot.span for g in cluster.node_groups if g.slot is not None]
+    files = sorted({s.file for s in spans if s.file.startswith("../") and not s.foreign})
+    notes = [f"{file} is outside of this root: other roots that read it move with it" for file in files]
+    return replace(cluster, notes=(*cluster.notes, *notes)) if notes else cluster
 
 
 def _versions_given(call: Call) -> list[Stranger]:

@@ -56,7 +56,8 @@ def traced(value: Value | None) -> Traced:
     if value is None:
         return Traced()
     via = tuple(dict.fromkeys(value.via))
-    if value.kind == "missing" or value.null:
+    fails = value.kind == "missing" and value.chain and not value.probes  # Terraform would call it an error
+    if value.null or (value.kind == "missing" and not fails):
         return Traced(probes=value.probes, via=via, chain=value.chain)
     if value.kind == "scalar":
         return Traced(value.text(), value.pieces, via, value.chain, probes=value.probes)

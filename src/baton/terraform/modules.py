@@ -270,6 +270,10 @@ class ModuleScope:
     def with_names(self, names: Mapping[str, Value]) -> ModuleScope:
         return replace(self, names={**self.names, **names})
 
+    def function(self, name: str, args: Sequence[Value]) -> Value | None:
+        """See evaluate.Scope: Terraform has no function of one place only."""
+        return None
+
     def resolve(self, name: str, steps: Sequence[Step], where: Span) -> tuple[Value, int]:
         """See evaluate.Scope."""
         if name in self.names:

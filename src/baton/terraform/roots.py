@@ -15,9 +15,9 @@ from baton.terraform.hcl import HclFile
 from baton.terraform.inspection import Unresolved
 from baton.terraform.loading import Directory, Files
 from baton.terraform.modules import Inputs, Module, ModuleScope
+from baton.terraform.terragrunt import TERRAGRUNT, read_unit
 from baton.terraform.values import Piece, Value, scalar, unknown
 
-TERRAGRUNT = "terragrunt.hcl"
 ENCRYPTED = b"\x00GITCRYPT"
 
 
@@ -26,7 +26,7 @@ def root_module(
 ) -> tuple[Module, list[Unresolved]]:
     """The module at the root with its inputs. Raises ReadError when there is none, or a file is unreadable."""
     directory = files.directory(".")
-    if files.exists(TERRAGRUNT) and (directory is None or _names_source(files)):
+    if files.exists(TERRAGRUNT) and (directory is None or _names_source(files, workspace)):
         return _terragrunt(files, workspace)
     if directory is None:
         raise ReadError(
@@ -34,7 +34,7 @@ def root_module(
             where=str(files.root),
             hint="name the directory that holds the root module (its .tf files)",
         )
-    given = _terragrunt_inputs(files, workspace) if files.exists(TERRAGRUNT) else {}
+    given = read_unit(files, workspace).inputs if files.exists(TERRAGRUNT) else {}
     values, notes = _variable_values(files, directory, given, var_files, environ)
     return Module(files, directory, Inputs(values=values), workspace=workspace), notes
 
@@ -154,55 +154,29 @@ _NO_FILES = Files(Path("."))
 # --- Terragrunt -----------------------------------------------------------------------------------
 
 
-def _names_source(files: Files) -> bool:
-    return any(b.attribute("source") is not None for b in files.file(TERRAGRUNT).body().blocks("terraform"))
-
-
-def _terragrunt_inputs(files: Files, workspace: str) -> dict[str, Value]:
-    return _inputs(files.file(TERRAGRUNT), _terragrunt_scope(files, workspace))
-
-
-def _terragrunt_scope(files: Files, workspace: str) -> ModuleScope:
-    file = files.file(TERRAGRUNT)
-    own = Directory(".", (file,))
-    own.add(file)
-    return Module(files, own, Inputs(), workspace=workspace).scope()
-
-
-def _inputs(file: HclFile, scope: ModuleScope) -> dict[str, Value]:
-    inputs = file.body().attributes().get("inputs")
-    given = evaluate(inputs.expression, file, scope) if inputs is not None else None
-    return {k: v.through(f"{TERRAGRUNT} inputs") for k, v in given.items.items()} if given is not None else {}
+def _names_source(files: Files, workspace: str) -> bool:
+    return bool(read_unit(files, workspace).source)
 
 
 def _terragrunt(files: Files, workspace: str) -> tuple[Module, list[Unresolved]]:
     """terragrunt.hcl over a local module, or over a registry module taken as a module call of its own."""
-    file = files.file(TERRAGRUNT)
-    scope = _terragrunt_scope(files, workspace)
-    notes = [
-        Unresolved(f"{b.type} {' '.join(b.labels)}".strip(), str(b.span), "Terragrunt includes are not followed")
-        for b in file.body().blocks("include", "dependency")
-    ]
-    block = next(iter(file.body().blocks("terraform")), None)
-    attribute = block.attribute("source") if block is not None else None
-    source = _source(evaluate(attribute.expression, file, scope)) if attribute is not None else ""
-    values = _inputs(file, scope)
+    unit = read_unit(files, workspace)
+    source, values = unit.source, unit.inputs
     local = source if source.startswith((".", "/")) else ""
     directory = files.directory(_single(os.path.relpath(files.root / local, files.root))) if local else None
     if directory is not None:
-        return Module(files, directory, Inputs(values=values), workspace=workspace), notes
+        return Module(files, directory, Inputs(values=values), workspace=workspace), unit.notes
     if not source:
-        raise ReadError("terragrunt.hcl names no source", where=TERRAGRUNT, hint="run Baton where `source` is written")
+        raise ReadError(
+            "terragrunt.hcl names no source, nor does what it includes",
+            where=TERRAGRUNT,
+            hint="run Baton in the folder of a unit, not of what units include",
+        )
     # A module of a registry or repository: its inputs are what can be read and changed here.
-    shell = Directory(".", (file,))
+    shell = Directory(".", (unit.file,))
     module = Module(files, shell, Inputs(values=values), workspace=workspace)
     module.remote_source = source
-    return module, notes
-
-
-def _source(value: Value) -> str:
-    """`tfr:///terraform-aws-modules/eks/aws?version=20.8.4` and plain sources."""
-    return value.text() if value.kind == "scalar" else ""
+    return module, unit.notes
 
 
 def _single(path: str) -> str:

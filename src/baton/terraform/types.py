@@ -65,3 +65,6 @@ class _Nothing:
 
     def with_names(self, names: Mapping[str, Value]) -> Scope:
         return self
+
+    def function(self, name: str, args: Sequence[Value]) -> Value | None:
+        return None
