@@ -122,3 +122,39 @@ def test_every_check_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert said.code == 0
     assert len(said.out.splitlines()) > 60
     assert "BTN301  block   Custom AMI, EKS version and Kubernetes version fit together" in said.out
+
+
+HALF = b'{"schema": 1, "cluster": "demo", "stag'
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("stage", "1", "--plan", "half.json"), "half.json: is not JSON: Unterminated string"),
+        (("stage", "1", "--plan", "half.json"), "hint: make one with `baton plan -o FILE`"),
+        (("gate", "half.json", "--stage", "node-group"), "hint: use the output of `terraform show -json FILE`"),
+        (("gate", "list.json", "--stage", "node-group"), "list.json: this is not the JSON of a Terraform plan"),
+        (("report", "half.json"), "hint: `baton apply` writes report.json; is the file whole?"),
+        (("report", "list.json"), "list.json: is not a report of a run"),
+        (("explain-pod", "shop/cart", "--dump", "half.json"), "half.json: it is not JSON: Unterminated string"),
+        (("snapshot", "show", "half.json"), "half.json: it is not JSON"),
+        (("inspect", "."), "broken.tf:1:"),
+    ],
+)
+def test_half_a_file(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    text: str,
+) -> None:
+    """A download that broke off, or the wrong file, would end in a traceback or in advice for another command."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "half.json").write_bytes(HALF)
+    (tmp_path / "list.json").write_text("[]")
+    (tmp_path / "broken.tf").write_text('module "eks" {')
+    with shell({}):
+        said = baton(capsys, *words)
+    assert (said.code, said.out) == (3, "")
+    assert text in said.err
+    assert "hint: " in said.err

@@ -27,6 +27,8 @@ def target_offered(c: Context) -> Iterator[Result]:
     names = ", ".join(v.version for v in c.offered if v.status != UNSUPPORTED)
     for version in c.points[1:] or (c.end,):
         row = known.get(str(version))
+        if row is None and version != c.end:
+            continue  # said of the target itself
         if row is None:
             yield bad(f"version {version}", f"EKS does not offer Kubernetes {version}", f"it offers {names}")
         elif row.status == UNSUPPORTED:

@@ -192,7 +192,7 @@ def check_targets(args: argparse.Namespace, plan: Plan) -> None:
         )
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, hint: str = "was it written by `baton plan -o`?") -> Any:
     """Raises ReadError."""
     import json
 
@@ -201,7 +201,7 @@ def read_json(path: Path) -> Any:
     except OSError as error:
         raise ReadError(f"cannot be read: {error.strerror}", where=str(path), hint="check the path") from error
     except ValueError as error:
-        raise ReadError(f"is not JSON: {error}", where=str(path), hint="was it written by `baton plan -o`?") from error
+        raise ReadError(f"is not JSON: {error}", where=str(path), hint=hint) from error
 
 
 def rehearse(args: argparse.Namespace, snapshot: Snapshot, plan: Plan) -> dict[str, Any]:

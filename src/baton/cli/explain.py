@@ -216,7 +216,8 @@ def _parse(text: str | bytes, where: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise ReadError(f"not JSON: {error}", where=where) from error
+        hint = "make it with `kubectl get nodes,pods,... -A -o json`"
+        raise ReadError(f"it is not JSON: {error}", where=where, hint=hint) from error
 
 
 def _read(path: Path) -> bytes:

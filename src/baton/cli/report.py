@@ -76,7 +76,7 @@ def render(path: Path, kind: str) -> str:
     from baton.report.markdown import render as markdown
     from baton.report.shape import checked
 
-    tree = checked(read_json(path), str(path))
+    tree = checked(read_json(path, "`baton apply` writes report.json; is the file whole?"), str(path))
     renderers = {"html": html, "md": markdown, "junit": junit}
     if kind in renderers:
         return renderers[kind](tree)

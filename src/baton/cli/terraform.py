@@ -88,7 +88,11 @@ def run_gate(args: argparse.Namespace) -> int:
 
     expectation = _expectation(args)
     made = made_of(args.dir, Path(args.plan_json) if _binary(args.plan_json) else None, args.base)
-    result = judge(_plan_json(args), expectation, made)
+    document = _plan_json(args)
+    try:
+        result = judge(document, expectation, made)
+    except ReadError as error:  # the gate knows no files
+        raise ReadError(error.message, where=error.where or args.plan_json, hint=error.hint) from error
     print(render(result, expectation, args.plan_json, args.format), end="")
     return 0 if result.allowed else 1
 
@@ -136,7 +140,7 @@ def _expectation(args: argparse.Namespace) -> Expectation:
 def _plan(path: Path) -> Plan:
     from baton.planner.store import plan_from_json
 
-    return plan_from_json(_load(str(path)), str(path))
+    return plan_from_json(_load(str(path), "make one with `baton plan -o FILE`"), str(path))
 
 
 def _stage(plan: Plan, number: str) -> Stage:
@@ -147,25 +151,22 @@ def _stage(plan: Plan, number: str) -> Stage:
     return found
 
 
-def _load(name: str) -> Any:
+def _load(name: str, hint: str = "use the output of `terraform show -json FILE`") -> Any:
     try:
         text = sys.stdin.read() if name == "-" else Path(name).read_text()
     except OSError as error:
         raise ReadError(f"cannot be read: {error.strerror}", where=name, hint="check the path") from error
     except UnicodeDecodeError as error:
-        raise ReadError(
-            "is a binary plan file, not JSON", where=name, hint="use the output of `terraform show -json FILE`"
-        ) from error
+        raise ReadError("is a binary file, not JSON", where=name, hint=hint) from error
     try:
         return json.loads(text)
     except ValueError as error:
-        raise ReadError(
-            f"is not JSON: {error}", where=name, hint="use the output of `terraform show -json FILE`"
-        ) from error
+        raise ReadError(f"is not JSON: {error}", where=name, hint=hint) from error
 
 
 def run_stage(args: argparse.Namespace) -> int:
     """Show, write or take back the edits of a stage. Raises RefusedError when the files are not as planned."""
+    from baton.cli import wiring
     from baton.terraform.stages import stage_edits
     from baton.terraform.texts import commit_message, pull_request
 
@@ -183,7 +184,7 @@ def run_stage(args: argparse.Namespace) -> int:
     texts = {"message": commit_message(plan, stage), "pullRequest": pull_request(plan, stage)}
     for path, text in ((args.message, texts["message"]), (args.pull_request, texts["pullRequest"])):
         if path is not None:
-            path.write_text(text)
+            wiring.write_text(path, text)
     if args.json:
         files = sorted({e.file for e in found.stage.edits})
         print(

@@ -114,16 +114,16 @@ def _bytes(path: Path) -> bytes:
         hint = "check the path; `baton snapshot -o FILE` records a cluster"
         raise ReadError("there is no such file", where=str(path), hint=hint) from error
     except IsADirectoryError as error:
-        raise ReadError("it is a directory", where=str(path)) from error
+        raise ReadError("it is a directory", where=str(path), hint="name a file") from error
     except (OSError, EOFError, zlib.error) as error:
-        raise ReadError(f"it cannot be read: {error}", where=str(path)) from error
+        raise ReadError(f"it cannot be read: {error}", where=str(path), hint="is the file whole?") from error
 
 
 def _json(path: Path) -> Any:
     try:
         return msgspec.json.decode(_bytes(path))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ReadError(f"it is not JSON: {error}", where=str(path)) from error
+        raise ReadError(f"it is not JSON: {error}", where=str(path), hint="is the file whole?") from error
 
 
 def load(path: Path) -> Snapshot:

@@ -78,6 +78,13 @@ def _targets(stage: Stage) -> list[str]:
     return [text, "", "```", f"terraform plan {words} -out=tfplan", "```", ""]
 
 
+def _by_hand(stage: Stage) -> list[str]:
+    """What others do, or have to do, once the stage is done."""
+    if not stage.by_hand:
+        return []
+    return ["Once it is done, and not by Baton:", "", *(f"- {text}" for text in stage.by_hand), ""]
+
+
 def pull_request(plan: Plan, stage: Stage) -> str:
     """Markdown for the pull request of one stage."""
     rows = [f"| {c.kind} | {c.name} | {c.from_} | {c.to} | {c.reason} |" for c in stage.changes]
@@ -99,6 +106,7 @@ def pull_request(plan: Plan, stage: Stage) -> str:
             *expected,
             "",
             *_targets(stage),
+            *_by_hand(stage),
             "Merge and apply the next stage only when this one has ended.",
             "",
             *done,
