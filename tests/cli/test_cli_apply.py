@@ -35,7 +35,7 @@ def slower() -> Iterator[Running]:
 
 
 def updates(running: Running) -> dict[str, list[str]]:
-    """Every update that the cluster, its add-ons and its node group ever had, by subject."""
+    """Every update that the cluster, its add-ons and its node groups ever had, by subject."""
     eks = boto3.client("eks")
 
     def types(**scope: str) -> list[str]:
@@ -46,13 +46,13 @@ def updates(running: Running) -> dict[str, list[str]]:
     addons = eks.list_addons(clusterName="demo")["addons"]
     return {
         "cluster": types(),
-        "main": types(nodegroupName="main"),
+        **{g: types(nodegroupName=g) for g in eks.list_nodegroups(clusterName="demo")["nodegroups"]},
         **{a: types(addonName=a) for a in addons},
     }
 
 
-def holds(report: dict[str, Any]) -> None:
-    """What every finished run must show."""
+def holds(report: dict[str, Any], **sizes: int) -> None:
+    """What every finished run must show; `sizes` of the groups that have other than three nodes."""
     assert report["schema"] == 1
     assert report["outcome"] == "succeeded", [v for v in report["verified"] if v["verdict"] != "pass"]
     stages = [p["stage"] for p in report["path"]]
@@ -60,7 +60,7 @@ def holds(report: dict[str, Any]) -> None:
     assert {"control-plane", "addon", "node-group"} <= set(stages)
     for group in report["nodeGroups"]:
         assert group["minReady"] >= group["desired"] - group["maxUnavailable"]
-        assert group["nodesReplaced"] == group["desired"] == 3
+        assert group["nodesReplaced"] == group["desired"] == sizes.get(group["name"], 3)
         assert group["kubeletBefore"].startswith("v1.34") and group["kubeletAfter"].startswith("v1.35")
         assert group["amiBefore"] != group["amiAfter"]
     assert report["workloads"]["pdbViolations"] == 0
@@ -68,12 +68,26 @@ def holds(report: dict[str, Any]) -> None:
     assert report["workloads"]["evictions"] > 0
 
 
+def calibrated(capsys: pytest.CaptureFixture[str], before: Path, path: Path, report: dict[str, Any]) -> None:
+    """The cluster as it was, rehearsed with the times of the run that followed, takes about as long as that run did."""
+    said = baton(capsys, "rehearse", "--snapshot", before, "--to", "1.35", "--calibrate", path, "--runs", "3", "--json")
+    assert said.code == 0, said.err
+    rehearsed = json.loads(said.out)
+    assert sum(a.startswith("calibrated: ") for a in rehearsed["assumptions"]) >= 3, rehearsed["assumptions"]
+    measured = sum(p["seconds"] for p in report["path"] if p["stage"] == "node-group")
+    predicted = sum(s["durationSeconds"]["p50"] for s in rehearsed["stages"] if s["kind"] == "node-group")
+    assert 0.8 < predicted / measured < 1.25, (predicted, measured)
+
+
 def test_a_whole_upgrade(running: Running, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """The upgrade must end verified, with one update per subject, and a second apply must find nothing to do."""
+    before = tmp_path / "before.baton"
+    assert baton(capsys, "snapshot", "--cluster", "demo", "--out", before).code == 0
     said = baton(capsys, "apply", "--to", "1.35", *AWS, "--yes", "-C", tmp_path, "--json", "--report", tmp_path / "out")
     assert said.code == 0, said.err
     report = json.loads(said.out)
     holds(report)
+    calibrated(capsys, before, tmp_path / "out" / "report.json", report)
     assert report == json.loads((tmp_path / "out" / "report.json").read_text())
     assert "<svg" in (tmp_path / "out" / "report.html").read_text()
     lines = (tmp_path / "out" / "timeline.jsonl").read_text().splitlines()
