@@ -209,7 +209,8 @@ class _Finder:
     def _only_version(self, call: Call) -> bool:
         """A module that makes a cluster, as far as its inputs tell: named, with a version of its own."""
         version = traced(call.input("kubernetes_version", "cluster_version"))
-        named = call.attribute("cluster_name", "name") is not None and call.attribute(*_NODE_INPUTS) is None
+        named = call.attribute("cluster_name", "name", "context") is not None
+        named = named and call.attribute(*_NODE_INPUTS, "cluster_id") is None
         return named and version.value is not None and not any("module." in step for step in version.via[1:])
 
     def _blueprint_addons(self, call: Call) -> None:
@@ -261,7 +262,7 @@ class _Finder:
         self.clusters.append(
             ClusterConfig(
                 address=address or called.source,
-                resource=f"{address}.aws_eks_cluster.this[0]".lstrip("."),
+                resource=f"{address}.aws_eks_cluster.{called.cluster}[0]".lstrip("."),
                 kind=called.kind,
                 name=traced(name if name is not None else inputs.get("name", inputs.get("cluster_name"))),
                 version=version,
@@ -399,6 +400,11 @@ class _Called:
     pinned: str = ""
     line: int = 0
 
+    @property
+    def cluster(self) -> str:
+        """The name of the module's aws_eks_cluster."""
+        return "default" if "cloudposse" in self.source else "this"
+
     def unknown(self, group: Value, kind: str) -> tuple[str, ...]:
         """What a group's map says that the module does not read; nothing of modules that are not the known one."""
         if self.kind != "module" or group.kind != "object":
@@ -417,7 +423,10 @@ class _Called:
         if group.kind != "managed" or "eks_managed_node_groups" in inputs:
             return group
         if self.kind == "module":  # v17: a group takes its version once, and keeps it
-            hint = "module v17 calls it `version`, in the group's own object: write it there by hand, or move to v18"
+            at = f" ({group.slot.span})" if group.slot is not None else ""
+            hint = (
+                f"module v17 calls it `version`, in the group's own object{at}: write it there by hand, or move to v18"
+            )
             return replace(group, slot=None, unsure=hint, version_from_cluster=False)
         return replace(group, slot=None, unsure=f"run `terraform init`, so that Baton can read {self.source}")
 
