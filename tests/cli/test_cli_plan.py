@@ -156,3 +156,56 @@ def test_a_broken_snapshot(
     assert str(path) in said.err
     assert message in said.err
     assert "Traceback" not in said.err
+
+
+TERRAFORM = """
+data "aws_ami" "golden" {
+  owners      = ["self"]
+  most_recent = true
+  filter {
+    name   = "name"
+    values = ["golden-eks-1.34-*"]
+  }
+}
+
+module "eks" {
+  source          = "terraform-aws-modules/eks/aws"
+  version         = "20.8.4"
+  cluster_name    = "demo"
+  cluster_version = "1.34"
+  cluster_addons  = { coredns = {} }
+
+  eks_managed_node_groups = {
+    main = {
+      name            = "main"
+      use_name_prefix = false
+      ami_type        = "CUSTOM"
+      ami_id          = data.aws_ami.golden.image_id
+      update_config   = { max_unavailable = 1 }
+    }
+  }
+  self_managed_node_groups = {
+    own = { ami_id = "ami-0815", name = "own", use_name_prefix = false }
+  }
+}
+
+module "karpenter" {
+  source       = "terraform-aws-modules/eks/aws//modules/karpenter"
+  version      = "20.8.4"
+  cluster_name = module.eks.cluster_name
+}
+"""
+
+
+def test_what_the_terraform_has_beside_managed_groups_is_told(
+    capsys: pytest.CaptureFixture[str], recorded: Path, tmp_path: Path
+) -> None:
+    """Self-managed groups and Karpenter of the configuration would be passed over in silence."""
+    (tmp_path / "main.tf").write_text(TERRAFORM)
+    said = plan(capsys, recorded, "--to", "1.35")
+    assert said.code == 0, said.err
+    text = " ".join(said.out.split())
+    assert "self-managed node group own is in this Terraform" in text
+    assert "image ami-0815): Baton leaves it alone" in text
+    assert "module.karpenter is in this Terraform (main.tf:" in text
+    assert "Karpenter: its NodePools and EC2NodeClasses live in the cluster" in text

@@ -62,7 +62,7 @@ def test_fargate_pods_are_restarted_at_the_end() -> None:
     }
     found = plan(cluster("1.34", fargate, objects={"pods": [pod]}, fargate_profiles=("shop",)), "1.35")
     assert by_hand(found)["node group main to 1.35"] == (
-        "restart the workloads on Fargate (shop/cart): their pods keep an older kubelet until they are replaced",
+        "restart the workloads on Fargate (shop/cart): pods keep an older kubelet until they are replaced",
     )
     assert any("Fargate profiles (shop)" in n for n in found.notes)
 

@@ -465,3 +465,34 @@ def test_other_ways_say_what_they_cost() -> None:
         "add-ons as they are while they fit (--addon-policy pinned): 0 add-on updates instead of 1; at the end coredns "
         "as it is",
     )
+
+
+def test_another_operating_system_is_told() -> None:
+    """A golden image on AL2023 after one on AL2 would boot with user data that it does not understand."""
+    old = golden("1.34", name="golden-al2-eks-1.34-v20261101")
+    new = golden("1.35", name="golden-al2023-eks-1.35-v20261101")
+    found = plan(world(groups=[custom_group(image=old)], images=[old, new]), images={"main": new.id})
+    assert any(
+        note.startswith("node group main goes from Amazon Linux 2 to Amazon Linux 2023: its user data must be nodeadm")
+        for note in found.notes
+    )
+    assert not any("goes from" in note for note in plan(world()).notes)
+
+
+def test_a_plan_of_a_large_cluster_is_quick() -> None:
+    """Nodes would be looked through once more for each group, and a plan of 5,000 nodes take seconds."""
+    looked: list[str] = []
+
+    class Nodes(tuple):  # type: ignore[type-arg]
+        def __iter__(self) -> object:  # type: ignore[override]
+            looked.append("all")
+            return super().__iter__()
+
+    few = world(groups=[custom_group(f"g{n}", size=1) for n in range(2)], addons={})
+    many = world(groups=[custom_group(f"g{n}", size=1) for n in range(20)], addons={})
+    counts = []
+    for snapshot in (few, many):
+        looked.clear()
+        plan(replace(snapshot, objects={"nodes": Nodes(snapshot.objects["nodes"])}))
+        counts.append(len(looked))
+    assert counts[0] == counts[1]

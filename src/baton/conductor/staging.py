@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -203,7 +203,22 @@ def _written_notes(inspection: Inspection, snapshot: Snapshot) -> list[str]:
     """What the configuration says that does something else than it seems to, where it concerns this upgrade."""
     config = _config(inspection, snapshot.cluster.name)
     groups = [g for g in config.node_groups if any(g.matches(n.name) or g.key == n.name for n in snapshot.node_groups)]
-    return [*config.notes, *(f"node group {g.name}: {note}" for g in groups for note in g.notes)]
+    notes = [*config.notes, *(f"node group {g.name}: {note}" for g in groups for note in g.notes)]
+    return [*notes, *_left_alone(inspection, config)]
+
+
+def _left_alone(inspection: Inspection, config: ClusterConfig) -> Iterator[str]:
+    """What the Terraform has beside managed node groups."""
+    for group in config.node_groups:
+        if group.kind == "self-managed":
+            image = f", image {group.ami.value.value}" if group.ami.value.value else ""
+            yield (
+                f"self-managed node group {group.name} is in this Terraform ({group.address}{image}): Baton leaves it "
+                "alone; move it by hand after the managed ones"
+            )
+    for other in inspection.unresolved:
+        if other.why.startswith(("Karpenter", "a Fargate profile")):
+            yield f"{other.what} is in this Terraform ({other.where}): {other.why}"
 
 
 def make(

@@ -57,6 +57,16 @@ def ready(node: KubeObject) -> bool:
     )
 
 
+def kubelets(snapshot: Snapshot) -> dict[str, list[Minor]]:
+    """The kubelet minors of each managed node group's nodes, those that say one; in one pass."""
+    found: dict[str, list[Minor]] = {}
+    for node in snapshot.objects.get("nodes", ()):
+        group, minor = labels(node).get(NODE_GROUP_LABEL), kubelet(node)
+        if group is not None and minor is not None:
+            found.setdefault(group, []).append(minor)
+    return found
+
+
 def of_group(snapshot: Snapshot, group: str) -> tuple[KubeObject, ...]:
     """The nodes of a managed node group."""
     return tuple(n for n in snapshot.objects.get("nodes", ()) if labels(n).get(NODE_GROUP_LABEL) == group)

@@ -13,7 +13,7 @@ from baton.logic.upgrade.images import current_image_id, facts_of
 from baton.logic.upgrade.support import support_notes
 from baton.model import nodes
 from baton.model.cluster import Snapshot
-from baton.model.plan import Stage, Support
+from baton.model.plan import Stage, StageKind, Support
 from baton.model.versions import Minor
 from baton.planner.others import SELF_MANAGED, follows_version, self_managed_image
 
@@ -32,6 +32,7 @@ def notes_of(
         )
     yield from _addon_notes(snapshot, addons, stages)
     yield from _group_notes(snapshot)
+    yield from _family_notes(snapshot, knowledge, stages)
     yield from _other_nodes(snapshot, len(hops(start, end)))
 
 
@@ -71,8 +72,9 @@ def _schema_notes(snapshot: Snapshot, stages: Sequence[Stage]) -> Iterator[str]:
 
 
 def _group_notes(snapshot: Snapshot) -> Iterator[str]:
+    seen = nodes.kubelets(snapshot)
     for group in snapshot.node_groups:
-        kubelets = Counter(str(k) for n in nodes.of_group(snapshot, group.name) if (k := nodes.kubelet(n)) is not None)
+        kubelets = Counter(map(str, seen.get(group.name, ())))
         if len(kubelets) > 1:
             mix = ", ".join(f"{n} at {k}" for k, n in sorted(kubelets.items()))
             yield f"node group {group.name} is half-rolled: {mix}; the plan counts from the oldest"
@@ -84,6 +86,22 @@ def _group_notes(snapshot: Snapshot) -> Iterator[str]:
                 f"node group {group.name} boots its own AMI: EKS cannot know its version, so it keeps reporting "
                 f"{group.version} whatever its kubelets are"
             )
+
+
+def _family_notes(snapshot: Snapshot, knowledge: Knowledge, stages: Sequence[Stage]) -> Iterator[str]:
+    """Images of another operating system than the present one: their user data is another, too."""
+    for change in (c for s in stages if s.kind is StageKind.NODE_GROUP for c in s.changes):
+        old, new = snapshot.image(change.from_), snapshot.image(change.attributes.get("image_id", ""))
+        if old is None or new is None:
+            continue
+        before, after = (knowledge.families[facts_of(i).family] for i in (old, new))
+        if before.name == after.name or "custom" in (before.name, after.name):
+            continue
+        yield (
+            f"node group {change.name} goes from {before.title} to {after.title}: its user data must be "
+            f"{after.user_data} instead of {before.user_data}, changed together with the image; disks, kubelet "
+            "settings and the instance metadata hop limit may differ as well (`baton check --explain BTN307`)"
+        )
 
 
 def _other_nodes(snapshot: Snapshot, count_of_hops: int) -> Iterator[str]:

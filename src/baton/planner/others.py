@@ -22,22 +22,27 @@ SELF_MANAGED = {
 }
 
 
-def others(snapshot: Snapshot) -> Iterator[tuple[KubeObject, str, Minor]]:
-    """(node, who replaces it, kubelet) of nodes outside managed node groups that say their kubelet."""
+Outside = Sequence[tuple[KubeObject, str, Minor]]  # (node, who replaces it, kubelet)
+
+
+def others(snapshot: Snapshot) -> Outside:
+    """The nodes outside managed node groups that say their kubelet."""
+    found = []
     for node in snapshot.objects.get("nodes", ()):
-        who, minor = nodes.owner(node), nodes.kubelet(node)
-        if not who.startswith("node group ") and minor is not None:
-            yield node, who, minor
+        who = nodes.owner(node)
+        if not who.startswith("node group ") and (minor := nodes.kubelet(node)) is not None:
+            found.append((node, who, minor))
+    return found
 
 
-def kubelets_of_others(snapshot: Snapshot) -> frozenset[Minor]:
-    """The kubelets beside which add-ons of nodes run, those of managed node groups left out."""
-    return frozenset(minor for _, who, minor in others(snapshot) if who not in ("fargate", "auto"))
+def kubelets_of(outside: Outside) -> frozenset[Minor]:
+    """Their kubelets, as far as add-ons of nodes run beside them."""
+    return frozenset(minor for _, who, minor in outside if who not in ("fargate", "auto"))
 
 
-def check_others(snapshot: Snapshot, points: tuple[Minor, ...]) -> None:
+def check_others(snapshot: Snapshot, outside: Outside, points: tuple[Minor, ...]) -> None:
     """Self-managed nodes, Fargate pods and the like must outlast the path as they are. Raises RefusedError."""
-    for node, who, minor in others(snapshot):
+    for node, who, minor in outside:
         wrong = next((p for p in points if not kubelet_allowed(minor, p)), None)
         if wrong is None or who == "auto":
             continue
@@ -67,7 +72,7 @@ def _way_out(who: str, minor: Minor, wrong: Minor, start: Minor) -> str:
 # --- what belongs to which stage -------------------------------------------------------------------------------------
 
 
-def by_hand(snapshot: Snapshot, stages: Sequence[Stage], points: tuple[Minor, ...]) -> list[Stage]:
+def by_hand(snapshot: Snapshot, outside: Outside, stages: Sequence[Stage], points: tuple[Minor, ...]) -> list[Stage]:
     """The stages, with what others do or have to do once each is done."""
     after: dict[int, list[str]] = {}
     if not stages:
@@ -77,9 +82,9 @@ def by_hand(snapshot: Snapshot, stages: Sequence[Stage], points: tuple[Minor, ..
         moved = _control_plane_stage(stages, version)
         last = _last_stage(stages, version)
         if moved is not None:
-            after.setdefault(moved.ordinal, []).extend(_with_the_control_plane(snapshot, version))
+            after.setdefault(moved.ordinal, []).extend(_with_the_control_plane(snapshot, outside, version))
         if last is not None:
-            after.setdefault(last.ordinal, []).extend(_before_leaving(snapshot, version, following))
+            after.setdefault(last.ordinal, []).extend(_before_leaving(snapshot, outside, version, following))
     return [replace(s, by_hand=tuple(after.get(s.ordinal, ()))) for s in stages]
 
 
@@ -97,11 +102,11 @@ def _last_stage(stages: Sequence[Stage], version: Minor) -> Stage | None:
     return here[-1] if here else None
 
 
-def _with_the_control_plane(snapshot: Snapshot, version: Minor) -> Iterator[str]:
+def _with_the_control_plane(snapshot: Snapshot, outside: Outside, version: Minor) -> Iterator[str]:
     """What starts by itself as soon as the control plane has moved."""
     if snapshot.cluster.auto_mode:
         yield f"EKS replaces its Auto Mode nodes by itself from here on, within their disruption budgets, by {version}"
-    for pool, count in sorted(_counts(snapshot, version, "karpenter ").items()):
+    for pool, count in sorted(_counts(outside, version, "karpenter ").items()):
         yield _karpenter(snapshot, pool, count, version)
 
 
@@ -133,12 +138,12 @@ def follows_version(snapshot: Snapshot, pool: str) -> bool | None:
     return any(str(t.get("alias", "")).endswith("@latest") for t in terms)
 
 
-def _before_leaving(snapshot: Snapshot, version: Minor, following: Minor | None) -> Iterator[str]:
+def _before_leaving(snapshot: Snapshot, outside: Outside, version: Minor, following: Minor | None) -> Iterator[str]:
     """What has to be done by hand at `version`, before the control plane goes on to `following` (None: the end)."""
     yield from _addons_by_hand(snapshot, version, following)
     if following is not None:
         return  # nodes that would not outlast the next version have refused the plan (check_others)
-    for who, count in sorted(_counts(snapshot, version, "").items()):
+    for who, count in sorted(_counts(outside, version, "").items()):
         if who == "self-managed":
             yield (
                 f"roll the {count} outside managed node groups: an image for {version} in the launch template of their "
@@ -148,10 +153,8 @@ def _before_leaving(snapshot: Snapshot, version: Minor, following: Minor | None)
             that = "that is" if count == "1 node" else "that are"
             yield f"upgrade the {count} {that} hybrid: `nodeadm upgrade {version}` on each, drained before"
         elif who == "fargate":
-            yield (
-                f"restart the workloads on Fargate ({_on_fargate(snapshot)}): their pods keep an older kubelet until "
-                "they are replaced"
-            )
+            running = _on_fargate(snapshot, outside)
+            yield f"restart the workloads on Fargate ({running}): pods keep an older kubelet until they are replaced"
 
 
 def _addons_by_hand(snapshot: Snapshot, version: Minor, following: Minor | None) -> Iterator[str]:
@@ -171,18 +174,18 @@ def _addons_by_hand(snapshot: Snapshot, version: Minor, following: Minor | None)
             yield f"update self-managed {name} ({image}) by its manifest to what EKS recommends for {version}"
 
 
-def _counts(snapshot: Snapshot, version: Minor, prefix: str) -> dict[str, str]:
+def _counts(outside: Outside, version: Minor, prefix: str) -> dict[str, str]:
     """Who replaces nodes that lag `version`, and how many: `1 node`, `3 nodes`."""
     found: dict[str, int] = {}
-    for _, who, minor in others(snapshot):
+    for _, who, minor in outside:
         if who.startswith(prefix) and minor != version:
             found[who.removeprefix(prefix)] = found.get(who.removeprefix(prefix), 0) + 1
     return {who: f"{n} node{'s' if n > 1 else ''}" for who, n in found.items()}
 
 
-def _on_fargate(snapshot: Snapshot) -> str:
+def _on_fargate(snapshot: Snapshot, outside: Outside) -> str:
     """The workloads whose pods run on Fargate, by namespace and controller."""
-    there = {nodes.name(n) for n, who, _ in others(snapshot) if who == "fargate"}
+    there = {nodes.name(n) for n, who, _ in outside if who == "fargate"}
     names = set()
     for pod in snapshot.objects.get("pods", ()):
         if pod.get("spec", {}).get("nodeName") in there:

@@ -19,7 +19,7 @@ from baton.model.target import ImageFilter, Target
 from baton.model.versions import Minor
 from baton.planner.alternatives import alternatives
 from baton.planner.notes import notes_of
-from baton.planner.others import by_hand, check_others, kubelets_of_others
+from baton.planner.others import by_hand, check_others, kubelets_of, others
 from baton.planner.store import digest, facts_of_snapshot
 
 
@@ -47,10 +47,11 @@ def make_plan(
     check_policy(target, snapshot.addons)
     _check_pacing(snapshot, target)
     target = _normalised(target, end)
+    seen = nodes.kubelets(snapshot)
 
     def maker_for(wanted: Target) -> _Maker:
         finder = ImageFinder(snapshot, wanted, images or {})
-        return _Maker(snapshot, wanted, knowledge, finder, tuple(map(tuple, together)))
+        return _Maker(snapshot, wanted, knowledge, finder, tuple(map(tuple, together)), seen)
 
     maker = maker_for(target)
     stages = maker.stages(start, end)
@@ -144,6 +145,7 @@ class _Maker:
     knowledge: Knowledge
     finder: ImageFinder
     together: tuple[tuple[str, ...], ...]
+    seen: Mapping[str, Sequence[Minor]]  # the kubelets of each group's nodes
     addons: AddonPlanner = field(init=False)
     notes: list[str] = field(default_factory=list)  # what was found on the way
     _stages: list[Stage] = field(default_factory=list)
@@ -155,26 +157,27 @@ class _Maker:
     def stages(self, start: Minor, end: Minor) -> list[Stage]:
         """All stages, numbered from 1."""
         points = (start, *hops(start, end))
-        check_others(self.snapshot, points)
+        outside = others(self.snapshot)
+        check_others(self.snapshot, outside, points)
         rolls = self._all_rolls(points, self.target.nodes_every_hop)
         self._update_configs(rolls)
         installed = {a.name: a.version for a in self.snapshot.addons}
-        kubelets = {g.name: kubelet_of(self.snapshot, g)[0] for g in self.snapshot.node_groups}
-        others = kubelets_of_others(self.snapshot)
+        kubelets = {g.name: kubelet_of(self.snapshot, g, self.seen)[0] for g in self.snapshot.node_groups}
+        beside = kubelets_of(outside)
         for number, version in enumerate(points):
             if number:
                 self._control_plane(version, points[number - 1], end)
-            before = frozenset(kubelets.values()) | others
+            before = frozenset(kubelets.values()) | beside
             if number or start == end:
                 for row, changes in enumerate(rows := self.addons.stages(installed, version, before)):
                     self._addon_stage(version, changes, row, len(rows))
             self._node_groups(version, rolls, kubelets, points)
-            if version == end and (after := frozenset(kubelets.values()) | others) != before:
+            if version == end and (after := frozenset(kubelets.values()) | beside) != before:
                 for changes in self.addons.stages(installed, version, after):
                     self._late_stage(version, changes)
             if version != end:
                 self._bridge(installed, version, points[number + 1])
-        return by_hand(self.snapshot, self._stages, points)
+        return by_hand(self.snapshot, outside, self._stages, points)
 
     def _bridge(self, installed: dict[str, str], version: Minor, following: Minor) -> None:
         """What must move before the control plane leaves `version`; what cannot is noted."""
@@ -274,7 +277,7 @@ class _Maker:
         oldest: dict[str, Minor] = {}
         newest = points[0].plus(-99)
         for group in members:
-            oldest[group.name], _ = kubelet_of(self.snapshot, group)
+            oldest[group.name], _ = kubelet_of(self.snapshot, group, self.seen)
             newest = max(newest, self._newest(group, points[0], oldest[group.name]))
 
         def available(version: Minor) -> bool:
@@ -290,17 +293,15 @@ class _Maker:
 
     def _newest(self, group: NodeGroup, control_plane: Minor, oldest: Minor) -> Minor:
         """The newest kubelet of a group. Raises RefusedError when it is newer than the control plane."""
-        newest = oldest
-        for node in nodes.of_group(self.snapshot, group.name):
-            minor = nodes.kubelet(node)
-            if minor is not None and minor > control_plane:
-                raise RefusedError(
-                    f"node {nodes.name(node)} of node group {group.name} runs kubelet {minor}, newer than the control "
-                    f"plane's {control_plane}",
-                    where=f"node group {group.name}",
-                    hint="put it back on an image for the control plane's version first",
-                )
-            newest = max(newest, minor or newest)
+        newest = max(self.seen.get(group.name, ()), default=oldest)
+        if newest > control_plane:
+            ahead = (n for n in nodes.of_group(self.snapshot, group.name) if nodes.kubelet(n) == newest)
+            who = next((f"node {nodes.name(n)} of " for n in ahead), "")
+            raise RefusedError(
+                f"{who}node group {group.name} runs kubelet {newest}, newer than the control plane's {control_plane}",
+                where=f"node group {group.name}",
+                hint="put it back on an image for the control plane's version first",
+            )
         return newest
 
     def _why_not(self, group: NodeGroup, kubelet: Minor, version: Minor) -> RefusedError | ReadError | None:

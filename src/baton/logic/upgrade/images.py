@@ -71,12 +71,15 @@ def current_image_id(snapshot: Snapshot, group: NodeGroup) -> str:
     return found.pop() if len(found) == 1 else ""
 
 
-def kubelet_of(snapshot: Snapshot, group: NodeGroup) -> tuple[Minor, str]:
+def kubelet_of(
+    snapshot: Snapshot, group: NodeGroup, seen: Mapping[str, Sequence[Minor]] | None = None
+) -> tuple[Minor, str]:
     """The oldest kubelet of a group and how it was told: from its nodes, else its image, else EKS.
 
-    Raises ReadError when nothing tells it.
+    `seen`: the kubelets of each group's nodes, where they were looked through before. Raises ReadError when nothing
+    tells it.
     """
-    found = [k for n in nodes.of_group(snapshot, group.name) if (k := nodes.kubelet(n)) is not None]
+    found = nodes.kubelets(snapshot).get(group.name, ()) if seen is None else seen.get(group.name, ())
     if found:
         return min(found), "its nodes"
     if not group.custom_ami:
