@@ -65,14 +65,29 @@ def test_the_demo_spares_what_is_not_its_own(capsys: pytest.CaptureFixture[str],
     assert (tmp_path / "precious.txt").read_text() == "mine"
 
 
+GROUPS = "  eks_managed_node_groups = {\n"
+SECOND = """    second = {
+      ami_type       = "CUSTOM"
+      ami_id         = data.aws_ami.golden.image_id
+      instance_types = ["m6i.large"]
+      min_size       = 1
+      desired_size   = 1
+      max_size       = 3
+      update_config  = { max_unavailable = 1 }
+    }
+"""
+
+
 @pytest.fixture
 def running(environment: None, tmp_path: Path) -> Iterator[Running]:
-    """The demo's cluster, created by Terraform from tmp_path/root, with its workloads."""
+    """The demo's cluster with a second group on the same image filter, made by Terraform in tmp_path/root."""
     found = start_in_thread(speed=600, seed=3)
     configured = os.environ["TF_CLI_CONFIG_FILE"]
     try:
         with shell({**found.environment, "TF_CLI_CONFIG_FILE": configured}):
-            demo.initialised(demo_root(tmp_path), "terraform").apply_all()
+            root = demo_root(tmp_path)
+            (root / "main.tf").write_text((root / "main.tf").read_text().replace(GROUPS, GROUPS + SECOND))
+            demo.initialised(root, "terraform").apply_all()
             demo.start_workloads()
             yield found
     finally:
@@ -115,7 +130,8 @@ def test_refused_and_killed_with_terraform(
     assert files_of(root) == before
 
     # Killed while Terraform applies the control plane, and once more while the nodes roll.
-    for words, until in ((["--to", "1.35"], "terraform apply"), ([], "old node")):
+    # Two groups, one literal: only -target lets the smaller one go first. The word is given once, and on record.
+    for words, until in ((["--to", "1.35", "--allow-target"], "terraform apply"), ([], "old node")):
         process = subprocess.Popen(
             [sys.executable, "-m", "baton.cli.main", "apply", *words, "-C", str(root), "--yes"],
             stdout=subprocess.PIPE,
@@ -136,7 +152,11 @@ def test_refused_and_killed_with_terraform(
     assert {line.split()[0] for line in called.read_text().splitlines()} == {"tofu"}
     assert verbs[-2:] == ["plan", "show"] or verbs[-1] == "plan"  # the last look: nothing left to change
     report = json.loads(said.out)
-    holds(report)
+    holds(report, second=1)
     assert report["terraform"]["finalPlan"] == "no-changes"
+    target = '-target=module.eks.aws_eks_node_group.this["second"]'
+    assert any("stage 3" in n and target in n and "--allow-target allowed" in n for n in report["notes"])
+    assert any(n.startswith("the gate on stage 3") and target in n for n in report["notes"])
+    assert [p["name"] for p in report["path"] if p["stage"] == "node-group"] == ["second", "main"]
     found = updates(running)
     assert all(len(u) == 1 and u[0].endswith("Successful") for u in found.values()), found

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from baton.cli.main import main
+from baton.cli.show import plan_text
 from baton.errors import RefusedError
 from baton.model.plan import Change, Plan, Stage, StageKind
 from baton.planner.store import digest, plan_from_json, plan_to_json
@@ -129,6 +131,18 @@ def test_the_words_for_people_say_the_targets(platform: Path) -> None:
     assert "-target" not in pull_request(woven, woven.stages[2])
 
 
+def test_the_commands_show_the_targets(platform: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`baton stage` and `baton plan` are read before anything runs: -target must not come as a surprise."""
+    woven = weave(whole(), inspect(platform), targets=True)
+    path = platform / "upgrade.plan.json"
+    path.write_text(json.dumps(plan_to_json(woven)))
+    assert main(["stage", "1", "--plan", str(path), "-C", str(platform)]) == 0
+    assert f"'-target={CLUSTER}'" in capsys.readouterr().err
+    assert main(["stage", "1", "--plan", str(path), "-C", str(platform), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["targets"] == [CLUSTER]
+    assert f"with -target={CLUSTER}" in plan_text(woven)
+
+
 def test_an_addon_that_would_be_another_is_refused(platform: Path) -> None:
     """The data source decides what is installed there: the plan must not claim another version."""
     with pytest.raises(RefusedError):
@@ -172,6 +186,25 @@ def test_groups_with_filters_of_their_own_need_no_target(tmp_path: Path) -> None
     (tmp_path / "main.tf").write_text(GROUPS.format(ami='"ami-0a"'))
     woven = weave(plan(rolls("a"), rolls("b")), inspect(tmp_path), targets=True)
     assert [s.targets for s in woven.stages] == [(), ()]
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("a", True),
+        ("a-2026112314311756730000001", False),
+        ("a-202611231431175673000000ff", True),
+        ("a-20261123143117567300000012", True),
+        ("a-2026112314311756730000001a", True),
+        ("a-2", False),
+        ("ab-2026112314311756730000001a", False),
+    ],
+)
+def test_a_name_with_a_time_stamp_belongs_to_its_prefix(tmp_path: Path, name: str, ours: bool) -> None:
+    """Terraform's counter is hexadecimal: six of sixteen groups would be said to be missing from the Terraform."""
+    (tmp_path / "main.tf").write_text(GROUPS.format(ami='"ami-0a"').replace("use_name_prefix = false, ", ""))
+    found = inspect(tmp_path).clusters[0].group(name)
+    assert (found is not None and found.name == "a") is ours
 
 
 # --- the gate, on plans that real Terraform made with -target ---------------------------------------------------------

@@ -38,7 +38,7 @@ def root(folder: Path, source: str = OURS, version: str = "20.8.4", defaults: st
 def test_each_is_told_with_what_was_meant(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Whoever writes updateConfig believes that nodes go one by one, and a third of them goes at once."""
     assert main(["inspect", str(root(tmp_path))]) == 0
-    out = capsys.readouterr().out
+    out = " ".join(capsys.readouterr().out.split())
     for key, meant in (
         ("node_group_name", "name"),
         ("ami", "ami_id"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from baton.cli.wiring import Live
     from baton.conductor.engines import Engine
     from baton.model.cluster import Snapshot
-    from baton.model.plan import Plan
+    from baton.model.plan import Plan, Stage
+    from baton.terraform.expected import GateResult
     from baton.terraform.inspection import Inspection
 
 DESCRIPTION = """\
@@ -237,18 +239,26 @@ def conduct(args: argparse.Namespace, live: Live, runs: Runs, start: Start, foun
     rehearsed = [] if start.rehearsal is None else start.rehearsal["stages"]
     predicted = {int(s["ordinal"]): float(s["seconds"]) for s in rehearsed}
     with live_view(start.plan, predicted=predicted, stream=sys.stderr if args.json else sys.stdout) as display:
-        return conducting.Conducting(
+
+        def on_gate(stage: Stage, result: GateResult) -> None:
+            for line in result.remarks:
+                upgrade.remark(stage, line)
+
+        upgrade = conducting.Conducting(
             live=live,
             runs=runs,
             start=start,
-            engine=the_engine(args, live, start),
+            engine=the_engine(args, live, start, on_gate),
             display=display,
             owners=conducting.owners_of(found, live.cluster),
             out=args.report,
-        ).run()
+        )
+        return upgrade.run()
 
 
-def the_engine(args: argparse.Namespace, live: Live, start: Start) -> Engine:
+def the_engine(
+    args: argparse.Namespace, live: Live, start: Start, on_gate: Callable[[Stage, GateResult], None]
+) -> Engine:
     """Terraform in the root, or the AWS API."""
     from baton.ports import new_token
 
@@ -261,7 +271,7 @@ def the_engine(args: argparse.Namespace, live: Live, start: Start) -> Engine:
 
     terraform = Terraform(args.dir.resolve(), args.terraform, var_files=tuple(args.var_file))
     allowed = args.allow_target or start.resumed  # a run is not begun without the word
-    return TerraformEngine(terraform, TerraformStaging(args.dir), targets_allowed=allowed)
+    return TerraformEngine(terraform, TerraformStaging(args.dir, on_gate), targets_allowed=allowed)
 
 
 def tell(args: argparse.Namespace, text: str) -> None:

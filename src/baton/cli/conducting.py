@@ -231,6 +231,14 @@ class Conducting:
     out: Path | None = None
     crash: Callable[[str], None] = lambda point: None
     notes: list[str] = field(default_factory=list)
+    _observer: Observer | None = field(default=None, init=False)
+
+    def remark(self, stage: Stage, text: str) -> None:
+        """What the gate has to say of a stage that it allows: shown, and kept in timeline and report."""
+        self.display.say(f"the gate on stage {stage.ordinal}: {text}")
+        if self._observer is not None:
+            subject = f"stage {stage.ordinal} {stage.name}"
+            self._observer.note(Event(self.live.clock.now(), "gate.remark", subject, "gate", {"text": text}))
 
     def run(self) -> Outcome:
         """Raises nothing that the upgrade itself meets: a halt is part of the outcome."""
@@ -240,6 +248,7 @@ class Conducting:
         )
         if start.resumed:
             observer.resume(Event(**body) for body in journal.events(start.id))
+        self._observer = observer
         conductor = Conductor(
             aws=self.live.aws,
             kube=self.live.kube,
@@ -288,7 +297,12 @@ class Conducting:
             engine=self.engine.name,
             outcome=outcome,
             timeline=observer.timeline,
-            notes=[*self.notes, *targeted(start), *([] if error is None else [error.message])],
+            notes=[
+                *self.notes,
+                *targeted(start),
+                *remarks(observer.timeline),
+                *([] if error is None else [error.message]),
+            ],
         )
         self._close_run(outcome, error, ended)  # before the report: what is done is done, whether or not it can be told
         files = self._write(tree, observer)
@@ -323,6 +337,12 @@ def targeted(start: Start) -> list[str]:
         for s in start.plan.stages
         if s.targets
     ]
+
+
+def remarks(timeline: Sequence[Event]) -> list[str]:
+    """What the gate said of plans that it allowed, once each."""
+    found = (f"the gate on {e.subject}: {e.data['text']}" for e in timeline if e.kind == "gate.remark")
+    return list(dict.fromkeys(found))
 
 
 def pace(speed: float) -> Settings:

@@ -82,6 +82,11 @@ class GateResult:
         """Why it is refused, one line each; () when it is not."""
         return tuple(str(f) for f in self.findings if f.severity == REFUSE)
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a person should hear of though it is allowed: warnings, and that the plan was targeted."""
+        return tuple(str(f) for f in self.findings if f.severity == WARN or f.code == "targeted")
+
 
 # In-place changes that a stage is about: resource type -> attributes.
 OWN: dict[StageKind, dict[str, frozenset[str]]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -104,6 +105,10 @@ class AddonConfig:
         }
 
 
+# What Terraform puts behind a prefix (id.PrefixedUniqueId): date, time and 1/10000 s, then a counter in hexadecimal.
+_UNIQUE = re.compile(r"\d{18}[0-9a-f]{8}")
+
+
 @dataclass(frozen=True, slots=True)
 class GroupConfig:
     """One node group. `name` is EKS's name, or its beginning when `prefixed` (the module adds a time stamp)."""
@@ -138,7 +143,9 @@ class GroupConfig:
         """Whether EKS's node group `name` is this one."""
         if name == self.name:
             return True
-        return self.prefixed and name.startswith(self.name.rstrip("-") + "-") and name[-1:].isdigit()
+        if not self.prefixed or not name.startswith(self.name):
+            return False
+        return _UNIQUE.fullmatch(name.removeprefix(self.name).lstrip("-")) is not None
 
     def to_json(self) -> dict[str, Any]:
         return {
