@@ -102,7 +102,7 @@ def rehearsed(args: argparse.Namespace, snapshot: Snapshot, found: Inspection | 
     from baton.planner.alternatives import other_targets
 
     lines = list(plan.alternatives)
-    for what, option, target in other_targets(wiring.target(args)):
+    for what, option, target in other_targets(wiring.target(args), plan.stages):
         for at, line in enumerate(lines):
             if line.startswith(f"{what} ({option}):") and "not possible" not in line:
                 lines[at] = f"{line}; {_lasting(partial(make, args, snapshot, found, target), snapshot)}"

@@ -16,8 +16,8 @@ POLICIES = {
 }
 
 
-def other_targets(target: Target) -> Iterator[tuple[str, str, Target]]:
-    """(what, the option that asks for it, the target) of each other way."""
+def other_targets(target: Target, stages: Sequence[Stage] = ()) -> Iterator[tuple[str, str, Target]]:
+    """(what, the option that asks for it, the target) of each other way than `stages`."""
     if target.nodes_every_hop:
         yield "nodes as late as skew allows", "without --nodes-every-hop", replace(target, nodes_every_hop=False)
     else:
@@ -25,6 +25,10 @@ def other_targets(target: Target) -> Iterator[tuple[str, str, Target]]:
     for policy in ADDON_POLICIES:
         if policy != target.addon_policy:
             yield POLICIES[policy], f"--addon-policy {policy}", replace(target, addon_policy=policy)
+    groups = len({c.name for s in stages if s.kind is StageKind.NODE_GROUP for c in s.changes})
+    if groups > target.parallel_groups:
+        option = f"--parallel-groups {groups}"
+        yield "the node groups at the same time", option, replace(target, parallel_groups=groups)
 
 
 def alternatives(target: Target, stages: Sequence[Stage], way: Callable[[Target], Sequence[Stage]]) -> Iterator[str]:
@@ -33,7 +37,7 @@ def alternatives(target: Target, stages: Sequence[Stage], way: Callable[[Target]
     `way` gives the stages of another target, or raises what refuses it.
     """
     mine = _path(stages)
-    for what, option, other in other_targets(target):
+    for what, option, other in other_targets(target, stages):
         try:
             found = way(other)
         except BatonError as error:
