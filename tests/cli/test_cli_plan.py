@@ -209,3 +209,21 @@ def test_what_the_terraform_has_beside_managed_groups_is_told(
     assert "image ami-0815): Baton leaves it alone" in text
     assert "module.karpenter is in this Terraform (main.tf:" in text
     assert "Karpenter: its NodePools and EC2NodeClasses live in the cluster" in text
+
+
+def test_every_filter_of_the_data_source_counts(
+    capsys: pytest.CaptureFixture[str], recorded: Path, tmp_path: Path
+) -> None:
+    """Baton would promise an image that Terraform's own data source does not find."""
+    more = """    values = ["golden-eks-1.34-*"]
+  }
+  filter {
+    name   = "tag:Channel"
+    values = ["stable"]
+"""
+    text = TERRAFORM.replace('    values = ["golden-eks-1.34-*"]\n', more)
+    assert text != TERRAFORM
+    (tmp_path / "main.tf").write_text(text)
+    said = plan(capsys, recorded, "--to", "1.35")
+    assert said.code == 1
+    assert "no image matches golden-eks-1.35-*, the name filter of node group main" in said.err

@@ -16,7 +16,7 @@ from baton.errors import ReadError
 from baton.knowledge.tables import Knowledge
 from baton.model.cluster import Addon, Cluster, UpdateConfig
 from baton.model.plan import Edit, Plan
-from baton.model.target import Target
+from baton.model.target import ImageFilter, Target
 from baton.planner.plan import make_plan
 from baton.planner.store import moved, plan_from_json, plan_to_json
 
@@ -174,3 +174,14 @@ def test_a_group_that_has_moved_needs_its_image_no_more() -> None:
         images=[golden("1.35"), golden("1.35", "20261115")],
     )
     assert not [line for line in moved(kept, after) if "finds" in line]
+
+
+def test_a_newer_image_that_the_filters_leave_out_is_no_move() -> None:
+    """A build of another channel would stop a plan that it does not concern."""
+    stable = replace(golden("1.35"), tags={"Channel": "stable", "KubernetesVersion": "1.35"})
+    filters = {"main": ImageFilter("golden-eks-1.34-*", ("self",), also={"tag:Channel": ("stable",)})}
+    kept = make_plan(world(images=[golden("1.34"), stable]), Target("1.35"), KNOWLEDGE, images=filters)
+    beta = replace(golden("1.35", "20261115"), tags={"Channel": "beta"})
+    assert moved(kept, world(images=[golden("1.34"), stable, beta])) == ()
+    newer = replace(beta, tags={"Channel": "stable"})
+    assert "finds golden-eks-1.35-v20261115 now" in moved(kept, world(images=[golden("1.34"), stable, newer]))[0]

@@ -59,7 +59,9 @@ def releases_of(listed: Mapping[str, list[str]]) -> tuple[AddonRelease, ...]:
 def image_of(text: str) -> Image:
     name, *words = text.split()
     said = dict(w.split("=") for w in words)
-    fields: dict[str, Any] = {"tags": {"KubernetesVersion": said["k8s"]} if "k8s" in said else {}}
+    tags = {"KubernetesVersion": said["k8s"]} if "k8s" in said else {}
+    tags |= {k.removeprefix("tag:"): v for k, v in said.items() if k.startswith("tag:")}
+    fields: dict[str, Any] = {"tags": tags}
     fields |= {k: said[w] for k, w in (("architecture", "arch"), ("state", "state"), ("owner", "owner")) if w in said}
     date = "".join(c for c in name if c.isdigit())[-8:]
     return replace(golden("1.0"), id=f"ami-{name}", name=name, created_at=f"{date}T00:00:00Z", **fields)
@@ -125,7 +127,8 @@ def plan_of(row: Mapping[str, Any]) -> Plan:
     if "filter" in row:
         pattern, *words = row["filter"].split()
         owners = tuple(w.removeprefix("owner=") for w in words if w.startswith("owner=")) or ("self",)
-        filters = {g.name: ImageFilter(pattern, owners, "one" not in words) for g in snapshot.node_groups}
+        also = {k: (v,) for k, _, v in (w.partition("=") for w in words) if k.startswith("tag:") or k == "architecture"}
+        filters = {g.name: ImageFilter(pattern, owners, "one" not in words, also=also) for g in snapshot.node_groups}
     together = [row["together"]] if "together" in row else []
     return make_plan(snapshot, target_of(row), Knowledge.load(), images=filters, together=together)
 

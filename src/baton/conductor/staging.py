@@ -53,7 +53,7 @@ def _filter(group: GroupConfig) -> ImageFilter | None:
     ami = group.ami
     if ami.value.value is None or ami.kind not in ("data-aws-ami", "literal"):
         return None
-    return ImageFilter(ami.value.value, ami.owners, ami.most_recent, ami.by == "name_regex")
+    return ImageFilter(ami.value.value, ami.owners, ami.most_recent, ami.by == "name_regex", dict(ami.also))
 
 
 def _config(inspection: Inspection, cluster: str) -> ClusterConfig:

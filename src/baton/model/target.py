@@ -11,25 +11,31 @@ from baton.model.cluster import UpdateConfig
 ADDON_POLICIES = ("default", "newest", "pinned")
 
 
+def matches(pattern: str, text: str) -> bool:
+    """Whether a text fits a pattern with EC2's wildcards, `*` and `?`."""
+    return re.fullmatch("".join({"*": ".*", "?": "."}.get(c, re.escape(c)) for c in pattern), text) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class ImageFilter:
     """How a node group's Terraform finds its image: the name filter of `data "aws_ami"` (`*` and `?` as EC2 takes them;
     a regular expression when `regex`, as its name_regex), or an exact name or id.
 
-    `most_recent` False means that several matches are an error, as they are for Terraform.
+    `most_recent` False means that several matches are an error, as they are for Terraform. `also` are the data source's
+    other filters (`tag:Channel`, `architecture`, ...) with their values, any of which will do.
     """
 
     name: str
     owners: tuple[str, ...] = ()
     most_recent: bool = True
     regex: bool = False
+    also: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def matches(self, name: str, pattern: str | None = None) -> bool:
         """Whether an image of this name passes the filter (or another `pattern` of the same kind)."""
         text = self.name if pattern is None else pattern
         if not self.regex:
-            text = "".join({"*": ".*", "?": "."}.get(c, re.escape(c)) for c in text)
-            return re.fullmatch(text, name) is not None
+            return matches(text, name)
         try:
             return re.search(text, name) is not None
         except re.error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -426,6 +427,8 @@ class _Maker:
         before = self._images.get(group.name) or current_image_id(self.snapshot, group)
         self._images[group.name] = chosen.image.id
         attributes |= {"image_id": chosen.image.id, "image_name": chosen.image.name, "image_pattern": chosen.pattern}
+        if chosen.also:
+            attributes["image_filters"] = json.dumps({k: list(v) for k, v in sorted(chosen.also.items())})
         if group.launch_template is not None:
             attributes["launch_template_id"] = group.launch_template.id
         return Change("node-group", group.name, before, chosen.image.id, chosen.reason, attributes)

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from baton.errors import ReadError
-from baton.logic.upgrade.images import current_image_id, newest
+from baton.logic.upgrade.images import current_image_id, newest, passes
 from baton.model import nodes
 from baton.model.cluster import Image, Snapshot
 from baton.model.plan import PLAN_SCHEMA, Change, Edit, Plan, Stage, StageKind, Support, VersionSupport
@@ -83,10 +83,21 @@ def _images_moved(plan: Plan, snapshot: Snapshot) -> Iterator[str]:
         if image is None or image.state != "available":
             yield f"image {name} ({image_id}) of node group {change.name} was available, is {_state(image)}"
         elif pattern and filter_.matches(image.name):
+            also = _filters_of(change)
             found = [i for i in snapshot.images if filter_.matches(i.name) and i.owner == image.owner]
+            found = [i for i in found if i.id == image_id or passes(i, also)]
             latest = newest([i for i in found if i.state == "available"])
             if latest.id != image_id:
                 yield f"{pattern} of node group {change.name} found {image.name}, finds {latest.name} now"
+
+
+def _filters_of(change: Change) -> dict[str, list[str]]:
+    """The filters besides the name that found the change's image."""
+    try:
+        found = json.loads(change.attributes.get("image_filters", "{}"))
+    except ValueError:
+        return {}
+    return {str(k): [str(x) for x in v] for k, v in found.items()} if isinstance(found, dict) else {}
 
 
 def _state(image: Image | None) -> str:

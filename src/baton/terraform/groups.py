@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from baton.terraform.evaluate import evaluate
@@ -110,7 +110,19 @@ def _aws_ami(value: Value, reader: Reader, address: str) -> Ami:
         tuple(e.text() for e in owners.elements if e.kind == "scalar") if owners.kind == "list" else (),
         recent.kind == "scalar" and recent.text() == "true",
         by,
+        tuple(_other_filters(reader, by)),
     )
+
+
+def _other_filters(reader: Reader, by: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The filters of `data "aws_ami"` besides the one that is edited, where their values are known."""
+    for block in reader.body.blocks("filter"):
+        inner = Reader(block.body, reader.scope)
+        name, values = inner.value("name"), inner.value("values")
+        if name.kind != "scalar" or (by == "name" and name.text() in ("name", "image-id")) or values.kind != "list":
+            continue
+        if values.elements and all(e.kind == "scalar" for e in values.elements):
+            yield name.text(), tuple(e.text() for e in values.elements)
 
 
 def _name_filter(reader: Reader) -> Value:

@@ -80,6 +80,7 @@ class Ami:
     owners: tuple[str, ...] = ()
     most_recent: bool = False
     by: str = ""  # name, name_regex: what the data source filters by
+    also: tuple[tuple[str, tuple[str, ...]], ...] = ()  # its other filters, as far as their values are known
 
 
 @dataclass(frozen=True, slots=True)

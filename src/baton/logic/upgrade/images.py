@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from baton.errors import ReadError, RefusedError, UsageError
 from baton.knowledge.ami import ImageFacts, kind_of_name, parse_image, retarget_pattern, ssm_parameter
 from baton.model import nodes
 from baton.model.cluster import Image, NodeGroup, Snapshot
 from baton.model.nodes import IMAGE_LABEL, labels, of_group
-from baton.model.target import ImageFilter, Target
+from baton.model.target import ImageFilter, Target, matches
 from baton.model.versions import Minor
 
 
@@ -22,6 +22,7 @@ class Chosen:
     image: Image
     pattern: str
     reason: str
+    also: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def facts_of(image: Image, snapshot: Snapshot | None = None) -> ImageFacts:
@@ -182,13 +183,17 @@ class ImageFinder:
         matching = [
             i
             for i in self._snapshot.images
-            if filter_.matches(i.name, pattern) and _owned(i, filter_.owners) and i.state == "available"
+            if filter_.matches(i.name, pattern)
+            and _owned(i, filter_.owners)
+            and i.state == "available"
+            and passes(i, filter_.also)
         ]
         if not matching:
             if exact and current is not None:
                 return self._by_kind(group, current, version)  # an exact name: its date moves too
             raise RefusedError(
-                f"no image matches {pattern}, the name filter of node group {group.name} for Kubernetes {version}",
+                f"no image matches {pattern}, the name filter of node group {group.name} for Kubernetes {version}"
+                + (f", and its filters by {', '.join(filter_.also)}" if filter_.also else ""),
                 where=f"node group {group.name}",
                 hint=f"build the image first, or name another with --ami {group.name}=NAME; "
                 f"near it are: {self._near(filter_.name)}",
@@ -207,7 +212,8 @@ class ImageFinder:
             )
         self._vet(group, image, version, pattern)
         more = f", the newest of {len(matching)}" if len(matching) > 1 else ""
-        return Chosen(image, pattern, f"matches {pattern}{more}")
+        others = f" with {', '.join(filter_.also)}" if filter_.also else ""
+        return Chosen(image, pattern, f"matches {pattern}{others}{more}", filter_.also)
 
     def _by_kind(self, group: NodeGroup, current: Image, version: Minor) -> Chosen:
         """An image of the same owner whose name differs in version, date and build only; of AWS's own images the one
@@ -287,6 +293,34 @@ def _owned(image: Image, owners: Sequence[str]) -> bool:
     """Whether a filter's owners cover the image; `self` and aliases cannot be told apart here and cover it."""
     ids = [o for o in owners if o.isdigit()]
     return not owners or len(ids) < len(owners) or not image.owner or image.owner in ids
+
+
+def passes(image: Image, filters: Mapping[str, Sequence[str]]) -> bool:
+    """Whether an image passes EC2's filters besides the name; one that is not understood lets everything pass."""
+    told = {
+        "architecture": image.architecture,
+        "description": image.description,
+        "ena-support": str(image.ena).lower(),
+        "image-id": image.id,
+        "is-public": str(image.public).lower(),
+        "name": image.name,
+        "owner-id": image.owner,
+        "root-device-name": image.root_device,
+        "root-device-type": image.root_device_type,
+        "state": image.state,
+        "virtualization-type": image.virtualization_type,
+    }
+    for name, values in filters.items():
+        if name == "tag-key":
+            fits = any(matches(v, key) for v in values for key in image.tags)
+        elif name.startswith("tag:"):
+            text = image.tags.get(name.removeprefix("tag:"))
+            fits = text is not None and any(matches(v, text) for v in values)
+        else:
+            fits = name not in told or any(matches(v, told[name]) for v in values)
+        if not fits:
+            return False
+    return True
 
 
 def newest(images: Sequence[Image]) -> Image:
