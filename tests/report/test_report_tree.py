@@ -158,3 +158,12 @@ def test_report_command_renders_every_format(kind: str, tmp_path: Path) -> None:
         assert "synthetic" in render(saved(tmp_path, run.tree()), kind)
     with pytest.raises(ReadError, match="stages is missing"):
         render(saved(tmp_path, broken(stages="gone")), kind)
+
+
+def test_report_tree_keeps_what_is_left_to_others() -> None:
+    """Fargate pods that must be restarted by hand would be forgotten once the upgrade is through."""
+    run = small()
+    first, *rest = run.plan.stages
+    plan = replace(run.plan, stages=(replace(first, by_hand=("restart the workloads on Fargate",)), *rest))
+    tree = run.tree(plan=plan)
+    assert f"after {first.name}, not by Baton: restart the workloads on Fargate" in tree["notes"]

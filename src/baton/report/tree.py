@@ -97,7 +97,7 @@ def build_report(
         "checksPassed": sum(f.verdict is Verdict.PASS for f in findings),
         "blockers": [_blocker(b) for b in (*view.past_blockers, *view.blockers)],
         "warnings": dict(view.warnings),
-        "notes": [*plan.notes, *notes],
+        "notes": [*plan.notes, *_by_hand(plan), *notes],
         "updates": _updates(timeline),
         "unwatched": [
             {"startedAt": _time(start), "endedAt": _time(end), "seconds": round(end - start, 1)}
@@ -108,6 +108,11 @@ def build_report(
     }
     tree["unknown"] += _nulls(tree)
     return tree
+
+
+def _by_hand(plan: Plan) -> list[str]:
+    """What Baton does not do, and somebody or something else has to."""
+    return [f"after {stage.name}, not by Baton: {text}" for stage in plan.stages for text in stage.by_hand]
 
 
 def _version() -> str | None:
