@@ -33,18 +33,33 @@ class Status(NamedTuple):
 class View:
     """A node and what is on it, which a cycle may change to try something out."""
 
-    __slots__ = ("info", "pods", "scalars", "used")
+    __slots__ = ("_scalars", "_state", "_used", "info", "pods")
 
     def __init__(self, state: ClusterState, info: NodeInfo) -> None:
         self.info = info
-        self.used: list[int] = state.used[info.slot].tolist()
-        self.scalars = {name: int(values[info.slot]) for name, values in state.scalar_used.items()}
         self.pods: dict[Key, PodInfo] = state.pods_at[info.slot]
+        self._state = state
+        self._used: list[int] | None = None
+        self._scalars: dict[str, int] | None = None
+
+    @property
+    def used(self) -> list[int]:
+        """What its pods ask for, as a row of ClusterState.used; read when first needed."""
+        if self._used is None:
+            self._used = self._state.used[self.info.slot].tolist()
+        return self._used
+
+    @property
+    def scalars(self) -> dict[str, int]:
+        """The same of extended resources."""
+        if self._scalars is None:
+            self._scalars = {name: int(values[self.info.slot]) for name, values in self._state.scalar_used.items()}
+        return self._scalars
 
     def copy(self) -> View:
         """The same figures, free to change."""
-        other = View.__new__(View)
-        other.info, other.used, other.scalars, other.pods = self.info, self.used[:], dict(self.scalars), dict(self.pods)
+        other = View(self._state, self.info)
+        other.pods = dict(self.pods)
         return other
 
     def move(self, pod: PodInfo, sign: int) -> None:

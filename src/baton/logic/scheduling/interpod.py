@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from baton.logic.scheduling import matching
 from baton.logic.scheduling.filters import Plugin, Status, View
@@ -44,6 +45,14 @@ def selects_all(terms: Sequence[AffinityTerm], pod: PodInfo) -> bool:
     return bool(terms) and all(selects(term, pod) for term in terms)
 
 
+class _Concern(NamedTuple):
+    """Topology keys of the terms that a pod there counts for: ours that want it, that do not, and its own."""
+
+    wanted: tuple[str, ...]
+    unwanted: tuple[str, ...]
+    existing: tuple[str, ...]
+
+
 class InterPodAffinity(Plugin):
     """Required terms."""
 
@@ -58,23 +67,46 @@ class InterPodAffinity(Plugin):
         self.affinity_counts: dict[Pair, int] = {}
         self.anti_counts: dict[Pair, int] = {}
         self.existing_counts: dict[Pair, int] = {}
+        self._concerns: dict[PodClass, _Concern | None] = {}
         own = bool(self.affinity or self.anti)
         pods: Iterable[PodInfo] = state.pods.values() if own else state.pods_with_affinity.values()
+        known = self._concerns
         for pod in pods:
-            self._count(pod, state.node(pod.slot).labels, 1)
+            if pod.cls not in known:
+                known[pod.cls] = self._concern(pod)
+            if known[pod.cls] is not None:
+                self._count(pod, state.node(pod.slot).labels, 1)
         self.skip = not own and not self.existing_counts
         return None
 
+    def concerns(self, pod: PodInfo) -> bool:
+        """Whether it makes a difference where the pod is. The same for all pods of a class: see podclass."""
+        if pod.cls not in self._concerns:
+            self._concerns[pod.cls] = self._concern(pod)
+        return self._concerns[pod.cls] is not None
+
+    def _concern(self, pod: PodInfo) -> _Concern | None:
+        own = self.cls.namespace
+        found = _Concern(
+            tuple(t.topology_key for t in self.affinity) if selects_all(self.affinity, pod) else (),
+            tuple(t.topology_key for t in self.anti if selects(t, pod)),
+            tuple(
+                t.topology_key
+                for t in pod.cls.required_anti_affinity
+                if t.selects(own, self.labels, self.namespace_labels)
+            ),
+        )
+        return found if any(found) else None
+
     def _count(self, pod: PodInfo, node_labels: Mapping[str, str], sign: int) -> None:
-        if self.affinity and selects_all(self.affinity, pod):
-            for term in self.affinity:
-                _bump(self.affinity_counts, term.topology_key, node_labels, sign)
-        for term in self.anti:
-            if selects(term, pod):
-                _bump(self.anti_counts, term.topology_key, node_labels, sign)
-        for term in pod.cls.required_anti_affinity:
-            if term.selects(self.cls.namespace, self.labels, self.namespace_labels):
-                _bump(self.existing_counts, term.topology_key, node_labels, sign)
+        concern = self._concerns[pod.cls] if self.concerns(pod) else None
+        if concern is not None:
+            for key in concern.wanted:
+                _bump(self.affinity_counts, key, node_labels, sign)
+            for key in concern.unwanted:
+                _bump(self.anti_counts, key, node_labels, sign)
+            for key in concern.existing:
+                _bump(self.existing_counts, key, node_labels, sign)
 
     def filter(self, view: View) -> Status | None:
         labels = view.info.labels

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
+from typing import NamedTuple
 
 from baton.logic.scheduling import matching
 from baton.logic.scheduling.cycle import Cycle
-from baton.logic.scheduling.filters import Status, View
+from baton.logic.scheduling.filters import NodeResourcesFit, Status, View, insufficient
+from baton.logic.scheduling.interpod import InterPodAffinity
 from baton.logic.scheduling.matching import Json, Selector
-from baton.logic.scheduling.spread import labels_of
+from baton.logic.scheduling.spread import PodTopologySpread
 from baton.logic.scheduling.state import BUDGETS, ClusterState, PodInfo
 
 NO_VICTIMS = "No preemption victims found for incoming pod"
@@ -57,67 +59,136 @@ class Preemption:
 
 def importance(pod: PodInfo) -> tuple[int, str]:
     """Sorts the most important first: higher priority, then the earlier start (RFC 3339 text, UTC)."""
-    return -pod.cls.priority, _start(pod.pod)
+    return -pod.cls.priority, pod.start_time or _LATEST
 
 
 def _start(pod: Json) -> str:
     return str((pod.get("status") or {}).get("startTime") or _LATEST)
 
 
+def candidates_to_find(nodes: int) -> int:
+    """How many candidates upstream tries: a tenth of the nodes, at least 100 (DefaultPreemptionArgs' defaults)."""
+    return min(nodes, max(100, nodes // 10))
+
+
+class _Entry(NamedTuple):
+    selector: Selector
+    allowed: int
+    disrupted: frozenset[str]
+    name: str
+
+
 class Budgets:
-    """The PodDisruptionBudgets of a cluster, with what each still allows."""
+    """The PodDisruptionBudgets of a cluster, with what each still allows; read by namespace, when first needed."""
 
     def __init__(self, state: ClusterState) -> None:
-        self.entries: list[tuple[str, Selector, int, frozenset[str]]] = []
-        for (namespace, _), budget in state.objects[BUDGETS].items():
-            selector = matching.compile_selector((budget.get("spec") or {}).get("selector"))
-            status = budget.get("status") or {}
-            if selector:
-                allowed = int(status.get("disruptionsAllowed") or 0)
-                self.entries.append((namespace, selector, allowed, frozenset(status.get("disruptedPods") or ())))
+        self._state = state
+        self._entries: dict[str, list[_Entry]] = {}
+        self._matching: dict[tuple[str, tuple[tuple[str, str], ...]], list[_Entry]] = {}
+
+    def _of(self, namespace: str) -> list[_Entry]:
+        found = self._entries.get(namespace)
+        if found is None:
+            found = self._entries[namespace] = []
+            for budget in self._state.of_namespace(BUDGETS, namespace):
+                selector = matching.compile_selector((budget.get("spec") or {}).get("selector"))
+                status = budget.get("status") or {}
+                if selector:
+                    allowed = int(status.get("disruptionsAllowed") or 0)
+                    disrupted = frozenset(status.get("disruptedPods") or ())
+                    found.append(_Entry(selector, allowed, disrupted, budget["metadata"]["name"]))
+        return found
+
+    def _for(self, pod: PodInfo) -> list[_Entry]:
+        labels = pod.labels
+        if not labels:
+            return []
+        key = (pod.cls.namespace, tuple(labels.items()))
+        found = self._matching.get(key)
+        if found is None:
+            entries = self._of(pod.cls.namespace)
+            found = self._matching[key] = [e for e in entries if matching.matches(e.selector, labels)]
+        return found
 
     def violating(self, pods: Sequence[PodInfo]) -> tuple[list[PodInfo], list[PodInfo]]:
         """Split pods, most important first, into those whose eviction breaks a budget and the others."""
-        left = [allowed for _, _, allowed, _ in self.entries]
+        left: dict[tuple[str, str], int] = {}
         breaking: list[PodInfo] = []
         harmless: list[PodInfo] = []
         for pod in pods:
             violates = False
-            labels = labels_of(pod)
-            name = pod.pod["metadata"]["name"]
-            for i, (namespace, selector, _, disrupted) in enumerate(self.entries) if labels else ():
-                if namespace != pod.cls.namespace or not matching.matches(selector, labels) or name in disrupted:
+            for entry in self._for(pod):
+                if pod.key[1] in entry.disrupted:
                     continue
-                left[i] -= 1
-                violates = violates or left[i] < 0
+                budget = (pod.cls.namespace, entry.name)
+                left[budget] = left.get(budget, entry.allowed) - 1
+                violates = violates or left[budget] < 0
             (breaking if violates else harmless).append(pod)
         return breaking, harmless
 
 
-def preempt(state: ClusterState, pod: PodInfo, cycle: Cycle, rejected: dict[str, Status]) -> Preemption:
-    """Try every node whose rejection removing pods could lift. `rejected` is what the cycle said of every node."""
+def preempt(
+    state: ClusterState, pod: PodInfo, cycle: Cycle, rejected: dict[str, Status], rng: Random | None = None
+) -> Preemption:
+    """Try the nodes whose rejection removing pods could lift. `rejected` is what the cycle said of every node.
+
+    All of them, or with `rng`, as upstream does, from a random one on till enough candidates are found, one of which
+    breaks no budget.
+    """
     if not pod.cls.may_preempt:
         return Preemption(note=NEVER)
     candidates: dict[str, Victims] = {}
     in_vain: dict[str, str] = {}
     budgets = Budgets(state)
-    for name, status in rejected.items():
-        if status.unresolvable:
-            continue
-        found = _victims_on(state, pod, cycle, name, budgets)
+    names = [name for name, status in rejected.items() if not status.unresolvable]
+    enough = len(names)
+    if rng is not None and names:
+        first = rng.randrange(len(names))
+        names, enough = names[first:] + names[:first], candidates_to_find(len(state.nodes))
+    harmless = False
+    for name in names:
+        found = _victims_on(state, pod, cycle, name, budgets, rejected[name])
         if isinstance(found, Victims):
             candidates[name] = found
+            harmless = harmless or not found.pdb_violations
+            if harmless and len(candidates) >= enough:
+                break
         else:
             in_vain[name] = found
     return Preemption(candidates, best_nodes(candidates), in_vain, "" if candidates else NO_CANDIDATE)
 
 
-def _victims_on(state: ClusterState, pod: PodInfo, cycle: Cycle, name: str, budgets: Budgets) -> Victims | str:
+def _in_vain(view: View, pod: PodInfo, cycle: Cycle, status: Status, potential: Sequence[PodInfo]) -> tuple[str, ...]:
+    """The reasons that stay when all of `potential` go, where that can be told at a glance; () when it cannot.
+
+    Plugins before the one that objected had none and get none by it; that one's own reason stays unless pods go that it
+    counts.
+    """
+    if status.plugin == NodeResourcesFit.name:
+        gone = potential[0].row.copy()
+        for victim in potential[1:]:
+            gone += victim.row
+        left = [have - less for have, less in zip(view.used, gone.tolist(), strict=True)]
+        if any(victim.request.resources.scalars for victim in potential):
+            return ()
+        return tuple(insufficient(pod.cls.fit, view.info.allocatable, left, view.scalars)[0])
+    plugin = next((p for p in cycle.plugins if p.name == status.plugin), None)
+    if isinstance(plugin, InterPodAffinity | PodTopologySpread) and not any(plugin.concerns(v) for v in potential):
+        return status.reasons
+    return ()
+
+
+def _victims_on(
+    state: ClusterState, pod: PodInfo, cycle: Cycle, name: str, budgets: Budgets, objection: Status
+) -> Victims | str:
     """The smallest set upstream finds: all lower pods go, then each is put back while the pod still fits."""
     view = View(state, state.node(state.nodes[name])).copy()
     potential = [p for p in view.pods.values() if p.cls.priority < pod.cls.priority]
     if not potential:
         return NO_VICTIMS
+    reasons = _in_vain(view, pod, cycle, objection, potential)
+    if reasons:
+        return ", ".join(reasons)
     for victim in potential:
         cycle.moved(view, victim, -1)
     try:

@@ -109,14 +109,14 @@ class Scheduler:
             None if turned_down is None else (turned_down.plugin, turned_down.reasons),
         )
 
-    def preempt(self, pod: Json) -> Preemption | None:
-        """What preemption could do; None when some node is feasible without it."""
+    def preempt(self, pod: Json, rng: Random | None = None) -> Preemption | None:
+        """What preemption could do; None when some node is feasible without it. `rng`: see preemption.preempt."""
         info = self.state.info_of(pod)
         cycle = Cycle(self.state, info)
         feasible, rejected = cycle.run()
         if feasible:
             return None
-        return preemption.preempt(self.state, info, cycle, rejected)
+        return preemption.preempt(self.state, info, cycle, rejected, rng)
 
 
 __all__ = ["Decision", "Explanation", "Preemption", "Scheduler", "Status"]

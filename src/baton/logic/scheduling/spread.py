@@ -68,17 +68,21 @@ def count_matching(pods: Iterable[PodInfo], selector: Selector, namespace: str) 
     """Pods of the namespace that the selector selects and that are not being deleted; none for an empty selector."""
     if not selector:
         return 0
-    return sum(
-        1
-        for p in pods
-        if not p.terminating and p.cls.namespace == namespace and matching.matches(selector, labels_of(p))
-    )
+    picked: dict[PodClass, bool] = {}  # the same for all pods of a class: see podclass
+    count = 0
+    for p in pods:
+        cls = p.cls
+        if p.terminating or cls.namespace != namespace:
+            continue
+        if cls not in picked:
+            picked[cls] = matching.matches(selector, labels_of(p))
+        count += picked[cls]
+    return count
 
 
 def labels_of(pod: PodInfo) -> Mapping[str, str]:
     """All labels of a pod, also those its class leaves out."""
-    labels: Mapping[str, str] = pod.pod["metadata"].get("labels") or {}
-    return labels
+    return pod.labels
 
 
 def default_selector(state: ClusterState, cls: PodClass, labels: Mapping[str, str]) -> Selector:
@@ -143,6 +147,13 @@ class PodTopologySpread(Plugin):
             if counts.get(value, 0) + own - lowest > c.max_skew:
                 return self.reject(SPREAD)
         return None
+
+    def concerns(self, pod: PodInfo) -> bool:
+        """Whether it makes a difference where the pod is."""
+        if pod.cls.namespace != self.cls.namespace:
+            return False
+        labels = labels_of(pod)
+        return any(matching.matches(c.selector, labels) for c in self.constraints)
 
     def moved(self, view: View, pod: PodInfo, sign: int) -> None:
         """Upstream counts a pod here even when it is being deleted, though it did not count it to begin with."""

@@ -40,10 +40,19 @@ Key = tuple[str, str]
 
 
 class Rendered(Protocol):
-    """A pod kept in another form, whose object is made when it is asked for."""
+    """A pod kept in another form, whose object is made when it is asked for; the rest costs nothing to ask."""
 
     @property
     def obj(self) -> Any: ...
+
+    @property
+    def labels(self) -> Any: ...
+
+    @property
+    def key(self) -> Any: ...
+
+    @property
+    def start_time(self) -> str: ...
 
 
 class PodInfo:
@@ -76,15 +85,35 @@ class PodInfo:
     def pod(self) -> Json:
         """The object."""
         pod = self._pod
-        if isinstance(pod, Mapping):
+        if isinstance(pod, dict):
             return pod
-        made: Json = pod.obj
+        made: Json = pod.obj  # type: ignore[union-attr]
         return made
 
     @property
     def key(self) -> Key:
-        metadata = self.pod["metadata"]
+        pod = self._pod
+        if not isinstance(pod, dict):
+            key: Key = pod.key  # type: ignore[union-attr]
+            return key
+        metadata = pod["metadata"]
         return metadata.get("namespace") or "default", metadata["name"]
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """All labels, also those that the class leaves out."""
+        pod = self._pod
+        found = (pod["metadata"].get("labels") or {}) if isinstance(pod, dict) else pod.labels  # type: ignore[union-attr]
+        labels: Mapping[str, str] = found
+        return labels
+
+    @property
+    def start_time(self) -> str:
+        """status.startTime as written, "" before it started."""
+        pod = self._pod
+        if isinstance(pod, dict):
+            return str((pod.get("status") or {}).get("startTime") or "")
+        return pod.start_time  # type: ignore[union-attr]
 
     @property
     def node_names(self) -> frozenset[str] | None:

@@ -143,6 +143,12 @@ class LeanPod(Pod):
         return super().ready_since(default)
 
     @property
+    def start_time(self) -> str:
+        """status.startTime, "" before it started."""
+        base: Obj = (self.base.get("status") or {}) if self.base is not None else {}
+        return str(base.get("startTime") or "") or (rfc3339(self.started_at) if self.started_at else "")
+
+    @property
     def claims(self) -> tuple[str, ...]:
         """Names of its claims."""
         known = self.shape.claims

@@ -13,7 +13,7 @@ from typing import Any
 
 from baton.logic.scheduling import RESOURCES, ClusterState, Decision, Scheduler
 from baton.logic.scheduling.preemption import NO_CANDIDATE
-from baton.logic.scheduling.state import PodInfo
+from baton.logic.scheduling.state import BUDGETS, PodInfo
 from baton.twin.controllers.base import (
     ADDED,
     BOUND,
@@ -195,7 +195,7 @@ class SchedulingLoop(Controller):
             self._wake(lambda w: True)
 
     def _on_other(self, type_: str, resource: str, obj: Obj, old: Obj | None) -> None:
-        if type_ == "MODIFIED" and old is not None:
+        if type_ == "MODIFIED" and old is not None and resource != BUDGETS:  # of budgets the status counts
             same_labels = obj["metadata"].get("labels") == old["metadata"].get("labels")
             if same_labels and obj.get("spec") is old.get("spec"):
                 return
@@ -308,7 +308,7 @@ class SchedulingLoop(Controller):
 
         Returns what FailedScheduling says of it, with a leading space."""
         self._refresh_budgets()
-        found = self.scheduler.preempt(waiter.pod.obj)
+        found = self.scheduler.preempt(waiter.pod.obj, self._rng)
         if found is None:
             return ""
         choice = found.choose(self._rng)
