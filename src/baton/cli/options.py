@@ -83,6 +83,11 @@ def add_staging_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="where the Terraform itself cannot part two stages, part them by -target, on record",
     )
+    group.add_argument(
+        "--pin-addons",
+        action="store_true",
+        help="leave the chosen add-on versions written in the Terraform, where a data source would pick them",
+    )
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:

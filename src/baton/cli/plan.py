@@ -93,7 +93,8 @@ def make(args: argparse.Namespace, snapshot: Snapshot, found: Inspection | None,
 
     wanted = wiring.target(args) if target is None else target
     allowed = getattr(args, "allow_target", False)
-    return staging.make(snapshot, wanted, Knowledge.load(), found, allow_targets=allowed)
+    pin = getattr(args, "pin_addons", False)
+    return staging.make(snapshot, wanted, Knowledge.load(), found, allow_targets=allowed, pin_addons=pin)
 
 
 def rehearsed(args: argparse.Namespace, snapshot: Snapshot, found: Inspection | None, plan: Plan) -> Plan:

@@ -228,11 +228,14 @@ def make(
     inspection: Inspection | None,
     *,
     allow_targets: bool = False,
+    pin_addons: bool = False,
 ) -> Plan:
     """The plan, with the Terraform edits of each stage where there is Terraform.
 
     `allow_targets`: what the Terraform itself cannot part, node groups that share one literal among them, is parted by
-    `-target`. Raises UsageError, RefusedError or ReadError, as the planner and the editor do.
+    `-target`. `pin_addons`: the chosen versions stay written.
+
+    Raises UsageError, RefusedError or ReadError, as the planner and the editor do.
     """
     bound = shared_images(inspection, snapshot)
     plan = make_plan(
@@ -261,4 +264,5 @@ def make(
         installed={a.name: a.version for a in snapshot.addons},
         picks=picks_from(releases),
         targets=allow_targets,
+        pin=pin_addons,
     )

@@ -17,7 +17,7 @@ from baton.errors import ReadError, RefusedError
 from baton.model.cluster import AddonRelease
 from baton.model.plan import Change, Edit, Plan, Stage, StageKind
 from baton.model.target import ImageFilter
-from baton.terraform.edit import apply, edited, unified_diff
+from baton.terraform.edit import apply, edited, shared_files, unified_diff
 from baton.terraform.editor import HOLD, TARGET_HINT, Editor, subject_of, unique
 from baton.terraform.inspect import again, inspect
 from baton.terraform.inspection import AddonConfig, ClusterConfig, GroupConfig, Inspection, uses
@@ -69,7 +69,8 @@ class Weaver:
     """Walks the stages of a plan on texts in memory and says what each would change.
 
     `installed` maps add-ons to their versions as the plan begins; `picks` tells what the data source would choose.
-    `targets`: stages that no edit parts may be parted by `-target`.
+    `targets`: stages that no edit parts may be parted by `-target`. `pin`: add-on versions are written, also where a
+    data source would pick the same.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Weaver:
         picks: Picks = no_picks,
         *,
         targets: bool = False,
+        pin: bool = False,
     ) -> None:
         self._inspection = inspection
         self._first = inspection.cluster(cluster)  # as it was before anything was held
@@ -90,6 +92,7 @@ class Weaver:
         self._held: list[tuple[int, Edit]] = []  # (which batch made it, the hold)
         self._overlay: dict[str, bytes] = {}
         self._targets = targets
+        self._pin = pin
         self._recalled = False
         self._loose: dict[Subject, None] = {}  # what an apply without -target would move besides; in order
 
@@ -215,7 +218,7 @@ class Weaver:
         for change in stage.changes:
             addon = editor.cluster.addon(change.name)
             hold = self._take(f"{HOLD}add-on {change.name}")
-            if hold is not None and addon is not None and self._pick(addon, editor) == change.to:
+            if hold is not None and addon is not None and not self._pin and self._pick(addon, editor) == change.to:
                 taken_back = self._release(hold)
                 if taken_back is not None:
                     found.append(taken_back)
@@ -233,7 +236,7 @@ class Weaver:
         """Add-ons held for the control plane that have nowhere to go: released when their data source stays put."""
         moving = {c.name for c in stage.changes}
         found: list[Edit] = []
-        for addon in editor.cluster.addons:
+        for addon in () if self._pin else editor.cluster.addons:
             key = f"{HOLD}add-on {addon.name}"
             pick = self._pick(addon, editor)
             if addon.name in moving or pick != self._installed.get(addon.name):
@@ -342,14 +345,15 @@ def weave(
     installed: Mapping[str, str] | None = None,
     picks: Picks = no_picks,
     targets: bool = False,
+    pin: bool = False,
 ) -> Plan:
     """The plan with the edits, diff and addresses of every stage, each on the text that the stages before it leave.
 
     `installed`: add-on versions now (default: as the plan's facts say). `targets`: stages that nothing else parts get
-    `-target`s. Raises RefusedError, UsageError.
+    `-target`s. `pin`: add-on versions are written out. Raises RefusedError, UsageError.
     """
     known = installed if installed is not None else _installed(plan)
-    weaver = Weaver(inspection, cluster or plan.cluster, known, picks, targets=targets)
+    weaver = Weaver(inspection, cluster or plan.cluster, known, picks, targets=targets, pin=pin)
     stages = []
     for stage in plan.stages:
         found = weaver.stage(stage)
@@ -364,7 +368,8 @@ def weave(
                 targets=found.targets,
             )
         )
-    return replace(plan, stages=tuple(stages))
+    shared = shared_files(e for s in stages for e in s.edits)
+    return replace(plan, stages=tuple(stages), notes=(*plan.notes, *([shared] if shared else [])))
 
 
 def _installed(plan: Plan) -> dict[str, str]:
@@ -452,7 +457,10 @@ def stage_edits(
             return Ready(root, stage)
     inspection = inspect(root, var_files=var_files, workspace=workspace, environ=environ)
     cluster = inspection.cluster(plan.cluster)
-    weaver = Weaver(inspection, cluster.address, _installed(plan), targets=any(s.targets for s in plan.stages))
+    whys = [e.why for s in plan.stages for e in s.edits]
+    pin = not any(w.startswith("release add-on") for w in whys) and any(w.startswith(HOLD + "add-on") for w in whys)
+    targets = any(s.targets for s in plan.stages)
+    weaver = Weaver(inspection, cluster.address, _installed(plan), targets=targets, pin=pin)
     weaver.recall(s.edits for s in plan.stages if s.ordinal < stage.ordinal)
     found = weaver.stage(stage)
     return Ready(root, replace(stage, edits=found.edits, diff=found.diff, addresses=found.addresses))
