@@ -9,6 +9,7 @@ from terraform_cases import plan_for
 from baton.terraform.edit import apply
 from baton.terraform.inspect import inspect
 from baton.terraform.stages import weave
+from baton.terraform.texts import pull_request
 
 MODULE = """variable "cluster_version" {
   default = "1.34"
@@ -57,6 +58,24 @@ def test_a_default_in_a_shared_module_is_told(tmp_path: Path) -> None:
     files(tmp_path, {"modules/eks/main.tf": MODULE, "dev/main.tf": 'module "eks" {\n  source = "../modules/eks"\n}\n'})
     (cluster,) = inspect(tmp_path / "dev").clusters
     assert cluster.notes == ("../modules/eks/main.tf is outside of this root: other roots that read it move with it",)
+
+
+def test_holds_in_a_shared_module_are_told_in_plan_and_pull_request(tmp_path: Path) -> None:
+    """Applied meanwhile, the green half of a blue/green pair would take the node version that is held for blue."""
+    group = """resource "aws_eks_node_group" "main" {
+  cluster_name    = aws_eks_cluster.main.name
+  node_group_name = "main"
+  version         = var.cluster_version
+}
+"""
+    caller = 'module "eks" {\n  source          = "../modules/eks"\n  cluster_version = "1.34"\n}\n'
+    files(tmp_path, {"modules/eks/main.tf": MODULE + group, "blue/main.tf": caller, "green/main.tf": caller})
+    found = inspect(tmp_path / "blue")
+    plan = weave(plan_for(found.clusters[0]), found)
+    assert plan.notes[-1].startswith(
+        "edits go to ../modules/eks/main.tf, outside of this root: other roots that read it"
+    )
+    assert "Edits go to ../modules/eks/main.tf" in pull_request(plan, plan.stages[0])
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:

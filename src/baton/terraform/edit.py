@@ -63,6 +63,17 @@ def unified_diff(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> str
     return "".join(parts)
 
 
+def shared_files(edits: Iterable[Edit]) -> str:
+    """What to heed when edits go to files outside of the root, "" when none does."""
+    files = sorted({e.file for e in edits if e.file.startswith("../")})
+    if not files:
+        return ""
+    return (
+        f"edits go to {', '.join(files)}, outside of this root: other roots that read it (another environment, the "
+        "other half of a blue/green pair) see what is held there, so do not apply them until the last stage is done"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Undo:
     """What was written and what was there before. Calling it puts the old bytes back, unless someone else wrote."""

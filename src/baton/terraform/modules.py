@@ -298,7 +298,8 @@ class ModuleScope:
             piece = Piece(self.module.workspace, None, "it is the name of the Terraform workspace")
             return scalar(self.module.workspace, pieces=(piece,), via=("terraform.workspace",))
         if name == "path":
-            return scalar(self.module.directory.path if first == "module" else ".")
+            cwd = self.module.files.root.absolute().as_posix()  # where Terraform is run, as a rule
+            return scalar({"module": self.module.directory.path, "cwd": cwd}.get(first, "."))
         known = {("each", "key"): self.each_key, ("each", "value"): self.each_value, ("count", "index"): self.count}
         return known.get((name, first)) or unknown(f"{name}.{first} has no value here", where)
 

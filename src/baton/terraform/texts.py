@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from baton.model.plan import Plan, Stage
+from baton.terraform.edit import shared_files
 from baton.terraform.inspection import AddonConfig, ClusterConfig, GroupConfig, Inspection, Traced
 
 
@@ -85,6 +86,11 @@ def _by_hand(stage: Stage) -> list[str]:
     return ["Once it is done, and not by Baton:", "", *(f"- {text}" for text in stage.by_hand), ""]
 
 
+def _shared(stage: Stage) -> list[str]:
+    text = shared_files(stage.edits)
+    return [text[0].upper() + text[1:] + ".", ""] if text else []
+
+
 def pull_request(plan: Plan, stage: Stage) -> str:
     """Markdown for the pull request of one stage."""
     rows = [f"| {c.kind} | {c.name} | {c.from_} | {c.to} | {c.reason} |" for c in stage.changes]
@@ -105,6 +111,7 @@ def pull_request(plan: Plan, stage: Stage) -> str:
             "",
             *expected,
             "",
+            *_shared(stage),
             *_targets(stage),
             *_by_hand(stage),
             "Merge and apply the next stage only when this one has ended.",
