@@ -77,3 +77,14 @@ def test_each_difference_is_named(kept: Path, capsys: pytest.CaptureFixture[str]
     assert eks.describe_cluster(name="demo")["cluster"]["version"] == "1.34"
     assert eks.list_updates(name="demo")["updateIds"] == []
     assert files_of(kept.parent) == before
+
+
+def test_an_image_of_another_account_is_read_again(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A plan with `--ami` for a shared image would be refused at once: no owner in the Terraform leads to it."""
+    ec2 = boto3.client("ec2")
+    found = ec2.describe_images(Owners=["602401143452"], Filters=[{"Name": "name", "Values": ["*-1.35-*"]}])["Images"]
+    shared = found[0]["ImageId"]
+    where = ("--cluster", "demo", "-C", str(kept.parent), "-o", str(kept), "--ami", f"main={shared}")
+    said = baton(capsys, "plan", "--to", "1.35", *where)
+    assert said.code == 0, said.err
+    assert "nobody can be asked here" in apply(capsys, kept).err

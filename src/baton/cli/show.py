@@ -128,7 +128,13 @@ def plan_text(plan: Plan, *, diffs: bool = True) -> str:
 
 def _reasons(stage: Stage) -> list[str]:
     """The reason of the stage and of each of its changes."""
+    from baton.terraform.editor import HOLD
+
     lines = [wrapped(stage.reason, "     ", "     why: ")]
+    if any(edit.why.startswith(HOLD) for edit in stage.edits):
+        lines.append(
+            wrapped("what is written out here is held where it is until its own stage comes", "     ", "     ")
+        )
     lines += [
         wrapped(f"{change.name}: {change.reason}", "          ", "          ")
         for change in stage.changes

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Live:
-    """A live cluster, reached. `asked`: ids of images that --ami names."""
+    """A live cluster, reached. `asked`: ids of images to read besides those of known owners."""
 
     aws: AwsGateway
     kube: KubeGateway
@@ -65,8 +65,19 @@ def live(args: argparse.Namespace, inspection: Inspection | None = None) -> Live
     else:
         kube = KubeGateway.from_cluster(found.endpoint, found.certificate_authority, lambda: aws.kubernetes_token(name))
     kube.now = at.now
-    asked = [text.rpartition("=")[2] for text in getattr(args, "ami", ())]
-    return Live(aws, kube, at, name, tuple(a for a in asked if a.startswith("ami-")))
+    return Live(aws, kube, at, name, _asked(args))
+
+
+def _asked(args: argparse.Namespace) -> tuple[str, ...]:
+    """Ids of the images that --ami names, and those of a kept plan: whose they are may be told nowhere else."""
+    ids = [text.rpartition("=")[2] for text in getattr(args, "ami", ())]
+    if isinstance(path := getattr(args, "plan", None), Path):
+        try:
+            plan = json.loads(path.read_text())
+            ids += [c["attributes"].get("image_id", "") for s in plan["stages"] for c in s["changes"]]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            pass  # whoever reads the plan says what is wrong with it
+    return tuple(i for i in dict.fromkeys(ids) if isinstance(i, str) and i.startswith("ami-"))
 
 
 def _configured_name(inspection: Inspection | None) -> str | None:
