@@ -66,17 +66,28 @@ def addon_versions(c: Context) -> Iterator[Result]:
             message = f"{addon.version}: neither AWS nor the tables say which cluster versions it fits"
             yield unknown(subject, message, "ask its vendor, then waive this", Severity.HIGH)
             continue
-        now, told = addon.version, []
         try:
-            for version in c.points[1:] or c.points:
-                wanted = planner.choose(addon.name, now, version)
-                planner.steps(addon.name, now, wanted, version)
-                told.append(f"{wanted} at {version}")
-                now = wanted
+            way = _way(c, planner, addon)
         except RefusedError as error:
             yield bad(subject, error.message, error.hint or "", installed=addon.version)
             continue
-        yield good(subject, f"{addon.version} -> {', '.join(told)}", installed=addon.version, to=now)
+        told = ", ".join(f"{version} at {minor}" for minor, version in way)
+        yield good(subject, f"{addon.version} -> {told}", installed=addon.version, to=way[-1][1])
+
+
+def _way(c: Context, planner: AddonPlanner, addon: Addon) -> list[tuple[Minor, str]]:
+    """The add-on's version at each minor on the way, beside nodes that follow at the end. Raises RefusedError."""
+    kubelets = frozenset(
+        k for n in c.nodes.values() if (k := nodes.kubelet(n)) and nodes.owner(n) not in ("fargate", "auto")
+    )
+    now, way = addon.version, []
+    for minor in c.points[1:] or c.points:
+        older = frozenset(k for k in kubelets if k != minor) if minor != c.end else frozenset()
+        wanted = planner.choose(addon.name, now, minor, older)
+        planner.steps(addon.name, now, wanted, minor)
+        way.append((minor, wanted))
+        now = wanted
+    return way
 
 
 @check(
@@ -141,13 +152,10 @@ def addon_settings(c: Context) -> Iterator[Result]:
 
 def _end_of(c: Context, planner: AddonPlanner, addon: Addon) -> str:
     """Where the add-on ends; where it is when no version fits (BTN702 tells)."""
-    now = addon.version
     try:
-        for version in c.points[1:] or c.points:
-            now = planner.choose(addon.name, now, version)
+        return _way(c, planner, addon)[-1][1]
     except RefusedError:
         return addon.version
-    return now
 
 
 def _told(changes: list[str]) -> str:
