@@ -84,9 +84,8 @@ def findings_text(findings: Sequence[Finding], *, passed: bool = True) -> str:
     if passed:
         for finding in findings:
             if finding.verdict.value == "pass":
-                lines.append(
-                    f"{_MARKS['pass']:>6}          {finding.code}  {finding.title}: {finding.message}"[: width()]
-                )
+                told = f"{finding.title}: {finding.message}"
+                lines.append(wrapped(told, " " * 24, f"{_MARKS['pass']:>6}          {finding.code}  "))
     lines.append("")
     lines.append(summary(findings))
     return "\n".join(lines)
