@@ -89,3 +89,17 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
         apply(root, stage.edits)
     assert (root / "common.tf").is_symlink()
     assert '"1.35"' in (tmp_path / "shared/common.tf").read_text()
+
+
+def test_the_workspace_that_is_meant_is_told_unless_it_is_chosen(tmp_path: Path) -> None:
+    """The entry of `default` would be edited while the user thinks of the cluster of another workspace."""
+    table = 'locals {\n  k8s = { default = "1.33", prod = "1.34" }\n}\n'
+    cluster = 'resource "aws_eks_cluster" "main" {\n  name    = "demo"\n  version = local.k8s[terraform.workspace]\n}\n'
+    files(tmp_path, {"main.tf": table + cluster})
+    found = inspect(tmp_path)
+    assert found.clusters[0].version.value == "1.33"
+    assert ["--workspace" in u.why for u in found.unresolved] == [True]
+    chosen = inspect(tmp_path, workspace="prod")
+    assert (chosen.clusters[0].version.value, chosen.unresolved) == ("1.34", ())
+    files(tmp_path, {".terraform/environment": "prod"})
+    assert (inspect(tmp_path).clusters[0].version.value, inspect(tmp_path).unresolved) == ("1.34", ())

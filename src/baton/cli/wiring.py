@@ -105,7 +105,7 @@ def inspection(args: argparse.Namespace, *, required: bool) -> Inspection | None
     named = root != Path(".")
     if not root.is_dir():
         raise ReadError("there is no such directory", where=str(root), hint="name the Terraform root with -C DIR")
-    if not required and not any(any(root.glob(kind)) for kind in ("*.tf", "*.tf.json", "terragrunt.hcl")):
+    if not required and not any(any(root.glob(kind)) for kind in ("*.tf", "*.tf.json", "*.tofu", "terragrunt.hcl")):
         if named and getattr(args, "engine", None) != "aws":
             print(f"baton: there is no Terraform in {root}: going without it", file=sys.stderr)
         return None

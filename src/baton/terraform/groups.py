@@ -69,7 +69,7 @@ def image_of(value: Value) -> Ami:
     if value.null or value.kind == "missing" or (value.kind == "scalar" and value.scalar == ""):
         return Ami("eks-optimised", Traced(probes=value.probes))
     if value.kind == "scalar":
-        return Ami("literal", traced(value))
+        return Ami("ssm" if value.text().startswith("resolve:ssm:") else "literal", traced(value))
     if value.kind == "ref" and value.ref is not None and value.ref.mode == "data":
         found = _from_data(value, value.ref)
         if found is not None:
@@ -177,6 +177,8 @@ def group_from_inputs(
 
     ami = image_of(get("ami_id"))
     template, own = get("launch_template_id"), ""
+    if template.kind != "ref":
+        template = get("launch_template_name")  # v18, beside create_launch_template = false
     if template.kind == "ref" and ami.kind == "eks-optimised":
         ami = image_of(template_image(template))
         if template.ref is not None and template.ref.type == "aws_launch_template":
@@ -339,23 +341,9 @@ def _template_of(reader: Reader) -> tuple[Ami, str]:
         return Ami("eks-optimised"), ""
     named = inner.value("id") if "id" in inner.attributes else inner.value("name")
     if named.kind != "ref" or named.ref is None:
-        # `name = aws_launch_template.x.name` evaluates to the name itself; the way it came tells the template.
-        address = next((s for s in named.via if "aws_launch_template." in s), "")
-        template = _by_address(reader.scope, address)
-        if template is None:
-            return Ami("unknown", replace(traced(named), value=None, why="the launch template is not in this root")), ""
-        named = template
-    assert named.ref is not None
+        return Ami("unknown", replace(traced(named), value=None, why="the launch template is not in this root")), ""
     image = image_of(template_image(named))
     return image, replace(named.ref, path=()).address
-
-
-def _by_address(scope: ModuleScope, address: str) -> Value | None:
-    for (kind, name), _ in scope.module.directory.resources.items():
-        if kind == "aws_launch_template" and f"aws_launch_template.{name}" in address:
-            index = address.rpartition(name)[2]
-            return Value("ref", ref=Ref("resource", scope.module, kind, name, index))
-    return None
 
 
 def _ignores(block: Block) -> bool:

@@ -68,7 +68,8 @@ def again(inspection: Inspection, overlay: Mapping[str, bytes]) -> Inspection:
 def _inspect(files: Files, settings: Mapping[str, object]) -> Inspection:
     var_files, environ = settings["var_files"], settings["environ"]
     assert isinstance(var_files, tuple) and isinstance(environ, dict)
-    workspace = settings["workspace"] or _selected_workspace(files.root)
+    selected = settings["workspace"] or _selected_workspace(files.root)
+    workspace = selected or "default"
     module, notes = root_module(files, var_files, str(workspace), environ)
     finder = _Finder(list(notes))
     known = by_content(module.directory)
@@ -79,14 +80,17 @@ def _inspect(files: Files, settings: Mapping[str, object]) -> Inspection:
     else:
         finder.walk(module, 0)
     clusters = finder.finish()
+    if files.asked_workspace and not selected:
+        why = "no workspace is selected here, so `default` is meant: name another with --workspace"
+        finder.unresolved.append(Unresolved("terraform.workspace", "", why))
     return Inspection(str(files.root), clusters, tuple(dict.fromkeys(finder.unresolved)), files, settings)
 
 
 def _selected_workspace(root: Path) -> str:
     try:
-        return (root / ".terraform" / "environment").read_text().strip() or "default"
+        return (root / ".terraform" / "environment").read_text().strip()
     except OSError:
-        return "default"
+        return ""
 
 
 @dataclass

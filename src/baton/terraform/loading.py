@@ -52,7 +52,7 @@ def _put(table: dict[Key, Block], key: Key, block: Block, override: bool) -> Non
     table[key] = overridden(table[key], block) if override and key in table else block
 
 
-_OVERRIDE = re.compile(r"(?:^|/|_)override\.tf(?:\.json)?$")
+_OVERRIDE = re.compile(r"(?:^|/|_)override\.(?:tf|tofu)(?:\.json)?$")
 
 
 class Files:
@@ -64,6 +64,7 @@ class Files:
         self._parsed: dict[str, tuple[bytes, HclFile]] = {}
         self._directories: dict[tuple[str, bool], Directory] = {}
         self._manifest: dict[str, str] | None = None
+        self.asked_workspace = False  # whether a value depends on the workspace
 
     def with_overlay(self, overlay: Mapping[str, bytes]) -> Files:
         """The same files with other texts laid over them; what is parsed already is shared."""
@@ -111,13 +112,18 @@ class Files:
         return self._directories[path, foreign]
 
     def _load(self, path: str, foreign: bool) -> Directory | None:
-        names = self.names(path, ".tf", ".tf.json")
+        names = self.names(path, ".tf", ".tf.json", ".tofu", ".tofu.json")
         if not names:
             return None
         found = Directory(path)
+        twins = {n for n in names if re.sub(r"\.tf(\.json)?$", r".tofu\1", n) in names and ".tofu" not in n}
+        names = [n for n in names if n not in twins]
         # Override files come last, in their order.
         over = [n for n in names if _OVERRIDE.search(n)]
-        files, notes = [], []
+        files = []
+        notes = [
+            (n, "OpenTofu reads the .tofu file of this name in its place, and so does Baton") for n in sorted(twins)
+        ]
         for name in [*(n for n in names if n not in over), *over]:
             try:
                 file = self.file(name, foreign=foreign)

@@ -295,6 +295,7 @@ class ModuleScope:
         if name == "local":
             return self.module.local(first)
         if name == "terraform" and first == "workspace":
+            self.module.files.asked_workspace = True
             piece = Piece(self.module.workspace, None, "it is the name of the Terraform workspace")
             return scalar(self.module.workspace, pieces=(piece,), via=("terraform.workspace",))
         if name == "path":
@@ -326,8 +327,8 @@ class ModuleScope:
         """What a resource's own argument says; None when only AWS can tell."""
         if ref.type == "aws_eks_cluster" and name == "id":
             name = "name"
-        if name in _BY_AWS:
-            return None
+        if name in _BY_AWS or (ref.type, name) == ("aws_launch_template", "name"):
+            return None  # of a launch template the template itself is wanted, not what it is called
         attribute = block.attribute(name)
         if attribute is None:
             return None
