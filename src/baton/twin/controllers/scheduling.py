@@ -33,6 +33,7 @@ from baton.twin.controllers.templates import conditions_with
 from baton.twin.timefmt import rfc3339
 
 BACKOFF_FIRST, BACKOFF_MOST = 1.0, 10.0
+TERMINATING_THERE = "not eligible due to a terminating pod on the nominated node."
 FLUSH = 300.0  # an unschedulable pod is tried again at the latest after this long
 _SOURCE = "default-scheduler"
 ACTIVE, BACKOFF, PARKED = "active", "backoff", "parked"
@@ -87,6 +88,7 @@ class SchedulingLoop(Controller):
         self._serial = 0
         self._armed = False
         self._parked: dict[tuple[str, str], Waiter] = {}
+        self._victims: dict[str, list[Pod]] = {}  # node -> pods preempted there that may still be leaving
         self._flush_armed = False
         self.placements = 0
         self.attempts = 0
@@ -221,7 +223,7 @@ class SchedulingLoop(Controller):
         now = self.clock.now()
         for waiter in [w for w in self._parked.values() if which(w)]:
             del self._parked[waiter.pod.key]
-            if waiter.retry_at <= now or waiter.nominated:
+            if waiter.retry_at <= now:
                 self._activate(waiter)
             else:
                 waiter.state = BACKOFF
@@ -293,8 +295,12 @@ class SchedulingLoop(Controller):
         waiter.far = not reasons or any(word in reason for reason in reasons for word in _FAR_REACHING)
         nodes = len(self.state.nodes)
         message = decision.message(nodes)
-        waiter.nominated = ""
-        if nodes and (self.settings.detail or any(p < waiter.priority for p in self._priorities)):
+        if not nodes or not (self.settings.detail or any(p < waiter.priority for p in self._priorities)):
+            waiter.nominated = ""
+        elif self._room_is_coming(waiter):
+            message += f" preemption: {TERMINATING_THERE}"
+        else:
+            waiter.nominated = ""
             message += self._preempt(waiter, nodes)
         waiter.state = PARKED
         self._parked[pod.key] = waiter
@@ -302,6 +308,16 @@ class SchedulingLoop(Controller):
             self._flush_armed = True
             self.clock.call_later(FLUSH, self._flush)
         self._tell(waiter, message)
+
+    def _room_is_coming(self, waiter: Waiter) -> bool:
+        """Whether pods of lower priority, preempted before, are still leaving the node that the pod is to have: then
+        it takes no others (defaultpreemption's PodEligibleToPreemptOthers)."""
+        there = [v for v in self._victims.get(waiter.nominated, ()) if not v.gone]
+        if there:
+            self._victims[waiter.nominated] = there
+        else:
+            self._victims.pop(waiter.nominated, None)
+        return any((v.spec.get("priority") or 0) < waiter.priority for v in there)
 
     def _preempt(self, waiter: Waiter, nodes: int) -> str:
         """Delete the victims; the pod keeps the node as its nomination and waits for them to leave.
@@ -329,6 +345,7 @@ class SchedulingLoop(Controller):
             message = f"Preempted by pod {waiter.pod.uid} on node {node}"
             self.cluster.record(victim.obj, "Normal", "Preempted", message, _SOURCE)
             self.maker.delete(victim)
+            self._victims.setdefault(node, []).append(victim)
         waiter.nominated = node
         waiter.far = True
         return ""
