@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from baton.errors import UsageError
-from baton.knowledge.ami import parse_image, published_name, retarget_pattern, ssm_parameter
+from baton.knowledge.ami import kind_of_name, parse_image, published_name, retarget_pattern, ssm_parameter
 from baton.model.versions import Minor
 
 PUBLISHED = [
@@ -113,3 +113,23 @@ def test_no_filter_for_an_unknown_family() -> None:
 def test_retarget_pattern_changes_only_the_version(pattern: str, wanted: str) -> None:
     """An AMI filter would be edited in the wrong place."""
     assert retarget_pattern(pattern, Minor(1, 34), Minor(1, 35)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "architecture", "kind"),
+    [
+        ("amazon-eks-node-al2023-x86_64-standard-1.35-v20260714", "x86_64", ("al2023", "x86_64", "")),
+        ("amazon-eks-node-al2023-arm64-nvidia-1.35-v20260714", "arm64", ("al2023", "arm64", "nvidia")),
+        ("amazon-eks-node-al2023-x86_64-neuron-1.34-v20260714", "x86_64", ("al2023", "x86_64", "neuron")),
+        (
+            "bottlerocket-aws-k8s-1.35-nvidia-fips-x86_64-v1.20.4-b6163b2a",
+            "x86_64",
+            ("bottlerocket", "x86_64", "nvidia-fips"),
+        ),
+        ("bottlerocket-aws-k8s-1.35-aarch64-v1.20.4-b6163b2a", "arm64", ("bottlerocket", "arm64", "")),
+    ],
+)
+def test_the_kind_of_a_published_image(name: str, architecture: str, kind: tuple[str, str, str]) -> None:
+    """A GPU group on AWS's own image would be moved to the recommended one without drivers."""
+    assert kind_of_name(name, architecture) == kind
+    assert ssm_parameter(kind[0], "1.36", kind[1], kind[2]).endswith("/image_id")

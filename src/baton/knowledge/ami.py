@@ -118,8 +118,14 @@ def _architecture(text: str) -> str:
 
 def kind_of_name(name: str, architecture: str) -> tuple[str, str, str]:
     """(family, architecture, variant) of a published image, by its name."""
+    family = parse_image(name).family
+    if family == "windows":
+        found = re.search(r"Windows_Server-(\d{4})-English-(Core|Full)-", name, re.I)
+        return family, architecture, f"{found[2].lower()}-{found[1]}" if found else ""
     variant = re.search(r"(?<=[-_])(nvidia-fips|nvidia|neuron|fips)(?=[-_])", name)
-    return parse_image(name).family, architecture, variant[1] if variant else ""
+    if family == "al2" and "-gpu-" in name:
+        return family, architecture, "nvidia"
+    return family, architecture, variant[1] if variant else ""
 
 
 def published_name(family: str, minor: str, architecture: str = "x86_64", variant: str = "") -> str:
