@@ -265,6 +265,53 @@ def test_unschedulable_pod_says_why_and_goes_once_a_node_comes() -> None:
     assert lab.kube.unschedulable() == []
 
 
+def crowded(grace: int) -> Lab:
+    """Four nodes, each filled by one pod of priority 0 that needs `grace` seconds to stop, and a class `high`."""
+    lab = Lab(nodes=4)
+    lab.world.create(
+        "priorityclasses.scheduling.k8s.io",
+        {"metadata": {"name": "high"}, "value": 1000, "kind": "PriorityClass", "apiVersion": "scheduling.k8s.io/v1"},
+    )
+    template = lab.template("low", cpu="3")
+    template["spec"]["terminationGracePeriodSeconds"] = grace + 30
+    template["spec"]["containers"][0]["lifecycle"] = {"preStop": {"sleep": {"seconds": grace}}}
+    lab.deployment("low", 4, template)
+    lab.wait(60)
+    assert lab.ready("low") == 4
+    return lab
+
+
+def test_a_waiting_pod_preempts_on_one_node_only() -> None:
+    """A pod that waits for its victims to stop would empty node after node, and the rehearsal predict an outage."""
+    lab = crowded(120)
+    lab.deployment("vip", 1, lab.template("vip", cpu="3", priorityClassName="high"))
+    lab.wait(5)
+    for name in ("noise-1", "noise-2"):  # what happens elsewhere makes the scheduler look again
+        lab.bare(name)
+        lab.wait(20)
+    leaving = [p for p in lab.pods("low") if p["metadata"].get("deletionTimestamp")]
+    assert len(leaving) == 1
+    ((_, name, _, why),) = [u for u in lab.kube.unschedulable() if u[1].startswith("vip")]
+    assert why.endswith("preemption: not eligible due to a terminating pod on the nominated node."), (name, why)
+    lab.wait(120)
+    assert lab.ready("vip") == 1
+
+
+def test_preemption_heeds_what_budgets_allow_now() -> None:
+    """Read as they were at the start, budgets would send a preempting pod to the wrong victim."""
+    lab = crowded(1)
+    lab.budget("low", maxUnavailable=1)
+    lab.wait(5)
+    read = lab.kube.scheduling.state.get("poddisruptionbudgets.policy", "default", "low")
+    assert read is not None
+    assert read["status"]["disruptionsAllowed"] == 1
+    lab.kube.evict("default", lab.names("low")[0])
+    lab.wait(0)
+    read = lab.kube.scheduling.state.get("poddisruptionbudgets.policy", "default", "low")
+    assert read is not None
+    assert read["status"]["disruptionsAllowed"] == 0
+
+
 def test_pod_of_higher_priority_takes_the_place_of_a_lower_one() -> None:
     """Preemption during a roll evicts workloads that no drain touched; a rehearsal must show it."""
     lab = Lab(nodes=1)
