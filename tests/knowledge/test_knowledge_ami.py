@@ -126,6 +126,13 @@ def test_retarget_pattern_changes_only_the_version(pattern: str, wanted: str) ->
             "x86_64",
             ("bottlerocket", "x86_64", "nvidia-fips"),
         ),
+        ("amazon-eks-gpu-node-1.30-v20240703", "x86_64", ("al2", "x86_64", "nvidia")),
+        ("amazon-eks-arm64-node-1.30-v20240703", "arm64", ("al2", "arm64", "")),
+        (
+            "Windows_Server-2019-English-Full-EKS_Optimized-1.35-2026.07.14",
+            "x86_64",
+            ("windows", "x86_64", "full-2019"),
+        ),
         ("bottlerocket-aws-k8s-1.35-aarch64-v1.20.4-b6163b2a", "arm64", ("bottlerocket", "arm64", "")),
     ],
 )
