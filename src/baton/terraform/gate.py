@@ -30,6 +30,7 @@ from baton.terraform.planned import PlannedChange, block, full
 # Attributes that show what resources of their own have made: after those are applied they look like drift.
 ATTACHED = {
     "aws_iam_role": frozenset({"managed_policy_arns", "inline_policy"}),
+    "aws_iam_policy": frozenset({"attachment_count"}),
     "aws_route_table": frozenset({"route"}),
     "aws_security_group": frozenset({"ingress", "egress"}),
 }
