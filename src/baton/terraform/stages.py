@@ -147,10 +147,13 @@ class Weaver:
                 if address == editor.cluster.address and self._targets:
                     yield subject_of(what)
                 elif address != editor.cluster.address or _managed(editor.cluster, subject_of(what)):
+                    beyond = address != editor.cluster.address
                     raise RefusedError(
                         f"the same literal is {what} at {address}: both would move at once",
                         where=str(at),
-                        hint=f"move them in one stage, or give each its own value; {TARGET_HINT}",
+                        hint="give each cluster its own value"
+                        if beyond
+                        else f"move them in one stage, or give each its own value; {TARGET_HINT}",
                     )
 
     def _refuse_strays(self, stage: Stage, before: Inspection, moving: set[Subject]) -> None:
