@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 from dataclasses import replace
 from typing import Any
@@ -23,6 +24,7 @@ from baton.planner.store import moved, plan_from_json, plan_to_json
 KNOWLEDGE = Knowledge.load()
 
 
+@functools.cache
 def plan() -> Plan:
     return make_plan(world(), Target("1.35", update_configs={"*": UpdateConfig(max_unavailable=2)}), KNOWLEDGE)
 
