@@ -72,6 +72,11 @@ def test_an_image_alone_is_allowed() -> None:
     assert judged("image", StageKind.NODE_GROUP).allowed
 
 
+def test_a_refresh_is_no_drift() -> None:
+    """Null that reads as 0 after the first refresh, or what a resource of its own has made, was done by nobody."""
+    assert [str(f) for f in judged("image", StageKind.NODE_GROUP).findings if f.code == "drift"] == []
+
+
 def test_one_group_by_target_is_allowed() -> None:
     """In the module a target takes along what the group depends on: none of that may be taken for a surprise."""
     stage = Stage(1, StageKind.NODE_GROUP, "first", (), "", addresses=(TEMPLATE, GROUP), targets=(TEMPLATE, GROUP))

@@ -82,12 +82,12 @@ class PlannedChange:
 
 
 def full(value: Any) -> Any:
-    """The value without what is empty in it: null, "", [] and {} say the same."""
+    """The value without what is empty in it: null, "", 0, false, [] and {} say the same after a refresh."""
     if isinstance(value, Mapping):
         return {k: f for k, v in value.items() if (f := full(v)) not in (None, "", [], {})} or None
     if isinstance(value, (list, tuple)):
         return [full(v) for v in value] or None
-    return None if value == "" else value
+    return value or None
 
 
 def any_true(marks: Any) -> bool:
