@@ -12,7 +12,7 @@ from baton.twin.cloud.catalogue import ImageInfo, allocatable
 from baton.twin.cloud.core import Core
 from baton.twin.cloud.drain import Drains
 from baton.twin.cloud.facts import os_image
-from baton.twin.cloud.records import AsgRecord, InstanceRecord
+from baton.twin.cloud.records import LEAVING, AsgRecord, InstanceRecord
 
 HOOK_SECONDS = 900.0  # scale-in tries evictions this long, then the node goes anyway (EKS user guide)
 LAUNCH_FAILURES = "AsgInstanceLaunchFailures"
@@ -128,7 +128,13 @@ class AutoScaling:
             self.terminate(self.pick_victim(group))
 
     def alive(self, group: AsgRecord) -> list[InstanceRecord]:
-        return [i for i in self._core.group_instances(group.name) if not i.leaving]
+        known = self._core.instances
+        members = (known[i] for i in self._core.members.get(group.name, ()))
+        return [i for i in members if i.lifecycle not in LEAVING]
+
+    def size(self, group: AsgRecord) -> int:
+        """How many are alive."""
+        return self._zones[group.name].total()
 
     # --- launching --------------------------------------------------------------------------------------------
 
@@ -316,7 +322,7 @@ class AutoScaling:
         waiting = [i for i in alive if i.ready_at is None]
         if waiting:
             return waiting[-1]
-        counts = Counter(i.zone for i in alive)
+        counts = self._zones[group.name]
         most = max(counts.values())
         crowded = [i for i in alive if counts[i.zone] == most]
         oldest = min(i.template_version for i in crowded)

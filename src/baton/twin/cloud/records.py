@@ -21,6 +21,9 @@ class TemplateVersion:
     version: str = ""  # Kubernetes minor
 
 
+LEAVING = frozenset(("Terminating", "Terminating:Wait", "Terminating:Proceed", "Terminated"))
+
+
 @dataclass
 class InstanceRecord:
     """`lifecycle` is the Auto Scaling state, `state` the EC2 one; `ready_at` is when its node turned Ready."""
@@ -45,7 +48,7 @@ class InstanceRecord:
 
     @property
     def leaving(self) -> bool:
-        return self.lifecycle.startswith("Terminat")
+        return self.lifecycle in LEAVING
 
 
 @dataclass

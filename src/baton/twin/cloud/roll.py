@@ -191,7 +191,7 @@ class Roll:
     def _shrink(self, by: int) -> int:
         """Take `by` off both sizes; how many instances must go for it."""
         wanted = max(self.group.min_size, self.group.desired - by)
-        surplus = len(self._scaling.alive(self.group)) - wanted
+        surplus = self._scaling.size(self.group) - wanted
         self._scaling.set_sizes(self.group, maximum=max(wanted, self.group.max_size - by), desired=wanted)
         return max(0, min(by, surplus))
 
