@@ -9,6 +9,8 @@ from cli_lab import baton, shell
 
 from baton.cli.main import build_parser
 from baton.cli.parser import parsers
+from baton.errors import ReadError
+from baton.gateways.kube import KubeGateway
 
 MISTAKES = [
     ((), 2, "baton: missing: COMMAND\n\nsee `baton --help`"),
@@ -158,3 +160,26 @@ def test_half_a_file(
     assert (said.code, said.out) == (3, "")
     assert text in said.err
     assert "hint: " in said.err
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("clusters: [\n", "while parsing a flow node"),
+        ("[]", "it is not of a kubeconfig's shape"),
+        ("", "it is not of a kubeconfig's shape"),
+        ("clusters: 5\n", "it is not of a kubeconfig's shape"),
+        ("current-context: x\nclusters:\n- name: c\n", "it is not of a kubeconfig's shape"),
+        ("clusters: []\ncontexts: []\nusers: []\ncurrent-context: x\n", "Context 'x' not found"),
+    ],
+)
+def test_a_broken_kubeconfig(tmp_path: Path, text: str, why: str) -> None:
+    """Half a kubeconfig would end in the YAML reader's own traceback."""
+    path = tmp_path / "config"
+    path.write_text(text)
+    with pytest.raises(ReadError) as caught:
+        KubeGateway.from_kubeconfig(str(path))
+    assert caught.value.where == str(path)
+    assert f"the kubeconfig cannot be used: {why}" in caught.value.message
+    assert "\n" not in caught.value.message
+    assert "aws eks update-kubeconfig" in (caught.value.hint or "")

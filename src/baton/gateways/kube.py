@@ -97,9 +97,13 @@ class KubeGateway:
                     hint="`kubectl config get-contexts` lists them",
                 )
             client = configured_client(single, ConnectionParams(timeout=_TIMEOUT))
-        except (ConfigError, OSError, ValueError) as error:
+        except ReadError:
+            raise
+        except Exception as error:  # the client lets out whatever a broken file makes it trip over
+            odd = isinstance(error, AttributeError | TypeError | KeyError)
+            why = "it is not of a kubeconfig's shape" if odd else " ".join(str(error).split())
             raise ReadError(
-                f"the kubeconfig cannot be used: {error}",
+                f"the kubeconfig cannot be used: {why}",
                 where=path,
                 hint="`aws eks update-kubeconfig --name CLUSTER` writes one; or leave --kubeconfig out",
             ) from error
