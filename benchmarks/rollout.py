@@ -4,9 +4,11 @@
 
 Each size runs in a process of its own, so that peak memory is its own. `generateSeconds` and `planSeconds` are told
 apart from `rollSeconds`, the time from making the twin to the last record: what a user waits for per run, with what a
-process loads once in it (numba); `againSeconds` is another seed in the same process, for the smaller sizes. The generated
-groups roll by percentages of 10 to 33, one after the other. No budget blocks for ever. `cpuSeconds` is what the process
-used of a shared machine; `loopSeconds` what a fixed loop took before and after, to compare machines and hours by.
+process loads once in it (numba); `againSeconds` is another seed in the same process, for the smaller sizes.
+
+The generated groups roll by percentages of 10 to 33, one after the other. No budget blocks for ever. `cpuSeconds` is
+what the process used of a shared machine; `loopSeconds` what a fixed loop took before and after, to compare machines
+and hours by.
 """
 
 from __future__ import annotations
