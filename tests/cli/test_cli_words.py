@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx2
 import pytest
 from cli_lab import baton, shell
 
@@ -183,3 +186,49 @@ def test_a_broken_kubeconfig(tmp_path: Path, text: str, why: str) -> None:
     assert f"the kubeconfig cannot be used: {why}" in caught.value.message
     assert "\n" not in caught.value.message
     assert "aws eks update-kubeconfig" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("no-such-command", "no credentials: there is no command no-such-command"),
+        ("false", "no credentials: Exec false returned 1"),
+        ("echo", "no credentials: Expecting value"),
+    ],
+)
+def test_an_exec_plugin_that_gives_no_token(tmp_path: Path, command: str, why: str) -> None:
+    """Where the AWS CLI of the kubeconfig is not installed, a traceback would be all that one sees."""
+    path = tmp_path / "config"
+    user = f'exec: {{apiVersion: client.authentication.k8s.io/v1beta1, command: "{command}"}}'
+    path.write_text(
+        'clusters: [{name: c, cluster: {server: "https://127.0.0.1:9", insecure-skip-tls-verify: true}}]\n'
+        "contexts: [{name: x, context: {cluster: c, user: u}}]\n"
+        f"users: [{{name: u, user: {{{user}}}}}]\n"
+        "current-context: x\n"
+    )
+    gateway = KubeGateway.from_kubeconfig(str(path))
+    with pytest.raises(ReadError) as caught:
+        gateway.list("nodes")
+    gateway.close()
+    assert caught.value.message.startswith(why)
+    assert caught.value.hint
+
+
+def test_a_proxy_that_answers_in_html() -> None:
+    """A log-in page in place of the Kubernetes API would end in a JSON reader's traceback."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>please log in</html>")
+
+        def log_message(self, *words: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        gateway = KubeGateway(httpx2.Client(base_url=f"http://127.0.0.1:{server.server_port}"), "Kubernetes API")
+        with pytest.raises(ReadError, match="its answer is not JSON"):
+            gateway.list("nodes")
+        gateway.close()
+        server.shutdown()

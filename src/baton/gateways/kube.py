@@ -135,13 +135,26 @@ class KubeGateway:
             raise UnavailableError(
                 f"it did not answer: {error}", where=self._where, hint="is the cluster's endpoint reachable from here?"
             ) from error
-        except ConfigError as error:
+        except FileNotFoundError as error:  # of the kubeconfig's exec plugin
             raise ReadError(
-                f"no credentials: {error}", where=self._where, hint="check the kubeconfig's user"
+                f"no credentials: there is no command {error.filename}",
+                where=self._where,
+                hint="install what the kubeconfig's user runs for a token, or leave --kubeconfig out",
+            ) from error
+        except (ConfigError, OSError, ValueError) as error:
+            raise ReadError(
+                f"no credentials: {' '.join(str(error).split())}",
+                where=self._where,
+                hint="check the kubeconfig's user: what it runs for a token must answer with an ExecCredential",
             ) from error
         if response.status_code != 200:
             raise self._refusal(response.status_code, response.text)
-        found: Json = response.json()
+        try:
+            found: Json = response.json()
+        except ValueError as error:
+            raise ReadError(
+                "its answer is not JSON", where=self._where, hint="is that the Kubernetes API, or a proxy before it?"
+            ) from error
         return found
 
     def _url(self, path: str) -> str:
