@@ -227,3 +227,26 @@ def test_every_filter_of_the_data_source_counts(
     said = plan(capsys, recorded, "--to", "1.35")
     assert said.code == 1
     assert "no image matches golden-eks-1.35-*, the name filter of node group main" in said.err
+
+
+def test_a_plan_from_kubectl_alone(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """`baton plan --dump` would be offered and refuse every dump, for none tells the control plane's version."""
+    node = {
+        "kind": "Node",
+        "apiVersion": "v1",
+        "metadata": {"name": "n1", "labels": {"eks.amazonaws.com/nodegroup": "main"}},
+        "spec": {},
+        "status": {
+            "nodeInfo": {"kubeletVersion": "v1.34.1-eks-1a2b3c4"},
+            "allocatable": {"cpu": "2", "memory": "4Gi", "pods": "20"},
+            "conditions": [{"type": "Ready", "status": "True"}],
+        },
+    }
+    pod = {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "p", "namespace": "d"}, "spec": {"containers": []}}
+    path = tmp_path / "dump.json"
+    path.write_text(json.dumps({"kind": "List", "items": [node, pod]}))
+    said = baton(capsys, "plan", "--to", "1.35", "--dump", str(path), "-C", str(tmp_path))
+    assert said.code == 0, said.err
+    assert "1. control plane to 1.35" in said.out
+    assert "node group main to 1.35" in said.out
+    assert "  - assumed: " in said.out

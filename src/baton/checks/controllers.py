@@ -19,7 +19,7 @@ DEPLOYMENTS = "objects.deployments.apps"
 
 def images_of(obj: KubeObject) -> list[str]:
     """The container images of a workload."""
-    spec = obj.get("spec", {}).get("template", {}).get("spec", {})
+    spec = ((obj.get("spec") or {}).get("template") or {}).get("spec") or {}
     return [str(x.get("image", "")) for x in spec.get("containers") or ()]
 
 

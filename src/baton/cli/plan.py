@@ -35,6 +35,7 @@ examples:
   baton plan --to 1.35 -C infra/
   baton plan --to 1.35 -C infra/ -o upgrade.plan.json
   baton plan --to 1.35 --snapshot cluster.json.gz --json
+  baton plan --to 1.35 --dump cluster.json        from kubectl alone: what AWS knows is assumed, and said
   baton plan --to 1.35 -C infra/ --rehearse       how long, beside the other ways
 """
 
@@ -69,8 +70,9 @@ def run(args: argparse.Namespace) -> int:
 
     wiring.target(args)
     found = wiring.inspection(args, required=False)
-    snapshot = wiring.snapshot(args, found)
+    snapshot, assumed = taken(args, wiring.snapshot(args, found))
     plan = make(args, snapshot, found)
+    plan = replace(plan, notes=(*(f"assumed: {text}" for text in assumed), *plan.notes))
     if args.rehearse:
         plan = rehearsed(args, snapshot, found, plan)
     text = json.dumps(plan_to_json(plan), indent=2) + "\n"
@@ -83,6 +85,16 @@ def run(args: argparse.Namespace) -> int:
         if args.out is not None:
             print(f"\nwritten to {args.out}; conduct it with `baton apply --plan {args.out}`")
     return 0
+
+
+def taken(args: argparse.Namespace, snapshot: Snapshot) -> tuple[Snapshot, tuple[str, ...]]:
+    """The snapshot, and what is assumed of it: a kubectl dump says nothing of what AWS knows."""
+    if args.dump is None:
+        return snapshot, ()
+    from baton.cli import wiring
+    from baton.rehearsal.assumed import complete
+
+    return complete(snapshot, str(wiring.target(args).version))
 
 
 def make(args: argparse.Namespace, snapshot: Snapshot, found: Inspection | None, target: Target | None = None) -> Plan:

@@ -8,7 +8,7 @@ import os
 import sys
 import urllib.request
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,7 +124,9 @@ def snapshot(args: argparse.Namespace, found: Inspection | None) -> Snapshot:
     if getattr(args, "snapshot", None):
         return load(args.snapshot)
     if getattr(args, "dump", None):
-        return load_dump(args.dump)
+        dumped = load_dump(args.dump)
+        # Versions and their support are judged by a day: a dump without a single time in it is taken to be of today.
+        return dumped if dumped.taken_at else replace(dumped, taken_at=clock().now())
     return read(live(args, found), found)
 
 

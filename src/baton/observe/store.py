@@ -261,6 +261,8 @@ def _taken(objects: Mapping[str, tuple[KubeObject, ...]]) -> float:
 def _times(obj: KubeObject) -> Iterable[str]:
     yield str(obj["metadata"].get("creationTimestamp") or "")
     for condition in (obj.get("status") or {}).get("conditions") or ():
+        if not isinstance(condition, Mapping):
+            continue
         yield str(condition.get("lastHeartbeatTime") or "")
         yield str(condition.get("lastTransitionTime") or "")
 

@@ -406,7 +406,8 @@ class _Maker:
         assert group is not None  # names come from the snapshot
         config = self.target.update_config(name) or group.update_config
         at_once = config.parallelism(group.desired_size)
-        return f"{name}: {group.desired_size} nodes, at most {at_once} away at a time"
+        some = f"{group.desired_size} node{'' if group.desired_size == 1 else 's'}"
+        return f"{name}: {some}, at most {at_once} away at a time"
 
     def _optimised(self, group: NodeGroup, to: Minor) -> str:
         """Which of EKS's own images the group will boot, as far as SSM told."""
