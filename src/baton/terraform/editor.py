@@ -159,9 +159,10 @@ class Editor:
 
     def _pin(self, addon: AddonConfig, version: str, why: str) -> Edit:
         """Write an add-on's version where it now follows a data source."""
-        if addon.slot is not None:
-            return insert_key(addon.slot, addon.slot_key, f'"{version}"', why, self.texts)
         expression = next((s for s in addon.version.chain if not s.foreign), None)
+        same = [a for a in self.cluster.addons if a.slot is not None and a.slot == addon.slot]
+        if addon.slot is not None and (len(same) == 1 or expression is None):
+            return insert_key(addon.slot, addon.slot_key, f'"{version}"', why, self.texts)
         if expression is None:
             raise RefusedError(
                 f"add-on {addon.name} would move with the control plane, and its version cannot be written here",
@@ -392,6 +393,9 @@ def unique(edits: Iterable[Edit]) -> tuple[Edit, ...]:
 def _retargeted_path(group: GroupConfig, kubelet: tuple[str, str]) -> str:
     old = group.ami.value.value or ""
     new = retarget_pattern(old, Minor.parse(kubelet[0]), Minor.parse(kubelet[1]))
+    if new == old:  # a path may name another version than the nodes run: the only one in it is meant
+        named = re.findall(r"(?<![\d.])1\.\d\d(?![\d.])", old)
+        new = old.replace(named[0], kubelet[1]) if len(named) == 1 else old
     if new == old:
         raise RefusedError(
             f"the parameter {old} says no Kubernetes version: whoever writes it decides the image",

@@ -37,7 +37,9 @@ def call(name: str, args: Sequence[Value]) -> Value:
         return unknown(f"{name}() is not evaluated{_from_file(name, args)}")
     try:
         return STRICT[name](args)
-    except (IndexError, KeyError, ValueError, TypeError, re.error):
+    except TypeError as error:
+        return unknown(f"{name}(): {error}")
+    except (IndexError, KeyError, ValueError, re.error):
         return unknown(f"{name}() cannot be decided here")
 
 
