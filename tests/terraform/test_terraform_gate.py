@@ -321,3 +321,17 @@ def test_the_command_refuses_other_files(capsys: pytest.CaptureFixture[str], tmp
     path.write_text(text)
     assert main(["gate", str(path), "--stage", "control-plane"]) == 3
     assert "hint:" in capsys.readouterr().err
+
+
+def test_a_group_on_eks_images_moves_without_its_template() -> None:
+    """The module gives such groups a template without an image: expecting it to change would refuse every roll."""
+    found = plan("wide-version-rolls-optimised")
+    found["resource_changes"] = [c for c in found["resource_changes"] if c["address"] == PLAIN]
+    template = 'module.eks.aws_launch_template.this["plain"]'
+    still = {"actions": ["no-op"], "before": {"id": "lt-1"}, "after": {"id": "lt-1"}}
+    found["resource_changes"].append({"address": template, "type": "aws_launch_template", "change": still})
+    for addresses in ((PLAIN,), (template, PLAIN)):
+        result = judge(found, Expectation(StageKind.NODE_GROUP, "demo", addresses=addresses, versions=("1.35",)))
+        assert result.allowed, refusals(result)
+    other = Expectation(StageKind.NODE_GROUP, "demo", addresses=(template, PLAIN), images=("ami-0a",))
+    assert not judge(found, other).allowed

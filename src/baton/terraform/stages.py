@@ -186,7 +186,8 @@ class Weaver:
         """The addresses to target, () when nothing is left out. Raises RefusedError when targets would not part it."""
         if not left_out:
             return ()
-        found = addresses(stage, cluster)
+        # A target takes along every instance of what it depends on, unless that is targeted too: name the template.
+        found = addresses(stage, cluster, templates=True)
         late = [a for a in found if ".aws_eks_addon.this[" in a]
         groups = [name for kind, name in left_out if kind == "node-group"]
         if late and groups and cluster.kind in ("module", "assumed"):
@@ -214,7 +215,7 @@ class Weaver:
         found = unique([*(e for c in stage.changes for e in self._group_edits(c, editor))])
         # Groups that share a text were held by one edit: taking it back moves them all.
         freed = [e for e in found if e.why.startswith("release ")]
-        return tuple(e for e in found if e in freed or not any(_within(e, f) for f in freed))
+        return tuple(e for e in found if e in freed or not any(_overlap(e, f) for f in freed))
 
     def _addon_edits(self, stage: Stage, editor: Editor) -> list[Edit]:
         found: list[Edit] = []
@@ -292,8 +293,8 @@ class Weaver:
         return release(hold, at, self._inspection.files.text)
 
 
-def _within(edit: Edit, other: Edit) -> bool:
-    return edit.file == other.file and other.start <= edit.start and edit.end <= other.end
+def _overlap(edit: Edit, other: Edit) -> bool:
+    return edit.file == other.file and edit.start < other.end and other.start < edit.end
 
 
 def _subjects(stage: Stage, editor: Editor) -> set[Subject]:
@@ -323,8 +324,8 @@ def _managed(cluster: ClusterConfig, subject: Subject) -> bool:
     return any(g.name == subject[1] and g.kind == "managed" for g in cluster.node_groups)
 
 
-def addresses(stage: Stage, cluster: ClusterConfig) -> tuple[str, ...]:
-    """The resources that the apply of a stage changes in place."""
+def addresses(stage: Stage, cluster: ClusterConfig, *, templates: bool = False) -> tuple[str, ...]:
+    """The resources that the apply of a stage changes in place; with `templates` also those of its groups that stay."""
     found: list[str] = []
     for change in stage.changes:
         if change.kind == "cluster":
@@ -334,7 +335,9 @@ def addresses(stage: Stage, cluster: ClusterConfig) -> tuple[str, ...]:
             found += [addon.address] if addon is not None else []
         else:
             group = cluster.group(change.name)
-            if group is not None and stage.kind is StageKind.NODE_GROUP and group.template:
+            # A template without an image stays as it is: EKS takes its own image, by the group's version.
+            imaged = group is not None and group.ami.kind != "eks-optimised"
+            if group is not None and stage.kind is StageKind.NODE_GROUP and group.template and (imaged or templates):
                 found.append(group.template)
             found += [group.address] if group is not None else []
     return tuple(dict.fromkeys(found))
