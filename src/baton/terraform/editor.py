@@ -121,6 +121,13 @@ class Editor:
     def _hold_groups(self, now: str) -> list[Edit]:
         """Node groups on EKS-optimised images that take the cluster's version by themselves."""
         found = []
+        if self.cluster.unseen.why:
+            self.loose["node-group", "(not told)"] = RefusedError(
+                f"the node groups of {self.cluster.address} cannot be told: {self.cluster.unseen.why}; those on EKS's "
+                "own images would roll together with the control plane",
+                where=self.cluster.unseen.where or self.cluster.address,
+                hint="write their keys and versions so that they can be decided in this root",
+            )
         version = self.cluster.version.value or now
         for group in self.cluster.node_groups:
             if version and group.ami.kind == "eks-optimised" and self._says_cluster_version(group.version):

@@ -246,12 +246,15 @@ class _Finder:
         addons = self._object(inputs, ("addons", "cluster_addons"), address)
         defaults = inputs.get("eks_managed_node_group_defaults", object_of({}))
         groups: list[GroupConfig] = []
+        unseen = Traced()
         for names, sub, group_kind in (
             (("eks_managed_node_groups", "managed_node_groups", "node_groups"), "eks_managed_node_group", "managed"),
             (("self_managed_node_groups",), "self_managed_node_group", "self-managed"),
         ):
             own = defaults if group_kind == "managed" else inputs.get("self_managed_node_group_defaults", object_of({}))
             found = self._object(inputs, names, address)
+            hidden = [v for n in names if (v := inputs.get(n)) is not None and v.kind in ("unknown", "ref", "missing")]
+            unseen = traced(hidden[0]) if hidden and found is None else unseen
             for key, group in found.items.items() if found is not None else ():
                 if _off(member(group, "create")):
                     continue
@@ -273,6 +276,7 @@ class _Finder:
                 source=called.source,
                 module_version=called.pinned,
                 version_key=interface.version_key if called.kind == "module" else "",
+                unseen=unseen,
                 addons=tuple(addons_from_input(addons, address, interface)) if addons is not None else (),
                 node_groups=tuple(groups),
                 notes=tuple(

@@ -210,6 +210,7 @@ class ClusterConfig:
     slot: ObjectSource | None = None
     version_key: str = ""  # the argument of `slot` that sets the version
     strangers: tuple[Stranger, ...] = ()
+    unseen: Traced = Traced()  # node groups that are given but cannot be told: `why`, and where
     notes: tuple[str, ...] = ()
 
     def group(self, name: str) -> GroupConfig | None:
