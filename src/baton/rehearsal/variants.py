@@ -124,7 +124,7 @@ def together(subject: Subject) -> Variant | None:
     stages = [b[0] if len(b) == 1 else _merged(b) for b in batches]
     return subject.variant(
         "all node groups at the same time",
-        ["roll the node groups side by side instead of one after the other"],
+        [f"roll the node groups side by side: --parallel-groups {max(len(b) for b in batches)}"],
         {"together": True},
         plan=_numbered(subject.plan, stages),
     )
