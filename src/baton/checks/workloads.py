@@ -7,11 +7,13 @@ from datetime import datetime
 
 from baton.checks.context import Context, full_name
 from baton.checks.registry import Result, bad, check, good
-from baton.logic.eviction import controller_of, selector_matches
+from baton.errors import ReadError
+from baton.logic.eviction import controller_of, selector_matches, wanted
 from baton.model import nodes
 from baton.model.cluster import KubeObject
 from baton.model.findings import Severity
 
+ZONE = "topology.kubernetes.io/zone"
 DRAIN_LIMIT = 900.0  # seconds: how long EKS lets a node drain before it reports PodEvictionFailure
 NODES_AND_PODS = ("objects.nodes", "objects.pods")
 WITH_OWNERS = (*NODES_AND_PODS, "objects.replicasets.apps")
@@ -376,3 +378,49 @@ def load_balanced(c: Context) -> Iterator[Result]:
 
 def _waits(pod: KubeObject) -> bool:
     return any((x.get("lifecycle") or {}).get("preStop") for x in pod.get("spec", {}).get("containers") or ())
+
+
+@check(
+    "BTN615",
+    "Ordered pods with volumes can all come back",
+    Severity.MEDIUM,
+    "no ordered StatefulSet can wait for itself",
+    needs=("objects.nodes", "objects.statefulsets.apps", "objects.poddisruptionbudgets.policy"),
+)
+def ordered_volumes(c: Context) -> Iterator[Result]:
+    """An EBS volume keeps a pod in its zone. Where topologySpreadConstraints with DoNotSchedule forbid that zone while
+    another is empty, and pods come back one by one (OrderedReady), two of them away at once wait for each other for
+    ever: the first may not go back to its zone before the second is back in the empty one. A budget that lets one go
+    at a time prevents it. It follows from the rules of kube-scheduler and the StatefulSet controller together; a
+    rehearsal shows it."""
+    zones = {nodes.labels(n).get(ZONE, "") for n in c.objects("nodes")} - {""}
+    for obj in c.objects("statefulsets.apps"):
+        spec = obj.get("spec", {})
+        replicas = spec.get("replicas", 1)
+        ordered = spec.get("podManagementPolicy", "OrderedReady") == "OrderedReady"
+        if not ordered or not spec.get("volumeClaimTemplates") or not 1 < len(zones) < replicas:
+            continue
+        if _spread_hard(spec) and not _one_at_a_time(c, obj, replicas):
+            message = f"{replicas} ordered pods with volumes, spread hard over {len(zones)} zones, and two may be away"
+            hint = "a budget with maxUnavailable: 1, podManagementPolicy: Parallel, or ScheduleAnyway"
+            yield bad(f"statefulset {full_name(obj)}", message, hint)
+
+
+def _spread_hard(spec: KubeObject) -> bool:
+    rules = spec.get("template", {}).get("spec", {}).get("topologySpreadConstraints") or ()
+    return any(r.get("topologyKey") == ZONE and r.get("whenUnsatisfiable") == "DoNotSchedule" for r in rules)
+
+
+def _one_at_a_time(c: Context, obj: KubeObject, replicas: int) -> bool:
+    """A budget lets at most one of the StatefulSet's pods go at once."""
+    labels = obj["spec"].get("template", {}).get("metadata", {}).get("labels") or {}
+    for budget in c.objects("poddisruptionbudgets.policy"):
+        rule = budget.get("spec", {})
+        same = budget["metadata"].get("namespace") == obj["metadata"].get("namespace")
+        if same and selector_matches(rule.get("selector"), labels):
+            try:
+                least = wanted(rule, replicas, replicas).desired
+            except ReadError:
+                return True  # a budget that cannot be read lets nobody go
+            return replicas - least <= 1
+    return False
