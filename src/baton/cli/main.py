@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from baton.cli.parser import Parser, parsers
 from baton.errors import BatonError, UsageError
@@ -54,11 +55,19 @@ COMMANDS = (
 def build_parser() -> argparse.ArgumentParser:
     """The whole command tree; generators read it too."""
     parser = Parser(prog="baton", description="Rehearse, then conduct, Amazon EKS upgrades.", epilog=EPILOG)
-    parser.add_argument("--version", action="version", version=f"baton {version()}")
+    parser.add_argument("--version", action=ShowVersion, nargs=0, help="show program's version number and exit")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in COMMANDS:
         importlib.import_module(name).add_parser(subparsers)
     return parser
+
+
+class ShowVersion(argparse.Action):
+    """Looks the version up when it is asked for: that takes a fifth of the time of `baton --help`."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *given: Any) -> None:
+        print(f"baton {version()}")
+        parser.exit()
 
 
 def version() -> str:
