@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from baton.report.words import duration
+from baton.report.words import duration, plural
 
 if TYPE_CHECKING:
     from baton.rehearsal.summary import Summary
@@ -72,7 +72,7 @@ def _headline(console: Console, found: dict[str, Any]) -> None:
     halted = "the run" if runs == 1 else f"{runs - well} of {runs} runs"
     console.print(Text(f"  {halted} did not reach {found['to']}:", "bold red"))
     for entry in found["reasons"][:3]:
-        console.print(Text(f"    {entry['reason']}" + (f"  ({entry['runs']} runs)" if runs > 1 else "")))
+        console.print(Text(f"    {entry['reason']}" + (f"  ({plural(entry['runs'], 'run')})" if runs > 1 else "")))
     if len(found["reasons"]) > 3:
         console.print(f"    and {len(found['reasons']) - 3} more ways; --json lists them")
 
