@@ -24,7 +24,7 @@ class Table:
     def new_row(self) -> int:
         """A row of zeros."""
         if self.rows == len(self.data):
-            self.data = np.concatenate((self.data, np.zeros_like(self.data)))
+            self._grow(2 * self.rows, self.data.shape[1])
         self.rows += 1
         return self.rows - 1
 
@@ -32,7 +32,13 @@ class Table:
         """Make room for at least this many slots."""
         more = slots - self.data.shape[1]
         if more > 0:
-            self.data = np.concatenate((self.data, np.zeros((len(self.data), more), dtype=np.int32)), axis=1)
+            self._grow(len(self.data), slots)
+
+    def _grow(self, rows: int, slots: int) -> None:
+        """Fresh zeros cost no memory before they are written, unlike zeros that are copied."""
+        old = self.data
+        self.data = np.zeros((rows, slots), dtype=np.int32)
+        self.data[: old.shape[0], : old.shape[1]] = old
 
 
 class NodeRow:
