@@ -287,5 +287,5 @@ def volume_zones(volume: KubeObject) -> set[str]:
         for expression in term.get("matchExpressions") or ():
             if expression.get("key", "").endswith("/zone") and expression.get("operator") == "In":
                 found.update(expression.get("values") or ())
-    label = nodes.labels(volume).get("topology.kubernetes.io/zone")
+    label = nodes.labels(volume).get(nodes.ZONE_LABEL)
     return found | ({label} if label else set())

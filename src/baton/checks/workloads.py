@@ -13,7 +13,6 @@ from baton.model import nodes
 from baton.model.cluster import KubeObject
 from baton.model.findings import Severity
 
-ZONE = "topology.kubernetes.io/zone"
 DRAIN_LIMIT = 900.0  # seconds: how long EKS lets a node drain before it reports PodEvictionFailure
 NODES_AND_PODS = ("objects.nodes", "objects.pods")
 WITH_OWNERS = (*NODES_AND_PODS, "objects.replicasets.apps")
@@ -393,7 +392,7 @@ def ordered_volumes(c: Context) -> Iterator[Result]:
     ever: the first may not go back to its zone before the second is back in the empty one. A budget that lets one go
     at a time prevents it. It follows from the rules of kube-scheduler and the StatefulSet controller together; a
     rehearsal shows it."""
-    zones = {nodes.labels(n).get(ZONE, "") for n in c.objects("nodes")} - {""}
+    zones = {nodes.labels(n).get(nodes.ZONE_LABEL, "") for n in c.objects("nodes")} - {""}
     for obj in c.objects("statefulsets.apps"):
         spec = obj.get("spec", {})
         replicas = spec.get("replicas", 1)
@@ -408,7 +407,9 @@ def ordered_volumes(c: Context) -> Iterator[Result]:
 
 def _spread_hard(spec: KubeObject) -> bool:
     rules = spec.get("template", {}).get("spec", {}).get("topologySpreadConstraints") or ()
-    return any(r.get("topologyKey") == ZONE and r.get("whenUnsatisfiable") == "DoNotSchedule" for r in rules)
+    return any(
+        r.get("topologyKey") == nodes.ZONE_LABEL and r.get("whenUnsatisfiable") == "DoNotSchedule" for r in rules
+    )
 
 
 def _one_at_a_time(c: Context, obj: KubeObject, replicas: int) -> bool:

@@ -11,6 +11,7 @@ from baton.model.versions import Minor
 
 NODE_GROUP_LABEL = "eks.amazonaws.com/nodegroup"
 IMAGE_LABEL = "eks.amazonaws.com/nodegroup-image"
+ZONE_LABEL = "topology.kubernetes.io/zone"
 COMPUTE_LABEL = "eks.amazonaws.com/compute-type"
 KARPENTER_LABELS = ("karpenter.sh/nodepool", "karpenter.sh/provisioner-name")
 

@@ -11,12 +11,11 @@ from typing import Any
 
 from baton.errors import BatonError
 from baton.logic.quantity import parse_bytes, parse_cpu_millis
-from baton.model.nodes import IMAGE_LABEL, NODE_GROUP_LABEL, info, labels, owner, ready
+from baton.model.nodes import IMAGE_LABEL, NODE_GROUP_LABEL, ZONE_LABEL, info, labels, owner, ready
 from baton.observe import events as kinds
 
 Emit = Callable[[str, str, dict[str, Any]], None]
 PodKey = tuple[str, str]
-ZONE_LABEL = "topology.kubernetes.io/zone"
 TEMPLATE_LABEL = "eks.amazonaws.com/sourceLaunchTemplateVersion"
 GROUP_PREFIX = "node group "
 

@@ -20,8 +20,6 @@ from baton.errors import ReadError
 from baton.terraform.layout import Fault, body_fault
 from baton.terraform.syntax import first_problem, last_open
 
-BOM = b"\xef\xbb\xbf"
-
 
 @cache
 def _parser() -> tree_sitter.Parser:

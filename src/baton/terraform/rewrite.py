@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 
 from baton.errors import RefusedError
 from baton.model.plan import Edit
@@ -316,7 +316,3 @@ def moved(hold: Edit, same: Iterable[Edit], later: Iterable[Iterable[Edit]]) -> 
 
 def _growth(edit: Edit) -> int:
     return len(edit.new.encode()) - len(edit.old.encode())
-
-
-def texts_of(texts: Mapping[str, bytes]) -> Texts:
-    return lambda name: texts[name]

@@ -275,7 +275,7 @@ class KubeTwin:
     def drain_keys(self, node: str) -> list[tuple[str, str]]:
         """(namespace, name) of the pods that `drain_pods` gives."""
         pods = self.pods.on_node(node)
-        if not self.pods.lean:
+        if self.cluster.lean is None:
             return [(p["metadata"]["namespace"], p["metadata"]["name"]) for p in self.drain_pods(node)] if pods else []
         return [p.key for p in pods if isinstance(p, LeanPod) and not self._stays(p)]
 

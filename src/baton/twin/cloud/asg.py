@@ -101,7 +101,7 @@ class AutoScaling:
             )
         by = wanted - group.desired
         group.min_size, group.max_size, group.desired = low, high, wanted
-        if wanted <= self._zones[group.name].total():
+        if wanted <= self.size(group):
             self._report(group, "")
         self._core.changed("asg", group)
         if by and outside:
@@ -120,7 +120,7 @@ class AutoScaling:
         self._reconciling.discard(group.name)
         if group.name not in self._core.asgs:
             return
-        surplus = self._zones[group.name].total() - group.desired
+        surplus = self.size(group) - group.desired
         for _ in range(-surplus):
             if "Launch" in group.suspended or not self._launch(group):
                 break

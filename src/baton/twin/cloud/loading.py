@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from baton.knowledge.tables import Knowledge, Release
 from baton.model.cluster import AutoScalingGroup, KubeObject, NodeGroup, Snapshot
-from baton.model.nodes import IMAGE_LABEL, NODE_GROUP_LABEL, info, labels, name, ready
+from baton.model.nodes import IMAGE_LABEL, NODE_GROUP_LABEL, ZONE_LABEL, info, labels, name, ready
 from baton.twin.cloud.catalogue import ImageInfo, LaunchTemplateVersion, MemoryCatalogue, SubnetInfo
 from baton.twin.cloud.cloud import CloudTwin
 from baton.twin.cloud.records import (
@@ -21,7 +21,6 @@ from baton.twin.cloud.records import (
     TemplateVersion,
 )
 
-ZONE = "topology.kubernetes.io/zone"
 TYPE = "node.kubernetes.io/instance-type"
 
 
@@ -53,6 +52,11 @@ def _merged(read: list[Any], table: tuple[Any, ...]) -> tuple[Any, ...]:
     """Releases that were read, then those that only the table knows."""
     seen = {r.version for r in read}
     return (*read, *(r for r in table if r.version not in seen))
+
+
+def _zones(nodes: Iterable[KubeObject]) -> list[str]:
+    """The zones of these nodes, sorted."""
+    return sorted({labels(n).get(ZONE_LABEL, "") for n in nodes} - {""})
 
 
 class Loader:
@@ -145,7 +149,7 @@ class Loader:
             api["computeConfig"] = {"enabled": True}
         record = ClusterRecord(api)
         if not given.subnet_ids:
-            zones = sorted({labels(n).get(ZONE, "") for n in self._snapshot.objects.get("nodes", ())} - {""})
+            zones = _zones(self._snapshot.objects.get("nodes", ()))
             api["resourcesVpcConfig"]["subnetIds"] = self._subnets_for(zones or ["us-east-1a", "us-east-1b"])
             self.assumptions.append(
                 "the cluster's subnets are not known: one with plenty of addresses per zone assumed"
@@ -159,7 +163,7 @@ class Loader:
         return record
 
     def _missing_subnets(self, subnet_ids: list[str]) -> None:
-        zones = sorted({labels(n).get(ZONE, "") for n in self._snapshot.objects.get("nodes", ())} - {""}) or ["zone-a"]
+        zones = _zones(self._snapshot.objects.get("nodes", ())) or ["zone-a"]
         for index, subnet_id in enumerate(subnet_ids):
             if subnet_id not in self._catalogue.subnets:
                 zone = zones[index % len(zones)]
@@ -201,7 +205,7 @@ class Loader:
 
     def _add_group(self, record: ClusterRecord, group: NodeGroup, scaling: AutoScalingGroup | None) -> None:
         core, nodes = self._core, self._nodes.get(group.name, [])
-        zones = sorted({labels(n).get(ZONE, "") for n in nodes} - {""}) or ["us-east-1a"]
+        zones = _zones(nodes) or ["us-east-1a"]
         self._missing_subnets(list(group.subnet_ids))
         subnet_ids = list(group.subnet_ids) or self._subnets_for(zones)
         subnets: dict[str, list[str]] = {}
@@ -300,7 +304,7 @@ class Loader:
     def _instance(self, asg: AsgRecord, node: KubeObject, number: int) -> InstanceRecord:
         provider = str(node.get("spec", {}).get("providerID", ""))
         ident = provider.rpartition("/")[2] if provider.startswith("aws:///") else f"i-of-{name(node)}"
-        zone = labels(node).get(ZONE) or next(iter(asg.subnets))
+        zone = labels(node).get(ZONE_LABEL) or next(iter(asg.subnets))
         address = next(
             (a["address"] for a in node.get("status", {}).get("addresses") or () if a.get("type") == "InternalIP"), ""
         )

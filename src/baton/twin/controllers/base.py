@@ -123,8 +123,7 @@ class Pod:
     @property
     def grace(self) -> int:
         """Seconds that it is given to stop, unless the request says otherwise."""
-        own = self.spec.get("terminationGracePeriodSeconds")
-        return 30 if own is None else int(own)
+        return grace_of(self.spec)
 
     @property
     def stops_within(self) -> float:
@@ -143,6 +142,12 @@ class Pod:
             if condition.get("type") == "Ready" and condition.get("lastTransitionTime"):
                 return float(parse(condition["lastTransitionTime"]))
         return default
+
+
+def grace_of(spec: Obj) -> int:
+    """terminationGracePeriodSeconds of a pod spec, with the API's default."""
+    own = spec.get("terminationGracePeriodSeconds")
+    return 30 if own is None else int(own)
 
 
 def wanted_node(pod: Obj) -> str:
@@ -231,8 +236,6 @@ class PodCache:
 
     A listener may count and queue but not write to the world: others have yet to hear of the change.
     """
-
-    lean = False
 
     def __init__(self, world: World) -> None:
         self._world = world

@@ -29,6 +29,7 @@ from baton.twin.controllers.base import (
     Pod,
     PodCache,
     PodListener,
+    grace_of,
     pinned,
     status_of,
 )
@@ -38,8 +39,6 @@ from baton.twin.world import ApiError, not_found
 if TYPE_CHECKING:
     from baton.twin.clock import VirtualClock
     from baton.twin.world import World
-
-_FINISHED = ("Succeeded", "Failed")
 
 
 class Lane(dict[int, tuple[PodListener, ...]]):
@@ -66,11 +65,10 @@ class PodShape:
         self.meta: Obj = meta
         self.spec: Obj = spec
         self.labels: Obj = meta.get("labels") or {}
-        self.grace = _grace(spec)
+        self.grace = grace_of(spec)
         self.mirror = MIRROR_ANNOTATION in (meta.get("annotations") or {})
         self.facts: Any = None  # what the kubelets read from the containers
-        named = any(v.get("ephemeral") is not None for v in spec.get("volumes") or ())
-        self.claims: tuple[str, ...] | None = None if named else claim_names(obj)
+        self.claims = _common_claims(obj)
         owner = controller_of(obj)
         self.daemon: str = owner["name"] if owner is not None and owner.get("kind") == "DaemonSet" else ""
         self.cls = cls
@@ -158,8 +156,6 @@ class LeanPod(Pod):
 class LeanPods(PodCache):
     """The pods of a cluster that is rehearsed. The world reads them here and sends here what is written to it."""
 
-    lean = True
-
     def __init__(self, world: World, clock: VirtualClock, state: ClusterState) -> None:
         super().__init__(world)
         self._clock = clock
@@ -239,12 +235,8 @@ class LeanPods(PodCache):
 
     def _shape_of(self, obj: Obj, cls: PodClass) -> PodShape:
         """Pods that were read share a shape where all that the twin asks of their template is equal."""
-        spec, meta = obj["spec"], obj["metadata"]
-        volumes = spec.get("volumes") or ()
-        used = claim_names(obj) if volumes else ()
-        named = volumes and any(v.get("ephemeral") is not None for v in volumes)
-        mirror = MIRROR_ANNOTATION in (meta.get("annotations") or {})
-        key = (cls, _grace(spec), _queued(spec), mirror, used, named)
+        mirror = MIRROR_ANNOTATION in (obj["metadata"].get("annotations") or {})
+        key = (cls, grace_of(obj["spec"]), mirror, _common_claims(obj))
         found = self._shapes.get(key)
         if found is None:
             found = self._shapes[key] = PodShape(obj, cls, self._state.classes.epoch)
@@ -330,11 +322,7 @@ class LeanPods(PodCache):
     def mark(self, pod: LeanPod, grace: int) -> None:
         """Somebody asks it to go within `grace` seconds."""
         before = pod.obj if self._watchers else None
-        group = pod.owner
-        if group is not None and not pod.terminating and pod.phase != "Failed" and pod.phase != "Succeeded":
-            group.active -= 1
-            if pod.ready:
-                group.ready -= 1
+        self._count(pod, -1)
         pod.terminating = True
         pod.limit = grace
         pod.told_at = self._clock.now()
@@ -434,9 +422,9 @@ class LeanPods(PodCache):
     def info(self, pod: LeanPod) -> PodInfo:
         """What the scheduler's view keeps of the pod."""
         state, shape = self._state, pod.shape
-        if pod.info is not None and shape.epoch == state.classes.epoch:
-            return pod.info
-        pod.info = info = self._new_info(pod)
+        info = pod.info
+        if info is None or info.cls is not shape.cls or shape.epoch != state.classes.epoch:
+            pod.info = info = self._new_info(pod)
         return info
 
     def _new_info(self, pod: LeanPod) -> PodInfo:
@@ -452,14 +440,12 @@ class LeanPods(PodCache):
         return PodInfo(pod, shape.cls, pod.pin or None, request, pod.claims, pod.terminating)
 
 
-def _grace(spec: Obj) -> int:
-    own = spec.get("terminationGracePeriodSeconds")
-    return 30 if own is None else int(own)
-
-
-def _queued(spec: Obj) -> bool:
-    """Whether this scheduler is to place it now."""
-    return spec.get("schedulerName", "default-scheduler") == "default-scheduler" and not spec.get("schedulingGates")
+def _common_claims(obj: Obj) -> tuple[str, ...] | None:
+    """Names of the claims that a pod mounts; None when some are named after it."""
+    volumes = obj["spec"].get("volumes")
+    if not volumes:
+        return ()
+    return None if any(v.get("ephemeral") is not None for v in volumes) else claim_names(obj)
 
 
 def _render(pod: LeanPod) -> Obj:
