@@ -101,6 +101,20 @@ class FakeKube:
     def drain_keys(self, node: str) -> list[tuple[str, str]]:
         return [(p["metadata"]["namespace"], p["metadata"]["name"]) for p in self.world.pods_on(node)]
 
+    bulk: Any = None
+
+    def drain_begins(self, node: str) -> None:
+        """Nothing is kept in bulk."""
+
+    def drain_ends(self, node: str) -> None:
+        """Nothing is kept in bulk."""
+
+    def drain_waits(self, node: str) -> bool:
+        return False
+
+    def wait_for_news(self, namespace: str, budget: str, on: bool) -> None:
+        """All news are told."""
+
     def on_pod_gone(self, fn: Any) -> None:
         def seen(kind: str, resource: str, obj: dict[str, Any], old: Any) -> None:
             if kind == "DELETED":

@@ -7,7 +7,7 @@ import random
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from baton.conductor.engines.aws import AwsEngine
@@ -21,6 +21,7 @@ from baton.ports import monotonic
 from baton.rehearsal.log import Line, Log
 from baton.rehearsal.tally import Blocked, GroupTally, Tally
 from baton.twin.adapters import TwinAws, TwinKube
+from baton.twin.bulk.begin import Beyond, move_in_bulk
 from baton.twin.cloud.catalogue import MemoryCatalogue
 from baton.twin.cloud.settings import CloudSettings
 from baton.twin.timings import PodTimes, TwinSettings
@@ -36,7 +37,8 @@ class Options:
 
     `settings` rules the cloud (copied for each run), `workloads` gives the times of single workloads by
     "namespace/name", `force_drain` lets EKS delete pods that a budget still protects after its drain limit. `detail`
-    keeps a timeline and the tracks that pictures are drawn from; `whole` every event of the twin.
+    keeps a timeline and the tracks that pictures are drawn from; `whole` every event of the twin. `bulk`: whether the
+    pods of ReplicaSets are moved as rows of arrays (twin/bulk), None where that pays; the result is the same.
     """
 
     settings: CloudSettings | None = None
@@ -44,6 +46,7 @@ class Options:
     force_drain: bool = False
     detail: bool = False
     whole: bool = False
+    bulk: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -113,21 +116,27 @@ class _Kube(TwinKube):
         return _NoWatch()
 
 
+_LEFT = [False]  # whether the twin of an earlier run may still lie about in this process
+
+
 @contextmanager
 def _no_collector() -> Iterator[None]:
     """Millions of small live objects make the cyclic collector's full passes the largest cost; nothing here is cyclic
-    garbage in quantity, so it rests meanwhile. The one pass at the end, over the twin that is not needed any more,
-    leaves out what was there before it (the snapshot above all)."""
+    garbage in quantity, so it rests meanwhile. What a run leaves is set aside, out of the collector's sight, and
+    collected when the next begins: the last run of a process spares itself that."""
     import gc
 
     was = gc.isenabled()
     gc.disable()
+    if _LEFT[0]:
+        gc.unfreeze()
+        gc.collect()
+    _LEFT[0] = True
     gc.freeze()
     try:
         yield
     finally:
-        gc.collect()
-        gc.unfreeze()
+        gc.freeze()
         if was:
             gc.enable()
 
@@ -142,7 +151,10 @@ def rehearse_once(
     chosen = options or Options(settings=settings)
     try:
         with _no_collector():
-            return _rehearse(snapshot, plan, seed, chosen)
+            try:
+                return _rehearse(snapshot, plan, seed, chosen)
+            except Beyond:
+                return _rehearse(snapshot, plan, seed, replace(chosen, bulk=False))
     except _MALFORMED as error:
         raise ReadError(
             f"an object of the snapshot is malformed ({type(error).__name__}: {error})",
@@ -172,6 +184,7 @@ def _rehearse(snapshot: Snapshot, plan: Plan, seed: int, options: Options) -> Ru
     aws = TwinAws(twin, snapshot.images)
     tally = Tally(twin, name, tracks={} if options.detail else None)
     tally.attach()
+    move_in_bulk(twin.kube(name), tally, False if options.whole else options.bulk)
     log = Log(twin, whole=options.whole, nodes=options.detail and len(twin.cloud.instances()) <= 200)
     before = _instances(twin)
     conductor = Conductor(

@@ -6,7 +6,7 @@ figures are defined as the observe room defines them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,7 +71,7 @@ class _Wait:
 class _Owner:
     """A controller's pods as counted so far: fewest ready, and replicas missing `since` when."""
 
-    __slots__ = ("counts", "lowest", "missing", "pends", "since", "wanted")
+    __slots__ = ("counts", "first", "lowest", "missing", "pends", "since", "wanted")
 
     def __init__(self, kind: str) -> None:
         self.counts = kind != "Job"
@@ -80,6 +80,7 @@ class _Owner:
         self.missing = 0
         self.since = 0.0
         self.wanted = 1
+        self.first = -1  # its place among those that ever missed a replica
 
 
 @dataclass
@@ -121,6 +122,7 @@ class Tally:
         self._ready_nodes: set[str] = set()
         self._owners: dict[Group, _Owner] = {}
         self._missing: dict[Group, _Owner] = {}  # those that ever missed a replica
+        self._bulk: Any = None  # pods kept as rows of arrays, see twin/bulk
         for group in self.twin.cloud.core.cluster(self.cluster).node_groups.values():
             scaling = group.api["scalingConfig"]
             self.groups[group.api["nodegroupName"]] = GroupTally(scaling["desiredSize"], since=self._start)
@@ -198,9 +200,11 @@ class Tally:
 
     def workload_of(self, pod: Pod) -> str:
         """`Deployment shop/web`: the controller's controller where there is one."""
-        group = pod.owner
-        if group is None:
+        if pod.owner is None:
             return f"Pod {pod.namespace}/{pod.name}"
+        return self._workload(pod.owner)
+
+    def _workload(self, group: Group) -> str:
         name = self._workloads.get(group.uid)
         if name is None:
             kind, top = group.kind, group.name
@@ -216,8 +220,11 @@ class Tally:
         self._fresh.add(pod.key)
         if not pod.node:
             self._pending[pod.key] = self.twin.clock.now()
-            if len(self._pending) > self.max_pending:
-                self.max_pending = len(self._pending)
+            pending = len(self._pending)
+            if self._bulk is not None:
+                pending += self._bulk.pending
+            if pending > self.max_pending:
+                self.max_pending = pending
 
     def _on_bound(self, pod: Pod, bits: int) -> None:
         self.placements += 1
@@ -245,7 +252,9 @@ class Tally:
     def _shortage(self, group: Group, owner: _Owner, wanted: int, missing: int) -> None:
         now = self.twin.clock.now()
         self.depth += owner.missing * owner.missing / wanted * (now - owner.since)
-        self._missing[group] = owner
+        if owner.first < 0:
+            owner.first = len(self._missing) if self._bulk is None else self._bulk.next_missed()
+            self._missing[group] = owner
         self.away += missing - owner.missing
         owner.missing, owner.since, owner.wanted = missing, now, wanted
         self.max_away = max(self.max_away, self.away)
@@ -302,7 +311,7 @@ class Tally:
     def _pending_of(self, workload: str) -> str:
         """Why a pod of the workload found no node, "" when none waits."""
         for namespace, name, _, why in self._kube.unschedulable():
-            pod = self._kube.pods.by_key.get((namespace, name))
+            pod = self._kube.pods.at((namespace, name))
             if pod is not None and self.workload_of(pod) == workload:
                 return why
         return ""
@@ -314,7 +323,7 @@ class Tally:
             self._evicted(event)
         elif event.kind == "pod.blocked":
             _, namespace, name = event.subject.split("/", 2)
-            pod = self._kube.pods.by_key.get((namespace, name))
+            pod = self._kube.pods.at((namespace, name))
             if pod is not None and pod.key not in self._waiting:
                 workload, budgets = self.workload_of(pod), tuple(map(_facts, pod.budgets))
                 self._waiting[pod.key] = _Wait(workload, event.data["node"], event.data["pdb"], event.at, budgets)
@@ -361,15 +370,80 @@ class Tally:
         for key, wait in sorted(self._waiting.items()):
             self.blocked.append(self._ended(key, wait, cleared=False))
         now = self.twin.clock.now()
-        for since in self._pending.values():
+        pending = list(self._pending.values())
+        missing = list(self._missing.values())
+        if self._bulk is not None:
+            pending += self._bulk.pending_since()
+            missing += self._add_bulk()
+            missing.sort(key=lambda owner: owner.first)
+        for since in pending:
             self.longest_pending = max(self.longest_pending, now - since)
             self.waited += now - since >= 1.0
-        for owner in self._missing.values():
+        for owner in missing:
             self.depth += owner.missing * owner.missing / owner.wanted * (now - owner.since)
         for name, tally in self.groups.items():
             self._integrate(tally)
             tally.replaced = replaced.get(name, 0)
             tally.outcome = outcomes.get(name, "unchanged")
+
+    # pods that are counted in bulk (twin.bulk.Counts)
+
+    @property
+    def pending(self) -> int:
+        """Pods that wait for a node, those in bulk left out."""
+        return len(self._pending)
+
+    @property
+    def fresh(self) -> set[tuple[str, str]]:
+        """Pods made since counting began."""
+        return self._fresh
+
+    def track(self, name: str, at: float, value: int) -> None:
+        """A value to draw."""
+        if self.tracks is not None:
+            self.tracks.setdefault(name, []).append((at, value))
+
+    def left(self, pod: Pod) -> None:
+        """A pod whose eviction was refused is leaving after all."""
+        self._leaving(pod, TERMINATING)
+
+    def take_owners(self, bulk: Any, groups: Sequence[Group]) -> list[tuple[Group, _Owner]]:
+        """What was counted of these groups; from now on `bulk` does."""
+        self._bulk = bulk
+        self._missed = len(self._missing)
+        taken = [(g, self._owners.pop(g)) for g in groups if g in self._owners]
+        for group, _ in taken:
+            self._missing.pop(group, None)
+        return taken
+
+    @property
+    def missed(self) -> int:
+        """How many groups had missed a replica when `bulk` began."""
+        return self._missed
+
+    def _add_bulk(self) -> list[_Owner]:
+        """Add what was counted in bulk; what its groups miss."""
+        counts = self._bulk.totals()
+        self.placements += counts.placements
+        self.evictions += counts.evictions
+        self.repeat += counts.repeated
+        self.forced += counts.forced
+        self.waited += counts.waited
+        self.longest_pending = max(self.longest_pending, counts.longest)
+        owners = []
+        for row in counts.groups:
+            name = self._workload(row.group)
+            if row.evicted:
+                self.by_workload[name] = self.by_workload.get(name, 0) + row.evicted
+            if row.lowest is not None:
+                before = self.lowest.get(name)
+                if before is None or row.lowest < before[0]:
+                    self.lowest[name] = (row.lowest, row.wanted)
+            if row.first >= 0:
+                owner = _Owner(row.group.kind)
+                owner.first, owner.missing, owner.since, owner.wanted = row.first, row.missing, row.since, row.wanted
+                owners.append(owner)
+        return owners
 
 
 def _facts(budget: Budget) -> BudgetFacts:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
+from typing import Any
 
 
 class Handle:
@@ -33,6 +34,8 @@ class VirtualClock:
         self._serial = 0
         self._heap: list[tuple[float, int, int, Handle | Callable[[], object]]] = []
         self.processed = 0
+        self.bulk: Any = None
+        """Whoever runs events of its own between these, see twin/bulk."""
 
     def now(self) -> float:
         return self._now
@@ -67,6 +70,10 @@ class VirtualClock:
             heapq.heappop(heap)
         return None
 
+    def first(self) -> tuple[float, int, int] | None:
+        """(time, priority, serial) of the next call, None when there is none."""
+        return None if self.next_time() is None else self._heap[0][:3]
+
     def run_next(self) -> bool:
         """Run the next due call, moving time to it. False when nothing is left."""
         due = self.next_time()
@@ -87,6 +94,9 @@ class VirtualClock:
 
     def run_until(self, time: float) -> None:
         """Run everything due up to and including `time`, then stand at `time`."""
+        if self.bulk is not None:
+            self.bulk.run_until(time)
+            return
         heap, pop = self._heap, heapq.heappop
         while heap and heap[0][0] <= time:
             now, _, _, call = pop(heap)
@@ -97,6 +107,9 @@ class VirtualClock:
             self._now = now
             self.processed += 1
             call()  # type: ignore[operator]
+            if self.bulk is not None:  # it began just now
+                self.bulk.run_until(time)
+                return
         self._now = max(self._now, time)
 
     def sleep(self, seconds: float) -> None:

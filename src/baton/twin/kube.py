@@ -121,7 +121,12 @@ class KubeTwin:
         self.garbage = GarbageCollector(self.cluster, self.maker)
         self.scheduling = SchedulingLoop(self.cluster, self.maker, state, self.disruption.refresh)
         self.addons = AddonInstaller(self.cluster, self.kubelets.bad_images)
+        self.bulk: Any = None
+        """Pods kept as rows of arrays, see twin/bulk."""
+        self.before_drain: Callable[[], Any] | None = None
+        """Called once, when the first drain begins."""
         self._listeners: list[DisruptionListener] = []
+        self._gone: list[Callable[[str, Any], object]] = []
         self._news: list[tuple[str, str, str]] = []
         self._started = False
 
@@ -220,7 +225,7 @@ class KubeTwin:
         """What POST .../pods/<name>/eviction does; with `delete` a plain delete that asks no budget.
 
         `grace` seconds override the pod's own; `dry_run` judges and changes nothing."""
-        pod = self.pods.by_key.get((namespace, name))
+        pod = self.pods.at((namespace, name))
         if pod is None:
             return Eviction("gone", "", f'pods "{name}" not found', 404, "NotFound")
         if not delete:
@@ -258,7 +263,7 @@ class KubeTwin:
         if obj is None:
             return None
         if resource == "pods":
-            pod = self.pods.by_key.get((namespace or "", name))
+            pod = self.pods.at((namespace or "", name))
             if pod is not None:
                 self.maker.delete(pod, grace)
         elif resource == "nodes":
@@ -272,8 +277,32 @@ class KubeTwin:
         DaemonSet and mirror pods stay."""
         return list(self.drain(node, DrainOptions()).pods)  # type: ignore[arg-type]
 
-    def drain_keys(self, node: str) -> list[tuple[str, str]]:
-        """(namespace, name) of the pods that `drain_pods` gives."""
+    def drain_begins(self, node: str) -> None:
+        """Somebody is about to empty the node."""
+        if self.before_drain is not None:
+            begin, self.before_drain = self.before_drain, None
+            begin()
+        if self.bulk is not None:
+            self.bulk.begin_drain(node)
+
+    def drain_ends(self, node: str) -> None:
+        """The node is empty, or its drain was called off."""
+        if self.bulk is not None:
+            self.bulk.end_drain(node)
+
+    def drain_waits(self, node: str) -> bool:
+        """Whether bulk pods whose eviction was granted are still there."""
+        return self.bulk is not None and self.bulk.leaving(node) > 0
+
+    def wait_for_news(self, namespace: str, budget: str, on: bool) -> None:
+        """Whether an eviction waits for a change of this budget, "" for any change in the namespace."""
+        if self.bulk is not None:
+            self.bulk.wait_for(namespace, budget, on)
+
+    def drain_keys(self, node: str) -> list[Any]:
+        """(namespace, name) of the pods that `drain_pods` gives; the numbers of those in bulk."""
+        if self.bulk is not None:
+            return self.bulk.drain_keys(node, self._stays)  # type: ignore[no-any-return]
         pods = self.pods.on_node(node)
         if self.cluster.lean is None:
             return [(p["metadata"]["namespace"], p["metadata"]["name"]) for p in self.drain_pods(node)] if pods else []
@@ -301,13 +330,19 @@ class KubeTwin:
 
     # --- news for who waits to evict
 
-    def on_pod_gone(self, fn: Callable[[str, tuple[str, str]], object]) -> None:
-        """Call `fn(node, (namespace, name))` whenever a pod is gone, "" for one that was on no node."""
+    def on_pod_gone(self, fn: Callable[[str, Any], object]) -> None:
+        """Call `fn(node, (namespace, name))` whenever a pod is gone, "" for one that was on no node; see tell_gone."""
 
         def gone(pod: Pod, bits: int) -> None:
             fn(pod.node, pod.key)
 
         self.pods.listen(gone, REMOVED)
+        self._gone.append(fn)
+
+    def tell_gone(self, node: str, number: int | None) -> None:
+        """A bulk pod is gone, or (None) the last that a drain of the node waits for."""
+        for fn in self._gone:
+            fn(node, number)
 
     def on_disruption_change(self, fn: DisruptionListener) -> Callable[[], None]:
         """Call `fn(kind, namespace, name)` after a change that may unblock an eviction; returns how to stop that.

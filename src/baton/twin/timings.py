@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from math import sqrt
 from random import Random
 
 from baton.errors import UsageError
@@ -38,9 +39,9 @@ class Spread:
         span = self.high - self.low
         cut = (self.mode - self.low) / span
         if u < cut:
-            value = self.low + float((u * span * (self.mode - self.low)) ** 0.5)
+            value = self.low + sqrt(u * span * (self.mode - self.low))
         else:
-            value = self.high - float(((1.0 - u) * span * (self.high - self.mode)) ** 0.5)
+            value = self.high - sqrt((1.0 - u) * span * (self.high - self.mode))
         return round(value, 3)
 
     def scaled(self, factor: float) -> Spread:

@@ -6,12 +6,12 @@ rounded quotient never reaches the next whole number, and it is several times fa
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any
 
-import numba
 import numpy as np
 
+from baton.logic.scheduling.accelerate import compiler
 from baton.logic.scheduling.place import (
     H_AWARD,
     H_CONTAINERS,
@@ -40,14 +40,8 @@ _BIG = 2**31 - 1
 _PLACES: Any = tuple(np.uintp(i) for i in range(6))
 _0, _1, _2, _3, _4, _5 = _PLACES
 """Unsigned, so that indexing does not look for negative numbers."""
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-_compile: Any = numba.njit(cache=True, nogil=True, boundscheck=False, error_model="numpy")
-
-
-def _jit(function: _Function) -> _Function:
-    """Compiled at its first call; the cache beside this file keeps the result."""
-    compiled: _Function = _compile(function)
-    return compiled
+_HERE = Path(__file__).parent
+_jit = compiler(_HERE / name for name in ("compiled.py", "place.py", "scores.py"))
 
 
 @_jit

@@ -37,7 +37,7 @@ class View:
 
     def __init__(self, state: ClusterState, info: NodeInfo) -> None:
         self.info = info
-        self.pods: dict[Key, PodInfo] = state.pods_at[info.slot]
+        self.pods: dict[Key, PodInfo] = state.pods_on(info.slot)
         self._state = state
         self._used: list[int] | None = None
         self._scalars: dict[str, int] | None = None

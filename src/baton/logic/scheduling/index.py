@@ -164,11 +164,15 @@ class Index:
                 self.rows.note(slot)
                 self.attachments.refresh(self.state.pods_at[slot])
 
-    @staticmethod
-    def _forget_plans(classes: Iterable[PodClass]) -> None:
+    def _forget_plans(self, classes: Iterable[PodClass]) -> None:
         for cls in classes:
             if cls.index is not None:
-                cls.index.plan = None
+                self._drop_plan(cls)
+
+    def _drop_plan(self, cls: PodClass) -> None:
+        cls.index.plan = None
+        if self.state.elsewhere is not None:
+            self.state.elsewhere.plan_dropped(cls)
 
     # classes, counters and terms --------------------------------------------------------------------------------------
 
@@ -205,7 +209,7 @@ class Index:
         self._carried_by.setdefault(label, []).append(found)
         for cls in self._candidates(label):
             if cls.index is not None and cls.index.plan is not None and self._concerns(found, cls):
-                cls.index.plan = None
+                self._drop_plan(cls)
         return found.row
 
     def _concerns(self, carried: CarriedTerm, cls: PodClass) -> bool:
@@ -243,6 +247,8 @@ class Index:
             for info in cls.index.pods.values():
                 if not live or not info.terminating:
                     data[info.slot] += 1
+            if self.state.elsewhere is not None:
+                self.state.elsewhere.figure_added(cls, found.row, live)
         return found.row
 
     def ports_row(self, ports: tuple[tuple[str, str, int], ...]) -> int:
@@ -257,4 +263,6 @@ class Index:
                 cls.index.all_rows.append(row)
                 for info in cls.index.pods.values():
                     data[info.slot] += 1
+                if self.state.elsewhere is not None:
+                    self.state.elsewhere.figure_added(cls, row, False)
         return row

@@ -69,7 +69,7 @@ class InterPodAffinity(Plugin):
         self.existing_counts: dict[Pair, int] = {}
         self._concerns: dict[PodClass, _Concern | None] = {}
         own = bool(self.affinity or self.anti)
-        pods: Iterable[PodInfo] = state.pods.values() if own else state.pods_with_affinity.values()
+        pods: Iterable[PodInfo] = state.every_pod(self.concerns) if own else state.affinity_pods()
         known = self._concerns
         for pod in pods:
             if pod.cls not in known:
@@ -155,7 +155,7 @@ def affinity_scores(state: ClusterState, pod: PodInfo, feasible: Sequence[NodeIn
     own = bool(wanted or unwanted)
     labels, namespace_labels = labels_of(pod), state.namespace_labels(cls.namespace)
     points: dict[str, dict[str, int]] = {}
-    for other in state.pods.values() if own else state.pods_with_affinity.values():
+    for other in state.every_pod(lambda _: True) if own else state.affinity_pods():
         node_labels = state.node(other.slot).labels
         for terms, sign in ((wanted, 1), (unwanted, -1)):
             for term in terms:

@@ -129,7 +129,7 @@ class PodTopologySpread(Plugin):
         for node in self.state.node_infos():
             if not has_keys(node.labels, self.constraints):
                 continue
-            pods = self.state.pods_at[node.slot].values()
+            pods = self.state.pods_on(node.slot).values()
             for c, counts in zip(self.constraints, self.counts, strict=True):
                 if included(self.cls, c, node):
                     value = node.labels[c.topology_key]
@@ -206,7 +206,7 @@ def _count_domains(
     for node in state.node_infos():
         if need_all and not has_keys(node.labels, constraints):
             continue
-        pods = state.pods_at[node.slot].values()
+        pods = state.pods_on(node.slot).values()
         for c, domain in zip(constraints, counts, strict=True):
             value = node.labels.get(c.topology_key, "")
             if value in domain and included(cls, c, node):
@@ -227,7 +227,7 @@ def _raw_score(
         if value is None:
             continue
         if c.topology_key == HOSTNAME:
-            count = count_matching(state.pods_at[node.slot].values(), c.selector, cls.namespace)
+            count = count_matching(state.pods_on(node.slot).values(), c.selector, cls.namespace)
         else:
             count = domain[value]
         score += count * weight + (c.max_skew - 1)

@@ -6,7 +6,8 @@ is gone. Pods that have ended (phase Succeeded or Failed) hold nothing. Pods on 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -135,6 +136,18 @@ class NodeInfo(NamedTuple):
     """Parts of the Node object these facts came from, by identity, so that heartbeats cost nothing."""
 
 
+class Elsewhere(Protocol):
+    """Pods on nodes that are kept in another form; what the state holds besides is handed in to be merged."""
+
+    def pods_on(self, slot: int, others: dict[Key, PodInfo]) -> dict[Key, PodInfo]: ...
+
+    def infos(self, matters: Callable[[PodInfo], bool]) -> Iterable[PodInfo]: ...
+
+    def plan_dropped(self, cls: PodClass) -> None: ...
+
+    def figure_added(self, cls: PodClass, row: int, live: bool) -> None: ...
+
+
 class Listener(Protocol):
     """Something that keeps figures per slot: told after a pod came, before one goes, when a node or object changed."""
 
@@ -172,6 +185,8 @@ class ClusterState:
         self.nodes: dict[str, int] = {}
         self.infos: list[NodeInfo | None] = []
         self.pods_at: list[dict[Key, PodInfo]] = []
+        self.versions: list[int] = []
+        """Per slot, how often its pods changed."""
         self.pods: dict[Key, PodInfo] = {}
         self.allocatable = np.zeros((64, 4), dtype=np.int64)
         self.used = np.zeros((64, 6), dtype=np.int64)
@@ -184,10 +199,28 @@ class ClusterState:
         self.image_nodes: dict[str, set[int]] = {}
         self.image_sizes: dict[str, int] = {}
         self.listener: Listener | None = None
+        self.elsewhere: Elsewhere | None = None
         self.pods_with_affinity: dict[Key, PodInfo] = {}
         self._free: list[int] = []
         self._waiting: dict[str, dict[Key, PodInfo]] = {}
         self._waits_for: dict[Key, str] = {}
+
+    # reading ---------------------------------------------------------------------------------------------------------
+
+    def pods_on(self, slot: int) -> dict[Key, PodInfo]:
+        """The pods on a node, in the order they came."""
+        found = self.pods_at[slot]
+        return found if self.elsewhere is None else self.elsewhere.pods_on(slot, found)
+
+    def every_pod(self, matters: Callable[[PodInfo], bool]) -> Iterable[PodInfo]:
+        """All pods on nodes; some of classes for whose pods `matters` is False may be left out."""
+        found = self.pods.values()
+        return found if self.elsewhere is None else chain(found, self.elsewhere.infos(matters))
+
+    def affinity_pods(self) -> Iterable[PodInfo]:
+        """Pods on nodes that have rules about other pods."""
+        found = self.pods_with_affinity.values()
+        return found if self.elsewhere is None else chain(found, self.elsewhere.infos(_has_rules))
 
     # nodes -----------------------------------------------------------------------------------------------------------
 
@@ -258,6 +291,7 @@ class ClusterState:
         slot = len(self.infos)
         self.infos.append(None)
         self.pods_at.append({})
+        self.versions.append(0)
         if slot >= self.capacity:
             self.allocatable = _grown(self.allocatable)
             self.used = _grown(self.used)
@@ -388,6 +422,7 @@ class ClusterState:
     def _put_on(self, info: PodInfo, key: Key) -> None:
         slot = info.slot
         self.pods_at[slot][key] = info
+        self.versions[slot] += 1
         used = self.used[slot]
         np.add(used, info.row, used)
         if info.request.resources.scalars:
@@ -405,6 +440,7 @@ class ClusterState:
         if self.listener is not None:
             self.listener.pod_removed(info, key)
         del self.pods_at[slot][key]
+        self.versions[slot] += 1
         used = self.used[slot]
         np.subtract(used, info.row, used)
         if info.request.resources.scalars:
@@ -456,6 +492,10 @@ class ClusterState:
         """A namespace's labels; none when it is not known."""
         found = self.get(NAMESPACES, "", namespace)
         return (found or {"metadata": {}})["metadata"].get("labels") or {}
+
+
+def _has_rules(pod: PodInfo) -> bool:
+    return pod.cls.has_affinity
 
 
 def _key(obj: Json) -> Key:

@@ -8,6 +8,7 @@ from baton.twin.clock import Handle
 from baton.twin.cloud.core import Core, KubeSide
 
 Key = tuple[str, str]
+Named = Key | int  # a pod: (namespace, name), or the number of one in bulk
 
 
 class Drain:
@@ -17,8 +18,8 @@ class Drain:
         self._drains = drains
         self.node = node
         self._done = done
-        self.leaving: set[Key] = set()
-        self.blocked: dict[Key, str] = {}  # pod -> namespace/name of the budget that refused, "" when none did
+        self.leaving: set[Named] = set()  # those in bulk are counted there
+        self.blocked: dict[Named, str] = {}  # pod -> namespace/name of the budget that refused, "" when none did
         self._retry: Handle | None = None
         self.forced = False
         self._over = False
@@ -27,9 +28,16 @@ class Drain:
         """Ask for the eviction of every pod there is now."""
         if self._over:
             return
+        numbers: list[int] = []
         for key in self._drains.kube.drain_keys(self.node):
+            if isinstance(key, int):
+                numbers.append(key)
+                continue
+            self._evict_bulk(numbers)
+            numbers = []
             if key not in self.leaving:
                 self._evict(key)
+        self._evict_bulk(numbers)
         self._settle()
 
     def force(self) -> None:
@@ -48,17 +56,41 @@ class Drain:
             return
         self.leaving.discard(key)
         if answer.verdict == "blocked":
-            self.blocked[key] = str(answer.pdb or "")
-            self._drains.waiting.setdefault((key[0], self.blocked[key]), {})[self.node] = None
-            core.event("pod.blocked", subject, node=self.node, pdb=self.blocked[key])
+            self._refused(key, key, str(answer.pdb or ""))
 
-    def pod_gone(self, key: Key) -> None:
-        self.leaving.discard(key)
-        self.blocked.pop(key, None)
+    def _refused(self, pod: Named, key: Key, budget: str) -> None:
+        self.blocked[pod] = budget
+        self._drains.wait(key[0], budget, self.node)
+        subject = f"{self._drains.cluster}/{key[0]}/{key[1]}"
+        self._drains.core.event("pod.blocked", subject, node=self.node, pdb=budget)
+
+    def _evict_bulk(self, numbers: list[int]) -> None:
+        """As _evict for each. What is evicted without ado is counted, not told as an event."""
+        bulk = self._drains.kube.bulk
+        done = 0
+        while done < len(numbers):
+            stopped, refused = bulk.evict(numbers, done, self.forced)
+            for number in numbers[done:stopped]:
+                self.blocked.pop(number, None)
+                bulk.forget_refusal(number)
+            bulk.tell()
+            done = stopped
+            if refused:
+                number = numbers[stopped]
+                self.blocked.pop(number, None)  # the last to be refused is the last to be asked for again
+                bulk.note_refusal(number)
+                self._refused(number, bulk.key_of(number), bulk.first_budget(number))
+                done += 1
+
+    def pod_gone(self, pod: Named | None) -> None:
+        """A pod left the node; None for the last of those in bulk."""
+        if pod is not None:
+            self.leaving.discard(pod)
+            self.blocked.pop(pod, None)
         self._settle()
 
     def _settle(self) -> None:
-        if self.leaving or self.blocked or self._over:
+        if self.leaving or self.blocked or self._over or self._drains.kube.drain_waits(self.node):
             return
         if self._drains.kube.drain_keys(self.node):  # came meanwhile, tolerating the cordon
             self._again()
@@ -83,8 +115,11 @@ class Drain:
         if not self.blocked:
             self.go()
             return
-        for key in list(self.blocked):
-            self._evict(key)
+        for pod in list(self.blocked):
+            if isinstance(pod, int):
+                self._evict_bulk([pod])
+            else:
+                self._evict(pod)
         self._settle()
 
     def cancel(self) -> None:
@@ -110,6 +145,7 @@ class Drains:
         self.stop(node)
         drain = Drain(self, node, done)
         self.active[node] = drain
+        self.kube.drain_begins(node)
         drain.go()
         return drain
 
@@ -117,8 +153,21 @@ class Drains:
         drain = self.active.pop(node, None)
         if drain is not None:
             drain.cancel()
+            self.kube.drain_ends(node)
 
-    def _gone(self, node: str, key: Key) -> None:
+    def wait(self, namespace: str, budget: str, node: str) -> None:
+        """Evictions on the node wait for this budget ("" for any change in the namespace)."""
+        self.waiting.setdefault((namespace, budget), {})[node] = None
+        self.kube.wait_for_news(namespace, budget, True)
+
+    def _take(self, namespace: str, budget: str) -> dict[str, None]:
+        nodes = self.waiting.pop((namespace, budget), None)
+        if nodes is None:
+            return {}
+        self.kube.wait_for_news(namespace, budget, False)
+        return nodes
+
+    def _gone(self, node: str, key: Named | None) -> None:
         drain = self.active.get(node)
         if drain is not None:
             drain.pod_gone(key)
@@ -127,9 +176,9 @@ class Drains:
         """A budget allows more than before, or a pod is gone: whoever was refused for it asks again.
 
         A refusal that named no budget (several cover the pod) waits for any change in its namespace."""
-        nodes = self.waiting.pop((namespace, ""), {})
+        nodes = self._take(namespace, "")
         if kind == "budget":
-            nodes |= self.waiting.pop((namespace, name), {})
+            nodes |= self._take(namespace, name)
         for node in nodes:
             drain = self.active.get(node)
             if drain is not None:

@@ -188,16 +188,23 @@ class WorkQueue:
 
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
-        self._work: deque[tuple[Controller, Any]] = deque()
+        self._work: deque[Any] = deque()  # (controller, key); with a stamp before where there are bulk pods
         self._armed = False
+        self.bulk: Any = None
 
     def add(self, controller: Controller, key: Any) -> None:
+        if self.bulk is not None:
+            self.bulk.add_work(controller, key)
+            return
         self._work.append((controller, key))
         if not self._armed:
             self._armed = True
             self._clock.post(0.0, self._run, CONTROLLERS)
 
     def _run(self) -> None:
+        if self.bulk is not None:
+            self.bulk.run_work()
+            return
         work = self._work
         while work:
             controller, key = work.popleft()
@@ -268,6 +275,10 @@ class PodCache:
         for obj in list(self._world.items("pods")):
             self.on_pod("ADDED", "pods", obj, None)
         self._world.subscribe(self.on_pod, resources=["pods"])
+
+    def at(self, key: Key) -> Pod | None:
+        """The pod of that (namespace, name)."""
+        return self.by_key.get(key)
 
     def on_node(self, node: str) -> Iterable[Pod]:
         found = self.by_node.get(node)
@@ -413,6 +424,8 @@ class Cluster:
         self.pods = PodCache(world)
         self.lean: Any = None
         """The same as LeanPods where pods are kept lean, see KubeTwin."""
+        self.bulk: Any = None
+        """Pods kept as rows of arrays, see twin/bulk."""
         self.record: Recorder = lambda obj, type_, reason, message, source: None
         self._seed = rng.getrandbits(64)
         self.names = self.rng("names")

@@ -120,7 +120,11 @@ class DaemonSetController(Controller):
                 return
         node = pod.pinned or pod.node
         if bits & ADDED:
-            self._set(group.uid).at.setdefault(node, {})[pod.name] = pod
+            known = self._set(group.uid)
+            known.at.setdefault(node, {})[pod.name] = pod
+            if known.nodes is not None and not self.settings.live_status and not (known.old or known.old_unready):
+                self._unpublished[group.key] = None  # made in the pass under way, there is nothing to put right
+                return
         elif bits & REMOVED:
             self._set(group.uid).at.get(node, {}).pop(pod.name, None)
         elif bits == BOUND:

@@ -328,6 +328,8 @@ class DisruptionController(Controller):
     def refresh(self) -> None:
         """Write the statuses that were held back."""
         held, self._unpublished = self._unpublished, {}
+        if self.cluster.bulk is not None:
+            held.update({b.key: b for b in self.cluster.bulk.changed_budgets()})
         for budget in held.values():
             self._write(budget)
 

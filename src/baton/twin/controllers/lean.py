@@ -78,8 +78,8 @@ class PodShape:
 class LeanPod(Pod):
     """A pod's record. Times are seconds of cluster time, 0 for what has not happened in the twin."""
 
-    __slots__ = ("_made", "base", "bound_at", "changed_at", "info", "lane", "limit", "made_at", "pin", "serial",
-                 "shape", "started_at", "told_at")  # fmt: skip
+    __slots__ = ("_made", "base", "bound_at", "changed_at", "info", "lane", "limit", "made_at", "order",
+                 "pin", "serial", "shape", "started_at", "told_at")  # fmt: skip
 
     lane: Lane
     scheduling: Any
@@ -104,6 +104,7 @@ class LeanPod(Pod):
         self.info: PodInfo | None = None  # what the scheduler's view keeps of it
         self.limit = -1  # seconds of grace once the twin asked it to go
         self.serial = 0
+        self.order = 0  # among the pods that were bound, where there are bulk pods
         self.made_at = self.told_at = self.bound_at = self.started_at = self.changed_at = 0.0
 
     @property
@@ -167,6 +168,8 @@ class LeanPods(PodCache):
         self._traits: dict[PodListener, str] = {}
         self._serial = 0
         self._watchers = world.keep_pods(self)
+        self.bulk: Any = None
+        """Pods kept as rows of arrays, see twin/bulk."""
 
     # --- who hears of what
 
@@ -281,6 +284,8 @@ class LeanPods(PodCache):
     def bind(self, pod: LeanPod, node: str) -> None:
         """The scheduler chose a node."""
         before = pod.obj if self._watchers else None
+        if self.bulk is not None:
+            pod.order = self.bulk.next_order()
         pod.node = node
         pod.bound_at = self._clock.now()
         pod._made = None
@@ -363,23 +368,41 @@ class LeanPods(PodCache):
         """The object, None when there is none."""
         if self._read is not None:
             return self._read.get((namespace, name))
-        pod = self.by_key.get((namespace, name))
+        pod = self.at((namespace, name))
         return None if pod is None else pod.obj
+
+    def at(self, key: Key) -> Pod | None:
+        """The pod of that (namespace, name), also one in bulk."""
+        pod = self.by_key.get(key)
+        return self.bulk.find(key) if pod is None and self.bulk is not None else pod
+
+    def on_node(self, node: str) -> Iterable[Pod]:
+        """The pods there, in the order of binding."""
+        if self.bulk is None:
+            return super().on_node(node)
+        return self.bulk.merged(node, self.by_node.get(node, {}).values())  # type: ignore[no-any-return]
 
     def objects(self, namespace: str | None = None) -> Iterable[Obj]:
         """The objects, in order of creation."""
         if self._read is not None:
             return [o for key, o in self._read.items() if namespace in (None, "", key[0])]
         pods = self.by_namespace.get(namespace, {}).values() if namespace else self.by_key.values()
-        return [p.obj for p in pods]
+        found = [p.obj for p in pods]
+        if self.bulk is not None:
+            found += self.bulk.objects(namespace)
+        return found
 
     def owned(self, uid: str) -> Iterable[Obj]:
         """The objects of one controller's pods."""
         group = self.groups.get(uid)
-        return [p.obj for p in group.pods.values()] if group is not None else ()
+        if group is None:
+            return ()
+        pods = group.pods if self.bulk is None or group.pods else self.bulk.pods_of(group)
+        return [p.obj for p in pods.values()]
 
     def count(self) -> int:
-        return len(self.by_key) + len(self._read or ())
+        more = self.bulk.count() if self.bulk is not None else 0
+        return len(self.by_key) + len(self._read or ()) + more
 
     def replace(self, obj: Obj) -> Obj:
         """An object written from outside. Raises ApiError NotFound."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from baton.twin.bulk.pods import BulkPod
 from baton.twin.controllers.base import Cluster, Group, Obj, Pod
 from baton.twin.controllers.labelkeys import merge_label_keys
 from baton.twin.controllers.lean import LeanPod, LeanPods
@@ -71,6 +72,9 @@ class PodMaker:
         """Ask a pod to go: at once when nothing runs it, else within its grace period (seconds)."""
         if pod.gone:
             return
+        if isinstance(pod, BulkPod):
+            self.cluster.bulk.delete(pod, grace)
+            return
         if grace is None:
             grace = pod.grace
         if not pod.node or pod.finished:
@@ -87,6 +91,8 @@ class PodMaker:
         """Take a pod out that nothing runs any more."""
         if isinstance(pod, LeanPod):
             self.cluster.lean.drop(pod)
+        elif isinstance(pod, BulkPod):
+            self.cluster.bulk.remove(pod)
         else:
             self.world.remove("pods", pod.namespace, pod.name)
 
@@ -95,7 +101,10 @@ class PodMaker:
         if not min_ready:
             return group.ready
         now, count = self.cluster.clock.now(), 0
-        for pod in group.pods.values():
+        pods = group.pods
+        if self.cluster.bulk is not None and not pods:
+            pods = self.cluster.bulk.pods_of(group)
+        for pod in pods.values():
             if not pod.ready or pod.terminating:
                 continue
             due = pod.ready_since(now) + min_ready

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from baton.twin.controllers.base import Controller, Group, Key, Obj, Pod
+from baton.twin.controllers.lean import PodShape
 from baton.twin.controllers.pods import PodMaker
 from baton.twin.controllers.templates import new_pod
 
@@ -45,6 +47,10 @@ class ReplicaSetController(Controller):
             self._unpublished[group.key] = None
 
     def sync(self, key: Key) -> None:
+        bulk = self.cluster.bulk
+        if bulk is not None and key in bulk.by_key:
+            bulk.sync_group(key)
+            return
         obj = self.world.get(REPLICASETS, *key)
         if obj is None or obj["metadata"].get("deletionTimestamp"):
             return
@@ -66,24 +72,34 @@ class ReplicaSetController(Controller):
         else:
             self._unpublished[key] = None
 
+    def _build(self, obj: Obj, name: str) -> Obj:
+        """A pod of the set."""
+        meta, template = obj["metadata"], obj["spec"]["template"]
+        spec = self.maker.spec_for(meta["uid"], template)
+        reference = self.maker.reference(obj, "apps/v1", "ReplicaSet")
+        return new_pod(name, meta["namespace"], template, spec, reference, generate=meta["name"] + "-")
+
+    def shape(self, obj: Obj) -> PodShape:
+        """What the pods made for the set have in common."""
+        shape: PodShape = self.cluster.lean.shape(
+            obj["metadata"]["uid"], obj["spec"]["template"], lambda: self._build(obj, obj["metadata"]["name"])
+        )
+        return shape
+
     def _create(self, obj: Obj, group: Group, count: int) -> None:
         namespace, prefix = obj["metadata"]["namespace"], obj["metadata"]["name"] + "-"
         template = obj["spec"]["template"]
-
-        def build() -> Obj:
-            spec = self.maker.spec_for(obj["metadata"]["uid"], template)
-            reference = self.maker.reference(obj, "apps/v1", "ReplicaSet")
-            return new_pod(name, namespace, template, spec, reference, generate=prefix)
-
         for _ in range(count):
             name = self.cluster.name_for_pod(namespace, prefix)
-            self.maker.make(group.uid, template, group, name, build)
+            self.maker.make(group.uid, template, group, name, partial(self._build, obj, name))
             if self.settings.events:
                 self.cluster.record(obj, "Normal", "SuccessfulCreate", f"Created pod: {name}", "replicaset-controller")
 
     def refresh(self) -> None:
         """Write the statuses that were held back."""
         held, self._unpublished = self._unpublished, {}
+        if self.cluster.bulk is not None:
+            held.update(dict.fromkeys(self.cluster.bulk.changed_groups()))
         for key in held:
             obj = self.world.get(REPLICASETS, *key)
             if obj is not None:

@@ -14,6 +14,7 @@ from typing import Any
 from baton.logic.scheduling import RESOURCES, ClusterState, Decision, Scheduler
 from baton.logic.scheduling.preemption import NO_CANDIDATE
 from baton.logic.scheduling.state import BUDGETS, PodInfo
+from baton.twin.bulk.pods import BulkPod
 from baton.twin.controllers.base import (
     ADDED,
     BOUND,
@@ -115,8 +116,7 @@ class SchedulingLoop(Controller):
         if pod.node:
             if not pod.finished:
                 self._leave(pod)
-            if self._parked:
-                self._wake_after_leave(pod)
+            self.wake_after_leave(pod.node)
         elif pod.scheduling is not None:
             self._parked.pop(pod.key, None)
 
@@ -128,8 +128,7 @@ class SchedulingLoop(Controller):
                 else:
                     self.state.add_pod(pod.obj)
                 self._priorities[pod.spec.get("priority") or 0] += 1
-                if self._parked:
-                    self._wake(lambda w: w.far)
+                self.wake_far()
         elif not pod.terminating:
             self._queue(pod)
 
@@ -138,7 +137,7 @@ class SchedulingLoop(Controller):
             return  # told above
         if bits & FINISHED and pod.node:
             self._leave(pod)
-            self._wake_after_leave(pod)
+            self.wake_after_leave(pod.node)
         elif bits & LABELS and pod.node and not pod.finished:
             self.state.add_pod(pod.obj)
         elif bits & TERMINATING and pod.node:
@@ -179,6 +178,15 @@ class SchedulingLoop(Controller):
     def _activate(self, waiter: Waiter) -> None:
         waiter.state = ACTIVE
         self._serial += 1
+        bulk = self.cluster.bulk
+        if bulk is not None:
+            if isinstance(waiter.pod, BulkPod):
+                bulk.wait(waiter, self._serial)
+                return
+            heapq.heappush(self._heap, (-waiter.priority, waiter.queued, self._serial, waiter))
+            bulk.front_of_waiting()
+            bulk.arm_scheduler()
+            return
         heapq.heappush(self._heap, (-waiter.priority, waiter.queued, self._serial, waiter))
         if not self._armed:
             self._armed = True
@@ -186,9 +194,10 @@ class SchedulingLoop(Controller):
 
     def _on_node(self, type_: str, resource: str, obj: Obj, old: Obj | None) -> None:
         if type_ == "DELETED":
+            if self.cluster.bulk is not None:
+                self.cluster.bulk.node_gone(obj["metadata"]["name"])
             self.state.remove_node(obj)
-            if self._parked:
-                self._wake(lambda w: w.far)
+            self.wake_far()
             return
         if type_ == "MODIFIED" and old is not None and not _matters(obj, old):
             return
@@ -211,11 +220,16 @@ class SchedulingLoop(Controller):
 
     # --- waking
 
-    def _wake_after_leave(self, pod: Pod) -> None:
+    def wake_far(self) -> None:
+        """Something changed that may help pods that wait for others elsewhere."""
+        if self._parked:
+            self._wake(lambda w: w.far)
+
+    def wake_after_leave(self, name: str) -> None:
         """A pod left its node: room there helps those that lacked room, if the node takes pods at all."""
         if not self._parked:
             return
-        node = self.world.get("nodes", None, pod.node)
+        node = self.world.get("nodes", None, name)
         closed = node is None or node["spec"].get("unschedulable")
         self._wake(lambda w: w.far or not closed)
 
@@ -243,29 +257,39 @@ class SchedulingLoop(Controller):
     # --- scheduling
 
     def _run(self) -> None:
-        heap, fast = self._heap, self.scheduler.fast
-        while heap:
-            waiter = heapq.heappop(heap)[3]
-            pod = waiter.pod
-            if pod.gone or pod.terminating or pod.node or waiter.state != ACTIVE:
-                continue
-            self.attempts += 1
-            if isinstance(pod, LeanPod):
-                info: PodInfo = self.cluster.lean.info(pod)
-                outcome = fast.place_as(info.cls, info.pin, info, waiter.nominated, self._rng.random())
-                if outcome.slot >= 0:
-                    self.placements += 1
-                    pod.scheduling = None
-                    self.cluster.lean.bind(pod, self.state.node(outcome.slot).name)
-                    continue
-                decision = self.scheduler.decided(outcome)
-            else:
-                decision = self.scheduler.schedule(pod.obj, self._rng)
-            if decision.node is not None:
-                self._bind(waiter, decision.node)
-            else:
-                self._park(waiter, decision)
+        if self.cluster.bulk is not None:
+            self.cluster.bulk.run_scheduler()
+            return
+        while self._heap:
+            self.attempt(self.pop())
         self._armed = False
+
+    def pop(self) -> Waiter:
+        """The one whose turn it is."""
+        return heapq.heappop(self._heap)[3]
+
+    def attempt(self, waiter: Waiter) -> None:
+        """Try to find a node for a pod."""
+        pod = waiter.pod
+        if pod.gone or pod.terminating or pod.node or waiter.state != ACTIVE:
+            return
+        self.attempts += 1
+        if isinstance(pod, LeanPod | BulkPod):
+            keeper = self.cluster.lean if isinstance(pod, LeanPod) else self.cluster.bulk
+            info: PodInfo = keeper.info(pod)
+            outcome = self.scheduler.fast.place_as(info.cls, info.pin, info, waiter.nominated, self._rng.random())
+            if outcome.slot >= 0:
+                self.placements += 1
+                pod.scheduling = None
+                keeper.bind(pod, self.state.node(outcome.slot).name)
+                return
+            decision = self.scheduler.decided(outcome)
+        else:
+            decision = self.scheduler.schedule(pod.obj, self._rng)
+        if decision.node is not None:
+            self._bind(waiter, decision.node)
+        else:
+            self._park(waiter, decision)
 
     def _bind(self, waiter: Waiter, node: str) -> None:
         pod = waiter.pod
@@ -295,7 +319,7 @@ class SchedulingLoop(Controller):
         waiter.far = not reasons or any(word in reason for reason in reasons for word in _FAR_REACHING)
         nodes = len(self.state.nodes)
         message = decision.message(nodes)
-        if not nodes or not (self.settings.detail or any(p < waiter.priority for p in self._priorities)):
+        if not nodes or not (self.settings.detail or self._has_less(waiter.priority)):
             waiter.nominated = ""
         elif self._room_is_coming(waiter):
             message += f" preemption: {TERMINATING_THERE}"
@@ -308,6 +332,12 @@ class SchedulingLoop(Controller):
             self._flush_armed = True
             self.clock.call_later(FLUSH, self._flush)
         self._tell(waiter, message)
+
+    def _has_less(self, priority: int) -> bool:
+        """Whether a pod of lower priority is on a node."""
+        if any(p < priority for p in self._priorities):
+            return True
+        return self.cluster.bulk is not None and self.cluster.bulk.lowest_priority() < priority
 
     def _room_is_coming(self, waiter: Waiter) -> bool:
         """Whether pods of lower priority, preempted before, are still leaving the node that the pod is to have: then
@@ -339,7 +369,7 @@ class SchedulingLoop(Controller):
         node, victims = choice
         for victim_obj in victims.pods:
             meta = victim_obj["metadata"]
-            victim = self.cluster.pods.by_key.get((meta["namespace"], meta["name"]))
+            victim = self.cluster.pods.at((meta["namespace"], meta["name"]))
             if victim is None or victim.terminating:
                 continue
             message = f"Preempted by pod {waiter.pod.uid} on node {node}"
@@ -352,7 +382,7 @@ class SchedulingLoop(Controller):
 
     def _tell(self, waiter: Waiter, message: str) -> None:
         pod = waiter.pod
-        if isinstance(pod, LeanPod):
+        if isinstance(pod, LeanPod | BulkPod):
             waiter.told = message
             return
         if pod.gone:
@@ -376,6 +406,8 @@ class SchedulingLoop(Controller):
     def unschedulable(self) -> list[tuple[str, str, float, str]]:
         """(namespace, name, waiting since, message) of the pods that were tried and found no node."""
         found = [w for w in self._waiting() if w.attempts]
+        if self.cluster.bulk is not None:
+            found = self.cluster.bulk.among(found)
         return [(w.pod.namespace, w.pod.name, w.since, w.told) for w in found]
 
     def _waiting(self) -> list[Waiter]:

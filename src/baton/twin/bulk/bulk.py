@@ -1,0 +1,341 @@
+"""Bulk: the pods of settled ReplicaSets moved from records into arrays, and back where somebody wants to see one.
+
+A rehearsal moves most pods in the same few ways. Once its first drain begins, the pods of every ReplicaSet that does
+nothing unusual become rows, and the compiled functions of `kernel` carry out what happens to them; all else (other
+controllers, volumes, preemption, nodes, the cloud) stays as it is. Both share one order of events and one chance, so a
+rehearsal ends the same with or without. What bulk pods cannot do raises Beyond, and the rehearsal runs again without.
+"""
+
+from __future__ import annotations
+
+from typing import (
+    Any,
+)
+
+import numpy as np
+
+from baton.twin.bulk import kernel
+from baton.twin.bulk.begin import (
+    Beyond,
+)
+from baton.twin.bulk.candidates import (
+    candidates,
+)
+from baton.twin.bulk.counts import (
+    Counts,
+)
+from baton.twin.bulk.layout import (
+    B_WAITED,
+    BLOCKED,
+    BUDGET_NEWS,
+    CHASED,
+    DONE,
+    DUE,
+    E_BUDGET,
+    EMPTIED,
+    F_QUEUE_TIME,
+    F_SCHEDULER_TIME,
+    G_BUDGET_AT,
+    G_CLASS,
+    G_PRIORITY,
+    G_SHAPE,
+    IDLE,
+    N_DRAINING,
+    NOTES,
+    OTHER_WAITER,
+    OTHER_WORK,
+    P_FLAGS,
+    P_GROUP,
+    PLAN,
+    POD_NEWS,
+    ROOM_LEFT,
+    ROOM_TAKEN,
+    RUNS,
+    S_ARGUMENT,
+    S_NOTES,
+    S_ORDER,
+    S_OTHER_STAMP,
+    S_PROCESSED,
+    S_QUEUE_ARMED,
+    S_QUEUE_AT,
+    S_QUEUE_LENGTH,
+    S_QUEUE_SERIAL,
+    S_SCHEDULER_ARMED,
+    S_SCHEDULER_SERIAL,
+    S_STAMP,
+    S_WAITING,
+    SHAPE,
+    SPECIAL,
+    SYNC,
+    T_SINCE,
+    TRY,
+    UNBLOCKED,
+)
+from baton.twin.bulk.pods import (
+    BulkPod,
+)
+from baton.twin.bulk.rows import (
+    FOREVER,
+)
+from baton.twin.bulk.taking import (
+    Taking,
+)
+from baton.twin.controllers.base import (
+    Controller,
+    Key,
+)
+from baton.twin.controllers.scheduling import (
+    Waiter,
+)
+
+
+class Bulk(Taking):
+    """The bulk pods of one cluster. Made once, between two events; see `candidates` for what it takes."""
+
+    @classmethod
+    def begin(cls, kube: Any, counts: Counts, at_least: int) -> Bulk | None:
+        """Take over what can be; None when that is fewer than `at_least` pods."""
+        groups, budgets = candidates(kube)
+        if sum(len(g.pods) for g in groups) < at_least:
+            return None
+        bulk = cls(kube, counts)
+        bulk._build(groups, budgets)
+        return bulk
+
+    def run_until(self, time: float) -> None:
+        """VirtualClock.run_until over the clock's own heap and the rows."""
+        clock, s = self.clock, self.s
+        heap = clock._heap
+        while True:
+            first = clock.first()
+            if not self.running:
+                if first is not None and first < self.next:
+                    if first[0] > time:
+                        break
+                    clock._run_one()
+                    continue
+                if self.next[0] > time:
+                    break
+            limit = first if first is not None else FOREVER
+            self._enter()
+            code = kernel.run(self.addresses, limit[0], limit[1], limit[2], time)
+            self._leave()
+            if code != DONE:
+                self._handle(code)
+        clock.processed += int(s[S_PROCESSED])
+        s[S_PROCESSED] = 0
+        assert heap is clock._heap
+        clock._now = max(clock._now, time)
+
+    def _handle(self, code: int) -> None:
+        """Whatever only Python can do."""
+        if code == NOTES:
+            self.tell()
+        elif code == SYNC:
+            self._sync()
+        elif code == PLAN:
+            self._plan(int(self.s[S_ARGUMENT]))
+        elif code == OTHER_WORK:
+            self._other_work()
+        elif code == OTHER_WAITER:
+            self._other_waiters()
+        elif code == TRY:
+            self._try(int(self.s[S_ARGUMENT]))
+        elif code == SHAPE:
+            self._shape(int(self.s[S_ARGUMENT]))
+        else:
+            self.make_room()
+
+    def _other_work(self) -> None:
+        """Syncs of other controllers, till it is a row's turn."""
+        s, work = self.s, self.queue._work
+        while work and (not s[S_QUEUE_LENGTH] or work[0][0] < self.a.queue[s[S_QUEUE_AT], 0]):
+            _, controller, key = work.popleft()
+            controller.pending.discard(key)
+            controller.sync(key)
+        self.front_of_work()
+
+    def _other_waiters(self) -> None:
+        """Tries of other pods, till it is a row's turn."""
+        s, heap = self.s, self.loop._heap
+        while heap:
+            if s[S_WAITING]:
+                priority, serial, _ = self.a.waiting[0].tolist()
+                if heap[0][:3] > (priority, float(self.a.waiting_since[0]), serial):
+                    break
+            self.loop.attempt(self.loop.pop())
+        self.front_of_waiting()
+
+    def arm_work(self) -> None:
+        """The work queue is to run at this moment."""
+        self._arm(S_QUEUE_ARMED, S_QUEUE_SERIAL, F_QUEUE_TIME, 2)
+
+    def arm_scheduler(self) -> None:
+        """The scheduler is to run at this moment."""
+        self._arm(S_SCHEDULER_ARMED, S_SCHEDULER_SERIAL, F_SCHEDULER_TIME, 4)
+
+    def _arm(self, armed: int, serial: int, time: int, priority: int) -> None:
+        if self.s[armed] == IDLE:
+            clock = self.clock
+            clock._serial += 1
+            self.s[armed], self.s[serial], self.f[time] = DUE, clock._serial, clock._now
+            self.next = min(self.next, (clock._now, priority, clock._serial))
+
+    def _run_now(self, armed: int) -> None:
+        self.s[armed] = RUNS
+        self.running = True
+
+    def add_work(self, controller: Controller, key: Any) -> None:
+        """WorkQueue.add."""
+        s = self.s
+        s[S_STAMP] += 1
+        work = self.queue._work
+        work.append((int(s[S_STAMP]), controller, key))
+        if len(work) == 1:
+            s[S_OTHER_STAMP] = s[S_STAMP]
+        self.arm_work()
+
+    def wait(self, waiter: Waiter, serial: int) -> None:
+        """SchedulingLoop._activate for a pod that waited before."""
+        pod = waiter.pod
+        assert isinstance(pod, BulkPod)
+        self.a.pods[pod.id, P_FLAGS] |= SPECIAL
+        self._call(kernel.wait, pod.id, -waiter.priority, waiter.queued, serial)
+
+    def _try(self, number: int) -> None:
+        """SchedulingLoop._run for one pod that found no node at once, or waited before."""
+        waiter = self.waiters.get(number)
+        if waiter is None:
+            pod = self.handle(number)
+            waiter = self.waiters[number] = Waiter(pod, float(self.a.times[number, T_SINCE]))
+        self.loop.attempt(waiter)
+
+    def bind(self, pod: BulkPod, node: str) -> None:
+        """The scheduler chose a node."""
+        self.waiters.pop(pod.id, None)
+        self._call(kernel.bind, pod.id, self.state.nodes[node])
+        self.tell()
+
+    def _shape(self, number: int) -> None:
+        """The group makes its first pod: what its pods look like."""
+        group = self.groups[number]
+        obj = self.cluster.world.get("replicasets.apps", *group.key)
+        if obj is None or obj["metadata"].get("deletionTimestamp"):
+            raise Beyond(f"ReplicaSet {'/'.join(group.key)} is gone")
+        shape = self.kube.replicasets.shape(obj)
+        if shape.claims != () or shape.cls.node_names is not None:
+            raise Beyond(f"pods of ReplicaSet {'/'.join(group.key)} differ from their template")
+        row = self.a.groups[number]
+        cls = self.class_id(shape.cls)
+        row[G_SHAPE], row[G_CLASS] = self.shape_id(shape, shape.spec), cls
+        if cls not in self._classes_of[number]:
+            self._belongs(cls, number)
+        if int(shape.spec.get("priority") or 0) != row[G_PRIORITY]:
+            raise Beyond(f"pods of ReplicaSet {'/'.join(group.key)} change their priority")
+
+    def tell(self) -> None:
+        """Pass on what happened, in order."""
+        s = self.s
+        notes = self.a.notes[: int(s[S_NOTES])].tolist()
+        s[S_NOTES] = 0
+        for kind, one, other in notes:
+            self._tell_one(kind, one, other)
+
+    def _tell_one(self, kind: int, one: int, other: int) -> None:
+        if kind == EMPTIED:
+            self.kube.tell_gone(self.node_names[one], None)
+        elif kind == ROOM_LEFT:
+            self.loop.wake_after_leave(self.node_names[other])
+        elif kind == ROOM_TAKEN:
+            self.loop.wake_far()
+        elif kind == BUDGET_NEWS:
+            self.kube._on_raised(self.budgets[one])
+        elif kind == POD_NEWS:
+            self.kube._tell("pod", *self.key_of(one))
+        elif kind == UNBLOCKED:
+            pod = self.handle(one)
+            self.counts.left(pod)
+            self.kube.tell_gone(self.node_names[other], one)
+        elif kind == CHASED:
+            self.kube.nodes.enqueue(self.node_names[one])
+        else:
+            raise Beyond(f"ReplicaSet {'/'.join(self.groups[one].key)} has pods to spare")
+
+    def begin_drain(self, node: str) -> None:
+        """A drain of the node starts."""
+        self._call(kernel.begin_drain, self.node_id(node))
+
+    def end_drain(self, node: str) -> None:
+        """It is over, or called off."""
+        self.a.nodes[self.node_id(node), N_DRAINING] = 0
+
+    def evict(self, pods: list[int], at: int, forced: bool) -> tuple[int, bool]:
+        """Evict pods[at:] till one is refused or there is something to tell: (where it stopped, whether refused)."""
+        stopped = int(self._call(kernel.evict, np.array(pods), at, forced))
+        refused = bool(self.s[S_ARGUMENT])
+        return stopped, refused
+
+    def forget_refusal(self, number: int) -> None:
+        """A refused pod was let go."""
+        flags = int(self.a.pods[number, P_FLAGS])
+        if flags & BLOCKED:
+            self.a.pods[number, P_FLAGS] = flags & ~BLOCKED
+            self.counts.left(self.handle(number))
+
+    def first_budget(self, number: int) -> str:
+        """The budget that refused it."""
+        row = self.a.groups[int(self.a.pods[number, P_GROUP])]
+        entry = int(self.a.group_budgets[int(row[G_BUDGET_AT])])
+        return str(self.budgets[int(self.a.entries[entry, E_BUDGET])].name)
+
+    def note_refusal(self, number: int) -> None:
+        """A drain was refused the pod."""
+        self.a.pods[number, P_FLAGS] |= BLOCKED
+
+    def delete(self, pod: BulkPod, grace: int | None) -> None:
+        """PodMaker.delete."""
+        refused = pod.refused and not pod.terminating
+        self._call(kernel.delete, pod.id, -1 if grace is None else grace)
+        if refused and pod.terminating:
+            self.counts.left(pod)
+        self.tell()
+
+    def remove(self, pod: BulkPod) -> None:
+        """PodMaker.remove."""
+        self._call(kernel.drop, pod.id)
+        self.tell()
+
+    def wait_for(self, namespace: str, budget: str, on: bool) -> None:
+        """Somebody waits (or no longer) for news of a budget, "" for any change in the namespace."""
+        if budget:
+            number = self.budget_ids.get((namespace, budget))
+            if number is None:
+                return
+            self.a.budgets[number, B_WAITED] = on
+            if on and self.a.budget_times[number] == self.clock._now:
+                self.kube._on_raised(self.budgets[number])
+        else:
+            place = self.namespaces.get(namespace)
+            if place is not None:
+                self.a.namespaces[place] = on
+
+    def next_order(self) -> int:
+        """The place of a pod that is bound now among those on its node."""
+        self.s[S_ORDER] += 1
+        return int(self.s[S_ORDER])
+
+    def sync_group(self, key: Key) -> None:
+        """ReplicaSetController.sync for one of these groups, asked for by a timer."""
+        number = self.by_key[key]
+        if self.a.groups[number, G_SHAPE] < 0:
+            self._shape(number)
+        self._call(kernel.sync_group, number)
+        self.tell()
+
+    def run_work(self) -> None:
+        """The clock's own heap held the run of the work queue."""
+        self._run_now(S_QUEUE_ARMED)
+
+    def run_scheduler(self) -> None:
+        """The clock's own heap held the run of the scheduler."""
+        self._run_now(S_SCHEDULER_ARMED)

@@ -1,0 +1,456 @@
+"""What Python calls of the compiled part: run what is due, and the few things that it asks for in between.
+
+Every compiled function says the same as the Python it stands for (named in its docstring), in the same order, with the
+same draws of chance; tests/twin/test_twin_bulk.py holds whole rehearsals of both against each other. Nothing here is
+loaded unless numba is installed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from baton.logic.scheduling.compiled import place
+from baton.twin.bulk.layout import (
+    B_ALLOWED,
+    B_ALWAYS,
+    B_COUNTED,
+    B_DESIRED,
+    B_DIRTY,
+    B_HEALTHY,
+    B_PENDING,
+    B_STALE,
+    BIG,
+    BLOCKED,
+    C_DOMAIN_COUNT,
+    C_DOMAINS,
+    C_HAVE,
+    C_LENGTH,
+    C_LINES,
+    C_PLAN,
+    C_VERSION,
+    C_WIDTH,
+    CLAIMED,
+    COUNTED,
+    DONE,
+    E_BUDGET,
+    F_NEXT_TIME,
+    F_NOW,
+    FRESH,
+    G_BUDGET_AT,
+    G_BUDGETS,
+    G_EVICTED,
+    G_HEAD,
+    G_PENDING,
+    G_SHAPE,
+    GONE,
+    GROUP,
+    GROW,
+    IDLE,
+    LEAVING,
+    N_DRAINING,
+    N_HEAD,
+    N_LEAVING,
+    N_PODS,
+    N_SLOT,
+    NOTES,
+    OTHER_WAITER,
+    OTHER_WORK,
+    P_CLASS,
+    P_FLAGS,
+    P_GNEXT,
+    P_GROUP,
+    P_NEXT,
+    P_NODE,
+    P_ORDER,
+    PLAN,
+    READY,
+    RUNNING,
+    RUNS,
+    S_ARGUMENT,
+    S_ATTEMPTS,
+    S_EVICTIONS,
+    S_FORCED,
+    S_NEXT_PRIORITY,
+    S_NEXT_SERIAL,
+    S_NOTES,
+    S_OTHER_STAMP,
+    S_PROCESSED,
+    S_QUEUE_ARMED,
+    S_QUEUE_AT,
+    S_QUEUE_LENGTH,
+    S_REPEATED,
+    S_SCHEDULER_ARMED,
+    S_SCHEDULER_DRAW,
+    S_START,
+    S_SYNCED,
+    S_VERSION,
+    S_WAITING,
+    SHAPE,
+    SPECIAL,
+    SYNC,
+    TERMINATING,
+    TRY,
+)
+from baton.twin.bulk.life import (
+    account,
+    ask_to_go,
+    count_budget,
+    fill_group,
+    fire,
+    put_on,
+    take_out,
+)
+from baton.twin.bulk.queues import (
+    earlier,
+    note_next,
+    other_waits_first,
+    pop_timer,
+    pop_waiting,
+    push_waiting,
+    roomy,
+)
+from baton.twin.bulk.views import (
+    allocatable_of,
+    budgets_of,
+    classes_of,
+    domain_of_of,
+    domains_of,
+    entries_of,
+    extra_of,
+    group_budgets_of,
+    groups_of,
+    jit,
+    logs_of,
+    nodes_of,
+    order_of,
+    plans_of,
+    pods_of,
+    queue_of,
+    scalars_of,
+    scheduler_draws_of,
+    seconds_of,
+    table_of,
+    timers_of,
+    used_of,
+    waiting_of,
+)
+
+
+@jit
+def _work(a: Any) -> int:
+    """WorkQueue._run, as far as the entries are about bulk pods."""
+    s = scalars_of(a)
+    while s[S_QUEUE_LENGTH] > 0 or s[S_OTHER_STAMP] < BIG:
+        if s[S_QUEUE_LENGTH] == 0:
+            return OTHER_WORK
+        at = s[S_QUEUE_AT]
+        if queue_of(a)[at, 0] > s[S_OTHER_STAMP]:
+            return OTHER_WORK
+        if not roomy(a):
+            return GROW
+        kind, subject = queue_of(a)[at, 1], queue_of(a)[at, 2]
+        if kind == GROUP and groups_of(a)[subject, G_SHAPE] < 0:
+            s[S_ARGUMENT] = subject
+            return SHAPE
+        s[S_QUEUE_AT] = (at + 1) % queue_of(a).shape[0]
+        s[S_QUEUE_LENGTH] -= 1
+        if kind == GROUP:
+            groups_of(a)[subject, G_PENDING] = 0
+            fill_group(a, subject)
+        else:
+            budgets_of(a)[subject, B_PENDING] = 0
+            count_budget(a, subject)
+        if s[S_NOTES] > 0:
+            return NOTES
+    s[S_QUEUE_ARMED] = IDLE
+    return DONE
+
+
+@jit
+def _widths(a: Any, cls: int) -> None:
+    """Planner._refresh: how many domains there are."""
+    c = classes_of(a)[cls]
+    width = 1
+    for i in range(c[C_DOMAINS], c[C_DOMAINS] + c[C_DOMAIN_COUNT]):
+        domain, sparing = domain_of_of(a)[i, 1], domain_of_of(a)[i, 2]
+        size = 0 if sparing != 0 and domains_of(a)[domain, 1] != 0 else domains_of(a)[domain, 0]
+        plans_of(a)[c[C_PLAN] + domain_of_of(a)[i, 0]] = size
+        width = max(width, size)
+    c[C_WIDTH] = width
+    c[C_VERSION] = scalars_of(a)[S_VERSION]
+
+
+@jit
+def _find(a: Any, cls: int) -> Any:
+    """FastPath.place_as for a class that goes anywhere and has no volumes: (slot, how many nodes were looked at)."""
+    c, s = classes_of(a)[cls], scalars_of(a)
+    total = order_of(a).shape[0]
+    if total == 0:
+        return -1, 0
+    want = total if total < 100 else max(100, total * max(5, 50 - total // 125) // 100)
+    plan = plans_of(a)[c[C_PLAN] : c[C_PLAN] + c[C_LENGTH]]
+    draw = scheduler_draws_of(a)[s[S_SCHEDULER_DRAW]]
+    start = s[S_START] % total
+    slot, _, examined = place(
+        table_of(a), allocatable_of(a), used_of(a), order_of(a), logs_of(a), extra_of(a), plan, c[C_LINES], c[C_WIDTH],
+        start, want, draw,
+    )  # fmt: skip
+    return slot, examined
+
+
+@jit
+def _schedule(a: Any) -> int:
+    """SchedulingLoop._run, as far as the waiting pods are bulk pods at their first try."""
+    s = scalars_of(a)
+    while True:
+        if other_waits_first(a):
+            return OTHER_WAITER
+        if s[S_WAITING] == 0:
+            break
+        if not roomy(a):
+            return GROW
+        pod = waiting_of(a)[0, 2]
+        flags = pods_of(a)[pod, P_FLAGS]
+        if flags & (GONE | TERMINATING) or pods_of(a)[pod, P_NODE] >= 0:
+            pop_waiting(a)
+            continue
+        if flags & SPECIAL:
+            pop_waiting(a)
+            s[S_ARGUMENT] = pod
+            return TRY
+        cls = pods_of(a)[pod, P_CLASS]
+        if s[S_SYNCED] != s[S_VERSION]:
+            return SYNC
+        if classes_of(a)[cls, C_HAVE] == 0:
+            s[S_ARGUMENT] = cls
+            return PLAN
+        if classes_of(a)[cls, C_VERSION] != s[S_VERSION]:
+            _widths(a, cls)
+        slot, examined = _find(a, cls)
+        pop_waiting(a)
+        if slot < 0:
+            s[S_ARGUMENT] = pod
+            return TRY
+        s[S_SCHEDULER_DRAW] += 1
+        s[S_ATTEMPTS] += 1
+        total = order_of(a).shape[0]
+        s[S_START] = (s[S_START] % total + examined) % total
+        put_on(a, pod, slot)
+        if s[S_NOTES] > 0:
+            return NOTES
+    s[S_SCHEDULER_ARMED] = IDLE
+    return DONE
+
+
+@jit
+def _run(a: Any, time: float, priority: int, serial: int, until: float) -> int:
+    s, f = scalars_of(a), seconds_of(a)
+    if s[S_QUEUE_ARMED] == RUNS:
+        code = _work(a)
+        if code != DONE:
+            return code
+    if s[S_SCHEDULER_ARMED] == RUNS:
+        code = _schedule(a)
+        if code != DONE:
+            return code
+    while True:
+        if not roomy(a):
+            return GROW
+        first = note_next(a)
+        due = f[F_NEXT_TIME]
+        if first == 0 or due > until or not earlier(due, s[S_NEXT_PRIORITY], s[S_NEXT_SERIAL], time, priority, serial):
+            return DONE
+        f[F_NOW] = due
+        s[S_PROCESSED] += 1
+        if first == 1:
+            kind, pod = timers_of(a)[0, 1], timers_of(a)[0, 2]
+            pop_timer(a)
+            fire(a, kind, pod)
+            if s[S_NOTES] > 0:
+                return NOTES
+        elif first == 2:
+            s[S_QUEUE_ARMED] = RUNS
+            code = _work(a)
+            if code != DONE:
+                return code
+        else:
+            s[S_SCHEDULER_ARMED] = RUNS
+            code = _schedule(a)
+            if code != DONE:
+                return code
+
+
+@jit
+def run(a: Any, time: float, priority: int, serial: int, until: float) -> int:
+    """Everything that is due before (time, priority, serial) and not after `until`; why it stopped."""
+    code = _run(a, time, priority, serial, until)
+    note_next(a)
+    return code
+
+
+@jit
+def evict(a: Any, numbers: Any, at: int, forced: bool) -> int:
+    """KubeTwin.evict for numbers[at:], one after the other, as a drain asks for it; where it stopped.
+
+    It stops after a pod of which Python must be told, and at one that is refused: see `argument`, 1 when refused.
+    """
+    s = scalars_of(a)
+    s[S_ARGUMENT] = 0
+    while at < numbers.shape[0]:
+        pod = numbers[at]
+        flags = pods_of(a)[pod, P_FLAGS]
+        if flags & (GONE | LEAVING):
+            at += 1
+            continue
+        group = pods_of(a)[pod, P_GROUP]
+        g = groups_of(a)[group]
+        if not forced and flags & TERMINATING == 0 and flags & RUNNING and g[G_BUDGETS] > 0:
+            budget = entries_of(a)[group_budgets_of(a)[g[G_BUDGET_AT]], E_BUDGET]
+            b = budgets_of(a)[budget]
+            refused = g[G_BUDGETS] > 1
+            free = flags & READY == 0 and (b[B_ALWAYS] != 0 or b[B_HEALTHY] >= b[B_DESIRED] > 0)
+            if not refused and not free:
+                refused = b[B_STALE] != 0 or b[B_ALLOWED] <= 0
+                if not refused:
+                    b[B_ALLOWED] -= 1
+                    b[B_DIRTY] = 1
+                    if flags & COUNTED:
+                        b[B_COUNTED] -= 1
+                    flags = (flags | CLAIMED) & ~COUNTED
+            if refused:
+                s[S_ARGUMENT] = 1
+                break
+        pods_of(a)[pod, P_FLAGS] = flags | LEAVING
+        nodes_of(a)[pods_of(a)[pod, P_NODE], N_LEAVING] += 1
+        ask_to_go(a, pod, -1)
+        s[S_EVICTIONS] += 1
+        s[S_FORCED] += forced
+        if pods_of(a)[pod, P_FLAGS] & GONE == 0:
+            g[G_EVICTED] += 1
+            if flags & FRESH:
+                s[S_REPEATED] += 1
+        at += 1
+        if flags & BLOCKED or s[S_NOTES] > 0:
+            break
+    note_next(a)
+    return at
+
+
+@jit
+def delete(a: Any, pod: int, grace: int) -> None:
+    """Ask a pod to go."""
+    ask_to_go(a, pod, grace)
+    note_next(a)
+
+
+@jit
+def drop(a: Any, pod: int) -> None:
+    """Take a pod out."""
+    take_out(a, pod)
+    note_next(a)
+
+
+@jit
+def bind(a: Any, pod: int, slot: int) -> None:
+    """Python found a node for it."""
+    put_on(a, pod, slot)
+    note_next(a)
+
+
+@jit
+def wait(a: Any, pod: int, priority: int, queued: float, serial: int) -> None:
+    """Back into the scheduler's queue."""
+    push_waiting(a, priority, queued, serial, pod)
+    note_next(a)
+
+
+@jit
+def leave_node(a: Any, node: int) -> None:
+    """The node is gone for the scheduler, its pods hold no room any more."""
+    pod = nodes_of(a)[node, N_HEAD]
+    while pod >= 0:
+        account(a, pod, nodes_of(a)[node, N_SLOT], -1)
+        pod = pods_of(a)[pod, P_NEXT]
+    nodes_of(a)[node, N_SLOT] = -1
+    note_next(a)
+
+
+@jit
+def come_back(a: Any, node: int, slot: int) -> None:
+    """The node is there, in this slot."""
+    nodes_of(a)[node, N_SLOT] = slot
+    pod = nodes_of(a)[node, N_HEAD]
+    while pod >= 0:
+        account(a, pod, slot, 1)
+        pod = pods_of(a)[pod, P_NEXT]
+    note_next(a)
+
+
+@jit
+def count_row(a: Any, group: int, cls: int, row: int, live: bool) -> None:
+    """A new figure of the scheduler counts pods of the class: add those of the group that there are."""
+    pod = groups_of(a)[group, G_HEAD]
+    while pod >= 0:
+        p = pods_of(a)[pod]
+        pod = p[P_GNEXT]
+        if p[P_CLASS] != cls or p[P_NODE] < 0 or (live and p[P_FLAGS] & TERMINATING):
+            continue
+        slot = nodes_of(a)[p[P_NODE], N_SLOT]
+        if slot >= 0:
+            table_of(a)[row, slot] += 1
+    note_next(a)
+
+
+@jit
+def list_node(a: Any, node: int) -> Any:
+    """(order of binding, number, flags) of the pods on a node."""
+    found = np.empty((nodes_of(a)[node, N_PODS], 3), dtype=np.int64)
+    pod = nodes_of(a)[node, N_HEAD]
+    at = 0
+    while pod >= 0:
+        p = pods_of(a)[pod]
+        found[at, 0], found[at, 1], found[at, 2] = p[P_ORDER], pod, p[P_FLAGS]
+        at += 1
+        pod = p[P_NEXT]
+    return found
+
+
+@jit
+def list_group(a: Any, group: int) -> Any:
+    """(number, node, flags) of a group's pods that are on a node which the scheduler knows."""
+    count = 0
+    pod = groups_of(a)[group, G_HEAD]
+    while pod >= 0:
+        count += 1
+        pod = pods_of(a)[pod, P_GNEXT]
+    found = np.empty((count, 3), dtype=np.int64)
+    count = 0
+    pod = groups_of(a)[group, G_HEAD]
+    while pod >= 0:
+        p = pods_of(a)[pod]
+        if p[P_NODE] >= 0 and nodes_of(a)[p[P_NODE], N_SLOT] >= 0:
+            found[count, 0], found[count, 1], found[count, 2] = pod, p[P_NODE], p[P_FLAGS]
+            count += 1
+        pod = p[P_GNEXT]
+    return found[:count]
+
+
+@jit
+def sync_group(a: Any, group: int) -> None:
+    """A timer asks for it."""
+    fill_group(a, group)
+    note_next(a)
+
+
+@jit
+def begin_drain(a: Any, node: int) -> None:
+    """A drain of the node starts and waits for nobody so far."""
+    pod = nodes_of(a)[node, N_HEAD]
+    while pod >= 0:
+        pods_of(a)[pod, P_FLAGS] &= ~LEAVING
+        pod = pods_of(a)[pod, P_NEXT]
+    nodes_of(a)[node, N_LEAVING] = 0
+    nodes_of(a)[node, N_DRAINING] = 1
+    note_next(a)

@@ -1,0 +1,145 @@
+"""What the columns of the arrays mean. Shared by the compiled functions and by the Python around them.
+
+A pod, a group (one ReplicaSet's pods), a budget, a node and a class are rows; a row's number is its id.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+BIG = 2**62
+
+# pods: whole numbers
+(P_GROUP, P_CLASS, P_SHAPE, P_NODE, P_FLAGS, P_NAME, P_PREV, P_NEXT, P_GPREV, P_GNEXT, P_SERIAL, P_LIMIT, P_ORDER) = (
+    range(13)
+)
+POD_COLUMNS = 13
+# pods: seconds
+(T_MADE, T_TOLD, T_BOUND, T_STARTED, T_CHANGED, T_SINCE, T_READY_IN) = range(7)
+POD_TIMES = 7
+# flags of a pod
+RUNNING, READY, TERMINATING, GONE, FRESH, LEAVING, BLOCKED, COUNTED, CLAIMED, SPECIAL = (1 << i for i in range(10))
+"""LEAVING: a drain waits for it. BLOCKED: a drain was refused it. COUNTED: healthy in its budgets. CLAIMED: an approved
+eviction. SPECIAL: its next try at a node is Python's (it waited before)."""
+
+# groups
+(
+    G_ACTIVE, G_READY, G_DESIRED, G_HEAD, G_TAIL, G_SHAPE, G_CLASS, G_PRIORITY, G_PENDING, G_DIRTY, G_LOWEST, G_MISSING,
+    G_FIRST, G_BUDGETS, G_BUDGET_AT, G_NAMESPACE, G_EVICTED, G_NEVER_READY, G_OWN_READY, G_PRIORITY_AT,
+) = range(20)  # fmt: skip
+GROUP_COLUMNS = 20
+"""G_FIRST: the order in which groups first missed a replica, -1 before."""
+# a group's times: three figures of each spread, then since when as many replicas are missing
+GT_START, GT_STOP, GT_READY, GT_SINCE = 0, 3, 6, 9
+GROUP_TIMES = 10
+
+# budgets
+(
+    B_ALLOWED, B_HEALTHY, B_DESIRED, B_EXPECTED, B_PODS, B_COUNTED, B_ALWAYS, B_STALE, B_KIND, B_VALUE, B_SCALE,
+    B_PENDING, B_DIRTY, B_NAMESPACE, B_WAITED, B_FROM_SCALE,
+) = range(16)  # fmt: skip
+BUDGET_COLUMNS = 16
+NO_RULE, MAX_NUMBER, MAX_SHARE, MIN_NUMBER, MIN_SHARE = range(5)
+# a budget's groups: the budget, how many pods, the scale they stand for
+E_BUDGET, E_PODS, E_SCALE = range(3)
+
+# nodes
+N_SLOT, N_CHASES, N_HEAD, N_TAIL, N_PODS, N_LEAVING, N_DRAINING, N_VERSION = range(8)
+NODE_COLUMNS = 8
+"""N_VERSION counts the changes of its pods."""
+
+# classes
+(
+    C_PLAN,
+    C_LENGTH,
+    C_LINES,
+    C_WIDTH,
+    C_VERSION,
+    C_HAVE,
+    C_ROWS,
+    C_LIVE,
+    C_ALL,
+    C_ROOM,
+    C_DOMAINS,
+    C_DOMAIN_COUNT,
+    C_PRIORITY,
+) = range(13)
+CLASS_COLUMNS = 13
+
+# scalars: whole numbers; the first SHARED pass between Python and the compiled part at every call
+(
+    S_SERIAL, S_POD_SERIAL, S_WAIT_SERIAL, S_START, S_AWAY, S_MOST_AWAY, S_MOST_PENDING, S_OTHER_PENDING, S_VERSION,
+    S_PARKED, S_NEXT_PRIORITY, S_NEXT_SERIAL, S_QUEUE_ARMED, S_SCHEDULER_ARMED, S_TRACKED, S_PODS, S_STAMP,
+    S_QUEUE_AT, S_QUEUE_LENGTH, S_QUEUE_SERIAL, S_OTHER_STAMP, S_WAITING, S_SCHEDULER_SERIAL, S_OTHER_PRIORITY,
+    S_OTHER_SERIAL, S_TIMERS, S_KUBELET_DRAW, S_NAME_DRAW, S_SCHEDULER_DRAW, S_SYNCED, S_PLACEMENTS, S_ATTEMPTS,
+    S_PENDING, S_WAITED, S_EVICTIONS, S_REPEATED, S_FORCED, S_TRACK, S_PROCESSED, S_ORDER, S_MARGIN, S_ARGUMENT,
+    S_NOTES, S_MISSED,
+) = range(44)  # fmt: skip
+SHARED = 15
+SCALARS = 44
+# scalars: seconds
+(F_NOW, F_DEPTH, F_NEXT_TIME, F_QUEUE_TIME, F_SCHEDULER_TIME, F_OTHER_QUEUED, F_LONGEST) = range(7)
+SECONDS = 7
+
+# armed: nobody waits for it, it is due (here or in the clock's own heap), it runs
+IDLE, DUE, DUE_ELSEWHERE, RUNS = range(4)
+
+# timers
+STARTED, BECAME_READY, STOPPED = range(3)
+# what a queue entry is about
+GROUP, BUDGET = range(2)
+
+# why the compiled part gives back control
+(DONE, GROW, NOTES, OTHER_WORK, OTHER_WAITER, TRY, SYNC, PLAN, SHAPE) = range(9)
+# what Python is told of
+(ROOM_LEFT, ROOM_TAKEN, EMPTIED, BUDGET_NEWS, POD_NEWS, UNBLOCKED, CHASED, SURPLUS) = range(8)
+
+LETTERS = 27
+NAMES = LETTERS**5
+
+
+class Arrays(NamedTuple):
+    """Everything the compiled functions read and write."""
+
+    scalars: Any
+    seconds: Any
+    pods: Any
+    times: Any
+    groups: Any
+    group_times: Any
+    group_budgets: Any
+    entries: Any
+    budgets: Any
+    budget_times: Any
+    namespaces: Any
+    namespace_times: Any
+    classes: Any
+    requests: Any
+    rows: Any
+    plans: Any
+    domain_of: Any
+    domains: Any
+    nodes: Any
+    node_at: Any
+    shapes: Any
+    probes: Any
+    probe_counts: Any
+    spreads: Any
+    timer_times: Any
+    timers: Any
+    queue: Any
+    waiting: Any
+    waiting_since: Any
+    priorities: Any
+    kubelet_draws: Any
+    name_draws: Any
+    scheduler_draws: Any
+    tracks: Any
+    notes: Any
+    names: Any
+    table: Any
+    allocatable: Any
+    used: Any
+    order: Any
+    logs: Any
+    extra: Any

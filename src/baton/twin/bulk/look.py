@@ -1,0 +1,347 @@
+"""Looking at bulk pods: handles and records of single ones, lists per node and group, totals."""
+
+from __future__ import annotations
+
+from collections.abc import (
+    Callable,
+    Iterable,
+)
+from typing import (
+    Any,
+)
+
+import numpy as np
+
+from baton.logic.scheduling.state import (
+    PodInfo,
+)
+from baton.twin.bulk import kernel
+from baton.twin.bulk.counts import (
+    GroupTotals,
+    Totals,
+)
+from baton.twin.bulk.layout import (
+    B_ALLOWED,
+    B_DESIRED,
+    B_DIRTY,
+    B_EXPECTED,
+    B_HEALTHY,
+    B_STALE,
+    BIG,
+    E_BUDGET,
+    F_LONGEST,
+    G_ACTIVE,
+    G_BUDGET_AT,
+    G_BUDGETS,
+    G_DESIRED,
+    G_DIRTY,
+    G_EVICTED,
+    G_FIRST,
+    G_HEAD,
+    G_LOWEST,
+    G_MISSING,
+    G_READY,
+    GONE,
+    GT_SINCE,
+    N_LEAVING,
+    N_PODS,
+    N_SLOT,
+    N_VERSION,
+    P_CLASS,
+    P_FLAGS,
+    P_GNEXT,
+    P_GROUP,
+    P_LIMIT,
+    P_NAME,
+    P_NODE,
+    P_ORDER,
+    P_SERIAL,
+    P_SHAPE,
+    READY,
+    RUNNING,
+    S_EVICTIONS,
+    S_FORCED,
+    S_MISSED,
+    S_PENDING,
+    S_PLACEMENTS,
+    S_PODS,
+    S_REPEATED,
+    S_WAITED,
+    T_BOUND,
+    T_CHANGED,
+    T_MADE,
+    T_SINCE,
+    T_STARTED,
+    T_TOLD,
+    TERMINATING,
+)
+from baton.twin.bulk.pods import (
+    BulkPod,
+    letters,
+)
+from baton.twin.bulk.rows import (
+    Rows,
+    first,
+)
+from baton.twin.controllers.base import (
+    Group,
+    Key,
+    Obj,
+    Pod,
+)
+from baton.twin.controllers.lean import (
+    LeanPod,
+    PodShape,
+)
+from baton.twin.controllers.scheduling import (
+    Waiter,
+)
+
+
+class Look(Rows):
+    """What others ask about bulk pods."""
+
+    def pods_on(self, slot: int, others: dict[Key, PodInfo]) -> dict[Key, PodInfo]:
+        """What the scheduler keeps of the pods on a node, in the order of binding."""
+        node = int(self.a.node_at[slot]) if slot < len(self.a.node_at) else -1
+        if node < 0:
+            return others
+        row = self.a.nodes[node].tolist()
+        if row[N_SLOT] != slot or not row[N_PODS]:
+            return others
+        version = (node, row[N_VERSION], self.state.versions[slot])
+        known = self._merged.get(slot)
+        if known is not None and known[0] == version:
+            return known[1]
+        found = [
+            (order, self._info(pod, flags, slot))
+            for order, pod, flags in kernel.list_node(self.addresses, node).tolist()
+        ]
+        found += [(i._pod.order, i) for i in others.values()]  # type: ignore[union-attr]
+        found.sort(key=first)
+        merged = {info.key: info for _, info in found}
+        self._merged[slot] = (version, merged)
+        return merged
+
+    def merged(self, node: str, others: Iterable[LeanPod]) -> list[Pod]:
+        """The pods on a node, in the order of binding."""
+        found: list[tuple[int, Pod]] = [(p.order, p) for p in others]
+        number = self.node_ids.get(node)
+        if number is not None:
+            found += [(order, self.handle(pod)) for order, pod in self._on_node_rows(number)]
+            found.sort(key=first)
+        return [pod for _, pod in found]
+
+    def drain_keys(self, node: str, stays: Any) -> list[Any]:
+        """KubeTwin.drain_keys: numbers of bulk pods, keys of the others, in the order of binding."""
+        found: list[tuple[int, Any]] = [
+            (p.order, p.key) for p in self.lean.by_node.get(node, {}).values() if not stays(p)
+        ]
+        number = self.node_ids.get(node)
+        if number is not None and self.a.nodes[number, N_PODS]:
+            found += self._on_node_rows(number)
+            found.sort(key=first)
+        return [key for _, key in found]
+
+    def _on_node_rows(self, number: int) -> list[tuple[int, int]]:
+        """(order of binding, number) of the bulk pods there."""
+        return [(order, pod) for order, pod, _ in kernel.list_node(self.addresses, number).tolist()]
+
+    def info(self, pod: BulkPod) -> PodInfo:
+        """What the scheduler keeps of it."""
+        p = self.a.pods[pod.id]
+        node = int(p[P_NODE])
+        return self._info(pod.id, int(p[P_FLAGS]), int(self.a.nodes[node, N_SLOT]) if node >= 0 else -1)
+
+    def _info(self, number: int, flags: int, slot: int) -> PodInfo:
+        found = self._infos.get(number)
+        if found is None:
+            cls = self.classes[int(self.a.pods[number, P_CLASS])]
+            found = self._infos[number] = PodInfo(self.handle(number), cls, None, cls.request, (), False)
+        found.terminating = bool(flags & TERMINATING)
+        found.slot = slot
+        return found
+
+    def handle(self, number: int) -> BulkPod:
+        return BulkPod(self, number)
+
+    def key_of(self, number: int) -> Key:
+        """(namespace, name); whoever knows it may ask `find` for the pod."""
+        if number < len(self.read):
+            key: Key = self.read[number].key
+        else:
+            group = self.groups[int(self.a.pods[number, P_GROUP])]
+            key = (group.namespace, f"{group.name}-{letters(int(self.a.pods[number, P_NAME]))}")
+        if key not in self.handles:
+            self.handles[key] = BulkPod(self, number)
+        return key
+
+    def find(self, key: Key) -> BulkPod | None:
+        """The pod of that (namespace, name), if it is one of these."""
+        known = self.handles.get(key)
+        if known is not None and not known.gone:
+            return known
+        owner, _, _ = key[1].rpartition("-")
+        number = self.by_key.get((key[0], owner))
+        if number is None:
+            return None
+        pod = int(self.a.groups[number, G_HEAD])
+        while pod >= 0:
+            if self.key_of(pod) == key:
+                return self.handles[key]
+            pod = int(self.a.pods[pod, P_GNEXT])
+        return None
+
+    def objects(self, namespace: str | None) -> list[Obj]:
+        """The objects of all, or of one namespace."""
+        pods = [self.handle(number) for number in self._alive()]
+        return [p.obj for p in pods if namespace in (None, "", p.namespace)]
+
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._alive())
+
+    def among(self, others: list[Waiter]) -> list[Waiter]:
+        """Waiters in the order in which their pods were made."""
+        mine = [(int(self.a.pods[n, P_SERIAL]), w) for n, w in self.waiters.items() if w.attempts]
+        found = mine + [(w.pod.serial if isinstance(w.pod, LeanPod) else 0, w) for w in others]
+        found.sort(key=first)
+        return [waiter for _, waiter in found]
+
+    def shape_of(self, number: int) -> PodShape:
+        return self.shapes[int(self.a.pods[number, P_SHAPE])]
+
+    def labels_of(self, number: int) -> Any:
+        return self.read[number].labels if number < len(self.read) else self.shape_of(number).labels
+
+    def budgets_of(self, group: int) -> tuple[Any, ...]:
+        row = self.a.groups[group]
+        at = int(row[G_BUDGET_AT])
+        entries = self.a.group_budgets[at : at + int(row[G_BUDGETS])].tolist()
+        found = tuple(self.budgets[int(self.a.entries[e, E_BUDGET])] for e in entries)
+        for budget in found:
+            self.read_budget(budget)
+        return found
+
+    def read_budget(self, budget: Any) -> None:
+        """Bring a Budget's figures up to date."""
+        number = self.budget_ids.get(budget.key)
+        if number is None:
+            return
+        row = self.a.budgets[number].tolist()
+        budget.allowed, budget.healthy, budget.desired = row[B_ALLOWED], row[B_HEALTHY], row[B_DESIRED]
+        budget.expected, budget.stale = row[B_EXPECTED], bool(row[B_STALE])
+        budget.denied = ("", "") if budget.allowed else ("InsufficientPods", "")
+
+    def changed_budgets(self) -> Iterable[Any]:
+        """Budgets whose figures changed since they were asked for."""
+        for number in np.flatnonzero(self.a.budgets[:, B_DIRTY]).tolist():
+            self.a.budgets[number, B_DIRTY] = 0
+            budget = self.budgets[number]
+            self.read_budget(budget)
+            yield budget
+
+    def changed_groups(self) -> Iterable[Key]:
+        """ReplicaSets whose counts changed since they were asked for."""
+        for number in np.flatnonzero(self.a.groups[:, G_DIRTY]).tolist():
+            self.a.groups[number, G_DIRTY] = 0
+            group = self.groups[number]
+            group.active, group.ready = (int(self.a.groups[number, c]) for c in (G_ACTIVE, G_READY))
+            yield group.key
+
+    def pods_of(self, group: Group) -> dict[str, Pod]:
+        """Handles of a group's pods, by name; none for another's."""
+        number = self.by_key.get(group.key)
+        found: dict[str, Pod] = {}
+        if number is not None:
+            pod = int(self.a.groups[number, G_HEAD])
+            while pod >= 0:
+                handle = self.handle(pod)
+                found[handle.name] = handle
+                pod = int(self.a.pods[pod, P_GNEXT])
+        return found
+
+    def record(self, number: int) -> LeanPod:
+        """A record of the pod as it is now, for those who want to see its object."""
+        p, t = self.a.pods[number].tolist(), self.a.times[number].tolist()
+        shape = self.shapes[p[P_SHAPE]]
+        made = LeanPod(self.key_of(number), shape, self.labels_of(number), "")
+        if number < len(self.read):
+            made.base, made.spec = self.read[number].base, self.read[number].spec
+        flags = p[P_FLAGS]
+        made.phase = "Running" if flags & RUNNING else "Pending"
+        made.ready, made.terminating, made.gone = bool(flags & READY), bool(flags & TERMINATING), bool(flags & GONE)
+        made.node = self.node_names[p[P_NODE]] if p[P_NODE] >= 0 else ""
+        made.owner = self.groups[p[P_GROUP]]
+        made.limit, made.serial, made.order = p[P_LIMIT], p[P_SERIAL], p[P_ORDER]
+        made.made_at, made.told_at, made.bound_at = t[T_MADE], t[T_TOLD], t[T_BOUND]
+        made.started_at, made.changed_at = t[T_STARTED], t[T_CHANGED]
+        made.scheduling = self.waiters.get(number)
+        return made
+
+    def infos(self, matters: Callable[[PodInfo], bool]) -> Iterable[PodInfo]:
+        """What the scheduler keeps of bulk pods on nodes, of the groups with a class for whose pods it `matters`."""
+        answers: dict[int, bool] = {}
+        for group in range(len(self.groups)):
+            pod = int(self.a.groups[group, G_HEAD])
+            if pod < 0 or not any(self._asked(c, pod, matters, answers) for c in self._classes_of[group]):
+                continue
+            for pod, node, flags in kernel.list_group(self.addresses, group).tolist():
+                yield self._info(pod, flags, int(self.a.nodes[node, N_SLOT]))
+
+    def _asked(self, cls: int, pod: int, matters: Callable[[PodInfo], bool], answers: dict[int, bool]) -> bool:
+        """Whether pods of the class matter; `pod` is of its group."""
+        found = answers.get(cls)
+        if found is None:
+            if int(self.a.pods[pod, P_CLASS]) != cls:
+                return True  # it cannot speak for the others
+            info = PodInfo(self.handle(pod), self.classes[cls], None, self.classes[cls].request, (), False)
+            found = answers[cls] = matters(info)
+        return found
+
+    def _alive(self) -> list[int]:
+        flags = self.a.pods[: int(self.s[S_PODS]), P_FLAGS]
+        return np.flatnonzero((flags & GONE) == 0).tolist()
+
+    def lowest_priority(self) -> int:
+        """The lowest priority of a bulk pod on a node; a very high one when there is none."""
+        return min((p for p, at in self.priority_ids.items() if self.a.priorities[at] > 0), default=BIG)
+
+    @property
+    def pending(self) -> int:
+        """Bulk pods that wait for a node."""
+        return int(self.s[S_PENDING])
+
+    def next_missed(self) -> int:
+        """The place of a group that misses a replica for the first time."""
+        self.s[S_MISSED] += 1
+        return int(self.s[S_MISSED]) - 1
+
+    def totals(self) -> Totals:
+        """What was counted so far."""
+        s = self.s
+        groups = []
+        for group, row, times in zip(self.groups, self.a.groups.tolist(), self.a.group_times.tolist(), strict=True):
+            lowest = row[G_LOWEST] if row[G_LOWEST] < BIG else None
+            groups.append(
+                GroupTotals(
+                    group, row[G_EVICTED], lowest, row[G_DESIRED], row[G_FIRST], row[G_MISSING], times[GT_SINCE]
+                )
+            )
+        return Totals(
+            placements=int(s[S_PLACEMENTS]),
+            evictions=int(s[S_EVICTIONS]),
+            repeated=int(s[S_REPEATED]),
+            forced=int(s[S_FORCED]),
+            waited=int(s[S_WAITED]),
+            longest=float(self.f[F_LONGEST]),
+            groups=groups,
+        )
+
+    def pending_since(self) -> list[float]:
+        """Since when each bulk pod without a node has been waiting."""
+        return [float(self.a.times[n, T_SINCE]) for n in self._alive() if self.a.pods[n, P_NODE] < 0]
+
+    def leaving(self, node: str) -> int:
+        """Pods whose eviction the node's drain waits for."""
+        return int(self.a.nodes[self.node_id(node), N_LEAVING])

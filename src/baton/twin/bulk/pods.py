@@ -1,0 +1,204 @@
+"""Bulk pods for those who ask for one: handles that read the arrays, and buffers of chance."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from baton.twin.bulk.layout import (
+    BLOCKED,
+    GONE,
+    LETTERS,
+    P_FLAGS,
+    P_GROUP,
+    P_NODE,
+    READY,
+    RUNNING,
+    TERMINATING,
+)
+from baton.twin.controllers.base import Group, Key, Obj, Pod
+
+if TYPE_CHECKING:
+    from baton.twin.bulk.look import Look
+
+
+_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
+_NUMBER = {letter: i for i, letter in enumerate(_LETTERS)}
+
+
+def letters(code: int) -> str:
+    """The five letters of a name's number, as Cluster.name_for_pod writes them."""
+    high, low = divmod(code, LETTERS * LETTERS)
+    digits = (high // (LETTERS * LETTERS), high // LETTERS % LETTERS, high % LETTERS, low // LETTERS, low % LETTERS)
+    return "".join(_LETTERS[d] for d in digits)
+
+
+def code_of(name: str, prefix: str) -> int:
+    """The number of a name made of `prefix` and five letters, -1 for another."""
+    tail = name[len(prefix) :]
+    if len(tail) != 5 or not name.startswith(prefix):
+        return -1
+    code = 0
+    for letter in tail:
+        digit = _NUMBER.get(letter)
+        if digit is None:
+            return -1
+        code = code * LETTERS + digit
+    return code
+
+
+class BulkPod(Pod):
+    """One bulk pod, as the rest of the twin knows pods. It reads; `Bulk` writes."""
+
+    __slots__ = ("_bulk", "_key", "id")
+
+    def __init__(self, bulk: Look, number: int) -> None:
+        self._bulk = bulk
+        self.id = number
+        self._key: Key | None = None
+
+    def _flag(self, bit: int) -> bool:
+        return bool(self._bulk.a.pods[self.id, P_FLAGS] & bit)
+
+    @property
+    def key(self) -> Key:  # type: ignore[override]
+        if self._key is None:
+            self._key = self._bulk.key_of(self.id)
+        return self._key
+
+    @property
+    def namespace(self) -> str:  # type: ignore[override]
+        return self.key[0]
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return self.key[1]
+
+    @property
+    def labels(self) -> Any:  # type: ignore[override]
+        return self._bulk.labels_of(self.id)
+
+    @property
+    def spec(self) -> Obj:  # type: ignore[override]
+        return self._bulk.shape_of(self.id).spec
+
+    @property
+    def node(self) -> str:  # type: ignore[override]
+        node = int(self._bulk.a.pods[self.id, P_NODE])
+        return "" if node < 0 else self._bulk.node_names[node]
+
+    @property
+    def phase(self) -> str:  # type: ignore[override]
+        return "Running" if self._flag(RUNNING) else "Pending"
+
+    @property
+    def ready(self) -> bool:  # type: ignore[override]
+        return self._flag(READY)
+
+    @property
+    def terminating(self) -> bool:  # type: ignore[override]
+        return self._flag(TERMINATING)
+
+    @property
+    def gone(self) -> bool:  # type: ignore[override]
+        return self._flag(GONE)
+
+    @property
+    def refused(self) -> bool:
+        """Whether a drain was refused it, and has not been told otherwise."""
+        return self._flag(BLOCKED)
+
+    @property
+    def owner(self) -> Group:  # type: ignore[override]
+        return self._bulk.groups[int(self._bulk.a.pods[self.id, P_GROUP])]
+
+    @property
+    def budgets(self) -> tuple[Any, ...]:  # type: ignore[override]
+        return self._bulk.budgets_of(int(self._bulk.a.pods[self.id, P_GROUP]))
+
+    @property
+    def scheduling(self) -> Any:
+        return self._bulk.waiters.get(self.id)
+
+    @scheduling.setter
+    def scheduling(self, waiter: Any) -> None:
+        if waiter is None:
+            self._bulk.waiters.pop(self.id, None)
+        else:
+            self._bulk.waiters[self.id] = waiter
+
+    @property
+    def obj(self) -> Obj:
+        return self._bulk.record(self.id).obj
+
+    @property
+    def uid(self) -> str:
+        return self._bulk.record(self.id).uid
+
+    @property
+    def start_time(self) -> str:
+        """status.startTime, "" before it started."""
+        return self._bulk.record(self.id).start_time
+
+    @property
+    def grace(self) -> int:
+        return int(self._bulk.shape_of(self.id).grace)
+
+    @property
+    def pinned(self) -> str:
+        return ""
+
+    def ready_since(self, default: float) -> float:
+        return self._bulk.record(self.id).ready_since(default)
+
+
+class Draws:
+    """The numbers that a generator's random() gives, kept ahead in an array that compiled code draws from too.
+
+    `scalars[at]` is how many of `values` are used up.
+    """
+
+    def __init__(self, rng: Random, scalars: Any, at: int, size: int) -> None:
+        self._rng = rng
+        self._scalars = scalars
+        self._at = at
+        self._first = Random()
+        self._first.setstate(rng.getstate())
+        self.size = size
+        self.values = np.zeros(0)
+        self.fill()
+
+    def fill(self) -> Any:
+        """Numbers for `size` draws at least. Returns the array, which may be a new one."""
+        used = int(self._scalars[self._at])
+        draw, again = self._rng.random, self._first.random
+        for _ in range(used):
+            again()
+        left = self.values[used:]
+        fresh = np.array([draw() for _ in range(2 * self.size - len(left))])
+        self.values = np.concatenate((left, fresh))
+        self._scalars[self._at] = 0
+        return self.values
+
+    def random(self) -> float:
+        """As Random.random."""
+        used = int(self._scalars[self._at])
+        if used == len(self.values):
+            self.fill()
+            used = 0
+        self._scalars[self._at] = used + 1
+        return float(self.values[used])
+
+    def randrange(self, stop: int) -> int:
+        """As Random.randrange: what is kept ahead is drawn again after it."""
+        used = int(self._scalars[self._at])
+        for _ in range(used):
+            self._first.random()
+        found = self._first.randrange(stop)
+        self._rng.setstate(self._first.getstate())
+        self.values = np.zeros(0)
+        self._scalars[self._at] = 0
+        self.fill()
+        return found
