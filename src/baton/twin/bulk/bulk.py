@@ -29,6 +29,7 @@ from baton.twin.bulk.layout import (
     BLOCKED,
     BUDGET_NEWS,
     CHASED,
+    DAEMON,
     DONE,
     DUE,
     E_BUDGET,
@@ -37,8 +38,11 @@ from baton.twin.bulk.layout import (
     F_SCHEDULER_TIME,
     G_BUDGET_AT,
     G_CLASS,
+    G_DESIRED,
+    G_DIRTY,
     G_PRIORITY,
     G_SHAPE,
+    G_WATCHED,
     IDLE,
     N_DRAINING,
     NOTES,
@@ -79,14 +83,19 @@ from baton.twin.bulk.rows import (
 )
 from baton.twin.bulk.taking import (
     Taking,
+    waits_for_pod,
 )
 from baton.twin.controllers.base import (
     Controller,
+    Group,
     Key,
 )
+from baton.twin.controllers.lean import PodShape
 from baton.twin.controllers.scheduling import (
     Waiter,
 )
+
+_KNOWN = ("_started", "_became_ready", "_stopped", "_finished")
 
 
 class Bulk(Taking):
@@ -96,8 +105,10 @@ class Bulk(Taking):
     def begin(cls, kube: Any, counts: Counts, at_least: int) -> Bulk | None:
         """Take over what can be; None when that is fewer than `at_least` pods."""
         groups, budgets = candidates(kube)
-        if sum(len(g.pods) for g in groups) < at_least:
+        if sum(len(g.pods) for g in groups) < at_least or kube.scheduling._victims:
             return None
+        if any(waits_for_pod(c) and c.func.__name__ not in _KNOWN for _, _, _, c in kube.clock._heap):
+            return None  # something unusual is about to happen to a pod
         bulk = cls(kube, counts)
         bulk._build(groups, budgets)
         return bulk
@@ -225,13 +236,17 @@ class Bulk(Taking):
         shape = self.kube.replicasets.shape(obj)
         if shape.claims != () or shape.cls.node_names is not None:
             raise Beyond(f"pods of ReplicaSet {'/'.join(group.key)} differ from their template")
+        self._shaped(number, shape)
+
+    def _shaped(self, number: int, shape: PodShape) -> None:
+        """From now on the group's new pods have this shape."""
+        cls, form = self.class_id(shape.cls), self.shape_id(shape, shape.spec)
         row = self.a.groups[number]
-        cls = self.class_id(shape.cls)
-        row[G_SHAPE], row[G_CLASS] = self.shape_id(shape, shape.spec), cls
+        row[G_SHAPE], row[G_CLASS] = form, cls
         if cls not in self._classes_of[number]:
             self._belongs(cls, number)
         if int(shape.spec.get("priority") or 0) != row[G_PRIORITY]:
-            raise Beyond(f"pods of ReplicaSet {'/'.join(group.key)} change their priority")
+            raise Beyond(f"pods of {self.groups[number].kind} {'/'.join(self.groups[number].key)} change priority")
 
     def tell(self) -> None:
         """Pass on what happened, in order."""
@@ -256,10 +271,26 @@ class Bulk(Taking):
             pod = self.handle(one)
             self.counts.left(pod)
             self.kube.tell_gone(self.node_names[other], one)
+        elif kind == DAEMON:
+            self.kube.daemonsets.on_pod(self.handle(one), other)
         elif kind == CHASED:
             self.kube.nodes.enqueue(self.node_names[one])
         else:
             raise Beyond(f"ReplicaSet {'/'.join(self.groups[one].key)} has pods to spare")
+
+    def make_pinned(self, group: Group, shape: PodShape, node: str) -> BulkPod:
+        """A DaemonSet makes a pod for a node."""
+        number = self.by_uid[group.uid]
+        if shape.claims != () or shape.cls.node_names is not None or shape.cls.fit.scalars:
+            raise Beyond(f"pods of DaemonSet {'/'.join(group.key)} differ from those before")
+        self._shaped(number, shape)
+        return self.handle(int(self._call(kernel.make_pinned, number, self.node_id(node))))
+
+    def wanted(self, group: Group, count: int, watched: bool) -> None:
+        """How many pods a DaemonSet is to have, and whether it waits for one of them to be ready."""
+        row = self.a.groups[self.by_uid[group.uid]]
+        row[G_DESIRED], row[G_WATCHED], row[G_DIRTY] = count, watched, 1
+        self.read_group(group)
 
     def begin_drain(self, node: str) -> None:
         """A drain of the node starts."""

@@ -31,14 +31,15 @@ from baton.twin.controllers.lean import (
 
 
 def candidates(kube: Any) -> tuple[list[Group], list[Any]]:
-    """The ReplicaSets' groups whose pods can be rows, and the budgets of no other pods.
+    """The groups of ReplicaSets and DaemonSets whose pods can be rows, and the budgets of no other pods.
 
-    Settled ones with running pods that go anywhere, have no volumes to mount and wait for nothing, outside kube-system
-    (add-ons roll there).
+    Settled ones with running pods that go anywhere (or to their node), have no volumes to mount and wait for nothing;
+    no ReplicaSets of kube-system (add-ons roll there) and no DaemonSets with budgets.
     """
     good: dict[str, Group] = {}
     for group in kube.pods.groups.values():
-        if group.kind == "ReplicaSet" and group.pods and _plain_group(kube, group):
+        plain = _plain_group if group.kind == "ReplicaSet" else _plain_daemons if group.kind == "DaemonSet" else None
+        if plain is not None and group.pods and plain(kube, group):
             good[group.uid] = group
     while True:
         bad = [
@@ -71,17 +72,26 @@ def _plain_group(kube: Any, group: Group) -> bool:
     return all(_plain_pod(kube, p, budgets) and (p.spec.get("priority") or 0) == priority for p in group.pods.values())
 
 
+def _plain_daemons(kube: Any, group: Group) -> bool:
+    obj = kube.world.get("daemonsets.apps", *group.key)
+    if obj is None or obj["metadata"]["uid"] != group.uid or obj["metadata"].get("deletionTimestamp"):
+        return False
+    priority = next(iter(group.pods.values())).spec.get("priority") or 0
+    return bool(kube.daemonsets.settled(group)) and all(
+        _plain_pod(kube, p, ()) and (p.spec.get("priority") or 0) == priority for p in group.pods.values()
+    )
+
+
 def _plain_pod(kube: Any, pod: Pod, budgets: tuple[Any, ...]) -> bool:
     assert isinstance(pod, LeanPod)
     spec, cls = pod.spec, pod.shape.cls
     return (
         bool(pod.node)
-        and pod.phase == "Running"
+        and pod.phase in ("Pending", "Running")
         and not pod.terminating
-        and (pod.ready or not pod.started_at)
         and pod.node in kube.scheduling.state.nodes
         and pod.budgets == budgets
-        and not pod.pin
+        and pod.pin in ("", pod.node)
         and pod.shape.claims == ()
         and not pod.shape.mirror
         and cls.node_names is None

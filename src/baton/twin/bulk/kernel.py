@@ -40,6 +40,7 @@ from baton.twin.bulk.layout import (
     FRESH,
     G_BUDGET_AT,
     G_BUDGETS,
+    G_DAEMON,
     G_EVICTED,
     G_HEAD,
     G_PENDING,
@@ -64,6 +65,7 @@ from baton.twin.bulk.layout import (
     P_NEXT,
     P_NODE,
     P_ORDER,
+    P_PIN,
     PLAN,
     READY,
     RUNNING,
@@ -99,6 +101,7 @@ from baton.twin.bulk.life import (
     count_budget,
     fill_group,
     fire,
+    make,
     put_on,
     take_out,
 )
@@ -183,18 +186,25 @@ def _widths(a: Any, cls: int) -> None:
 
 
 @jit
-def _find(a: Any, cls: int) -> Any:
-    """FastPath.place_as for a class that goes anywhere and has no volumes: (slot, how many nodes were looked at)."""
+def _find(a: Any, cls: int, pin: int) -> Any:
+    """FastPath.place_as for a class that goes anywhere, or to the node `pin`, and has no volumes: (slot, how many nodes
+    were looked at)."""
     c, s = classes_of(a)[cls], scalars_of(a)
-    total = order_of(a).shape[0]
+    search = order_of(a)
+    total = search.shape[0]
+    start = s[S_START] % max(total, 1)
+    if pin >= 0:
+        search = np.empty(1, dtype=np.int32)
+        search[0] = nodes_of(a)[pin, N_SLOT]
+        total = 0 if search[0] < 0 else 1
+        start = 0
     if total == 0:
         return -1, 0
     want = total if total < 100 else max(100, total * max(5, 50 - total // 125) // 100)
     plan = plans_of(a)[c[C_PLAN] : c[C_PLAN] + c[C_LENGTH]]
     draw = scheduler_draws_of(a)[s[S_SCHEDULER_DRAW]]
-    start = s[S_START] % total
     slot, _, examined = place(
-        table_of(a), allocatable_of(a), used_of(a), order_of(a), logs_of(a), extra_of(a), plan, c[C_LINES], c[C_WIDTH],
+        table_of(a), allocatable_of(a), used_of(a), search, logs_of(a), extra_of(a), plan, c[C_LINES], c[C_WIDTH],
         start, want, draw,
     )  # fmt: skip
     return slot, examined
@@ -228,7 +238,7 @@ def _schedule(a: Any) -> int:
             return PLAN
         if classes_of(a)[cls, C_VERSION] != s[S_VERSION]:
             _widths(a, cls)
-        slot, examined = _find(a, cls)
+        slot, examined = _find(a, cls, pods_of(a)[pod, P_PIN])
         pop_waiting(a)
         if slot < 0:
             s[S_ARGUMENT] = pod
@@ -415,6 +425,29 @@ def list_node(a: Any, node: int) -> Any:
         at += 1
         pod = p[P_NEXT]
     return found
+
+
+@jit
+def list_drain(a: Any, node: int) -> Any:
+    """(order of binding, number) of the pods on a node that a drain moves."""
+    found = np.empty((nodes_of(a)[node, N_PODS], 2), dtype=np.int64)
+    pod = nodes_of(a)[node, N_HEAD]
+    at = 0
+    while pod >= 0:
+        p = pods_of(a)[pod]
+        if groups_of(a)[p[P_GROUP], G_DAEMON] == 0:
+            found[at, 0], found[at, 1] = p[P_ORDER], pod
+            at += 1
+        pod = p[P_NEXT]
+    return found[:at]
+
+
+@jit
+def make_pinned(a: Any, group: int, node: int) -> int:
+    """A DaemonSet makes a pod for a node; its number."""
+    pod = make(a, group, node)
+    note_next(a)
+    return int(pod)
 
 
 @jit

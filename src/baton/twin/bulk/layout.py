@@ -10,10 +10,23 @@ from typing import Any, NamedTuple
 BIG = 2**62
 
 # pods: whole numbers
-(P_GROUP, P_CLASS, P_SHAPE, P_NODE, P_FLAGS, P_NAME, P_PREV, P_NEXT, P_GPREV, P_GNEXT, P_SERIAL, P_LIMIT, P_ORDER) = (
-    range(13)
-)
-POD_COLUMNS = 13
+(
+    P_GROUP,
+    P_CLASS,
+    P_SHAPE,
+    P_NODE,
+    P_FLAGS,
+    P_NAME,
+    P_PREV,
+    P_NEXT,
+    P_GPREV,
+    P_GNEXT,
+    P_SERIAL,
+    P_LIMIT,
+    P_ORDER,
+    P_PIN,
+) = range(14)
+POD_COLUMNS = 14
 # pods: seconds
 (T_MADE, T_TOLD, T_BOUND, T_STARTED, T_CHANGED, T_SINCE, T_READY_IN) = range(7)
 POD_TIMES = 7
@@ -26,9 +39,11 @@ eviction. SPECIAL: its next try at a node is Python's (it waited before)."""
 (
     G_ACTIVE, G_READY, G_DESIRED, G_HEAD, G_TAIL, G_SHAPE, G_CLASS, G_PRIORITY, G_PENDING, G_DIRTY, G_LOWEST, G_MISSING,
     G_FIRST, G_BUDGETS, G_BUDGET_AT, G_NAMESPACE, G_EVICTED, G_NEVER_READY, G_OWN_READY, G_PRIORITY_AT,
-) = range(20)  # fmt: skip
-GROUP_COLUMNS = 20
-"""G_FIRST: the order in which groups first missed a replica, -1 before."""
+    G_DAEMON, G_WATCHED, G_LOWEST_OF,
+) = range(23)  # fmt: skip
+GROUP_COLUMNS = 23
+"""G_FIRST: the order in which groups first missed a replica, -1 before. G_DAEMON: pods of a DaemonSet; G_WATCHED: it
+rolls them, and wants to hear of every one that is ready. G_LOWEST_OF: how many were wanted when fewest were ready."""
 # a group's times: three figures of each spread, then since when as many replicas are missing
 GT_START, GT_STOP, GT_READY, GT_SINCE = 0, 3, 6, 9
 GROUP_TIMES = 10
@@ -40,6 +55,8 @@ GROUP_TIMES = 10
 ) = range(16)  # fmt: skip
 BUDGET_COLUMNS = 16
 NO_RULE, MAX_NUMBER, MAX_SHARE, MIN_NUMBER, MIN_SHARE = range(5)
+# what happened to a DaemonSet's pod: the bits of controllers.base
+BIT_REMOVED, BIT_READY, BIT_TERMINATING = 2, 4, 8
 # a budget's groups: the budget, how many pods, the scale they stand for
 E_BUDGET, E_PODS, E_SCALE = range(3)
 
@@ -92,7 +109,7 @@ GROUP, BUDGET = range(2)
 # why the compiled part gives back control
 (DONE, GROW, NOTES, OTHER_WORK, OTHER_WAITER, TRY, SYNC, PLAN, SHAPE) = range(9)
 # what Python is told of
-(ROOM_LEFT, ROOM_TAKEN, EMPTIED, BUDGET_NEWS, POD_NEWS, UNBLOCKED, CHASED, SURPLUS) = range(8)
+(ROOM_LEFT, ROOM_TAKEN, EMPTIED, BUDGET_NEWS, POD_NEWS, UNBLOCKED, CHASED, SURPLUS, DAEMON) = range(9)
 
 LETTERS = 27
 NAMES = LETTERS**5

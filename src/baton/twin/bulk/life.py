@@ -20,6 +20,9 @@ from baton.twin.bulk.layout import (
     B_VALUE,
     B_WAITED,
     BECAME_READY,
+    BIT_READY,
+    BIT_REMOVED,
+    BIT_TERMINATING,
     BLOCKED,
     BUDGET_NEWS,
     C_ALL,
@@ -28,6 +31,7 @@ from baton.twin.bulk.layout import (
     CHASED,
     CLAIMED,
     COUNTED,
+    DAEMON,
     E_BUDGET,
     E_PODS,
     E_SCALE,
@@ -40,11 +44,13 @@ from baton.twin.bulk.layout import (
     G_BUDGET_AT,
     G_BUDGETS,
     G_CLASS,
+    G_DAEMON,
     G_DESIRED,
     G_DIRTY,
     G_FIRST,
     G_HEAD,
     G_LOWEST,
+    G_LOWEST_OF,
     G_MISSING,
     G_NAMESPACE,
     G_NEVER_READY,
@@ -54,6 +60,7 @@ from baton.twin.bulk.layout import (
     G_READY,
     G_SHAPE,
     G_TAIL,
+    G_WATCHED,
     GONE,
     GT_READY,
     GT_SINCE,
@@ -83,6 +90,7 @@ from baton.twin.bulk.layout import (
     P_NEXT,
     P_NODE,
     P_ORDER,
+    P_PIN,
     P_PREV,
     P_SERIAL,
     P_SHAPE,
@@ -261,7 +269,10 @@ def _tally(a: Any, group: int) -> None:
     if wanted <= 0:
         return
     ready = g[G_READY]
-    g[G_LOWEST] = min(g[G_LOWEST], ready)
+    if ready < g[G_LOWEST]:
+        g[G_LOWEST], g[G_LOWEST_OF] = ready, wanted
+    if g[G_DAEMON] != 0:
+        return
     missing = wanted - ready if ready < wanted else 0
     before = g[G_MISSING]
     if missing == before:
@@ -281,12 +292,18 @@ def _tally(a: Any, group: int) -> None:
 
 
 @jit
-def _changed(a: Any, group: int) -> None:
-    """ReplicaSetController.on_pod."""
-    if groups_of(a)[group, G_ACTIVE] != groups_of(a)[group, G_DESIRED]:
+def _changed(a: Any, pod: int, group: int, bits: int) -> None:
+    """ReplicaSetController.on_pod; DaemonSetController.on_pod is Python's."""
+    g = groups_of(a)[group]
+    if g[G_DAEMON] != 0:
+        if bits != BIT_READY or g[G_WATCHED] != 0:
+            note(a, DAEMON, pod, bits)
+        else:
+            g[G_DIRTY] = 1
+    elif g[G_ACTIVE] != g[G_DESIRED]:
         enqueue_group(a, group)
     else:
-        groups_of(a)[group, G_DIRTY] = 1
+        g[G_DIRTY] = 1
 
 
 @jit
@@ -305,8 +322,8 @@ def _name(a: Any, group: int) -> int:
 
 
 @jit
-def _make(a: Any, group: int) -> None:
-    """LeanPods.make, and what its listeners do for a pod without a node."""
+def make(a: Any, group: int, pin: int) -> int:
+    """LeanPods.make, and what its listeners do for a pod without a node; `pin` the node it is made for, or -1."""
     s, f, g = scalars_of(a), seconds_of(a), groups_of(a)[group]
     code = _name(a, group)
     pod = s[S_PODS]
@@ -321,7 +338,7 @@ def _make(a: Any, group: int) -> None:
         FRESH,
         code,
     )
-    p[P_PREV], p[P_NEXT], p[P_SERIAL], p[P_LIMIT], p[P_ORDER] = -1, -1, s[S_POD_SERIAL], -1, 0
+    p[P_PREV], p[P_NEXT], p[P_SERIAL], p[P_LIMIT], p[P_ORDER], p[P_PIN] = -1, -1, s[S_POD_SERIAL], -1, 0, pin
     names_of(a)[code] = min(names_of(a)[code] + 1, 255)
     times_of(a)[pod] = 0.0
     times_of(a)[pod, T_MADE] = times_of(a)[pod, T_SINCE] = f[F_NOW]
@@ -333,11 +350,13 @@ def _make(a: Any, group: int) -> None:
     g[G_TAIL] = pod
     g[G_ACTIVE] += 1
     _budgets_join(a, group)
-    _changed(a, group)
+    if g[G_DAEMON] == 0:
+        _changed(a, pod, group, 0)
     s[S_WAIT_SERIAL] += 1
     push_waiting(a, -g[G_PRIORITY], f[F_NOW], s[S_WAIT_SERIAL], pod)
     s[S_PENDING] += 1
     s[S_MOST_PENDING] = max(s[S_MOST_PENDING], s[S_PENDING] + s[S_OTHER_PENDING])
+    return int(pod)
 
 
 @jit
@@ -405,7 +424,7 @@ def take_out(a: Any, pod: int) -> None:
             g[G_READY] -= 1
     _out_of_group(a, pod, group)
     _budgets_leave(a, pod, group)
-    _changed(a, group)
+    _changed(a, pod, group, BIT_REMOVED)
     if node >= 0:
         if nodes_of(a)[node, N_SLOT] >= 0:
             account(a, pod, nodes_of(a)[node, N_SLOT], -1)
@@ -444,7 +463,7 @@ def _mark(a: Any, pod: int, grace: int) -> None:
     p[P_LIMIT] = grace
     times_of(a)[pod, T_TOLD] = seconds_of(a)[F_NOW]
     _budgets_recount(a, pod, group)
-    _changed(a, group)
+    _changed(a, pod, group, BIT_TERMINATING)
     t = group_times_of(a)[group]
     wish = draw(a, t[GT_STOP], t[GT_STOP + 1], t[GT_STOP + 2]) + shapes_of(a)[p[P_SHAPE], 1]
     post(a, min(float(grace), wish), STOPPED, pod)
@@ -485,7 +504,7 @@ def _running(a: Any, pod: int, ready: bool) -> None:
         group = p[P_GROUP]
         groups_of(a)[group, G_READY] += 1
         _budgets_recount(a, pod, group)
-        _changed(a, group)
+        _changed(a, pod, group, BIT_READY)
         _tally(a, group)
 
 
@@ -573,5 +592,5 @@ def fill_group(a: Any, group: int) -> None:
     if missing < 0:
         note(a, SURPLUS, group, 0)
     for _ in range(missing):
-        _make(a, group)
+        make(a, group, -1)
     groups_of(a)[group, G_DIRTY] = 1

@@ -33,12 +33,13 @@ from baton.twin.bulk.layout import (
     G_ACTIVE,
     G_BUDGET_AT,
     G_BUDGETS,
-    G_DESIRED,
+    G_DAEMON,
     G_DIRTY,
     G_EVICTED,
     G_FIRST,
     G_HEAD,
     G_LOWEST,
+    G_LOWEST_OF,
     G_MISSING,
     G_READY,
     GONE,
@@ -55,6 +56,7 @@ from baton.twin.bulk.layout import (
     P_NAME,
     P_NODE,
     P_ORDER,
+    P_PIN,
     P_SERIAL,
     P_SHAPE,
     READY,
@@ -139,7 +141,7 @@ class Look(Rows):
         ]
         number = self.node_ids.get(node)
         if number is not None and self.a.nodes[number, N_PODS]:
-            found += self._on_node_rows(number)
+            found += [(order, pod) for order, pod in kernel.list_drain(self.addresses, number).tolist()]
             found.sort(key=first)
         return [key for _, key in found]
 
@@ -157,7 +159,9 @@ class Look(Rows):
         found = self._infos.get(number)
         if found is None:
             cls = self.classes[int(self.a.pods[number, P_CLASS])]
-            found = self._infos[number] = PodInfo(self.handle(number), cls, None, cls.request, (), False)
+            pin = int(self.a.pods[number, P_PIN])
+            wanted = self.node_names[pin] if pin >= 0 else None
+            found = self._infos[number] = PodInfo(self.handle(number), cls, wanted, cls.request, (), False)
         found.terminating = bool(flags & TERMINATING)
         found.slot = slot
         return found
@@ -182,14 +186,12 @@ class Look(Rows):
         if known is not None and not known.gone:
             return known
         owner, _, _ = key[1].rpartition("-")
-        number = self.by_key.get((key[0], owner))
-        if number is None:
-            return None
-        pod = int(self.a.groups[number, G_HEAD])
-        while pod >= 0:
-            if self.key_of(pod) == key:
-                return self.handles[key]
-            pod = int(self.a.pods[pod, P_GNEXT])
+        for number in (self.by_key.get((key[0], owner)), self.daemons.get((key[0], owner))):
+            pod = int(self.a.groups[number, G_HEAD]) if number is not None else -1
+            while pod >= 0:
+                if self.key_of(pod) == key:
+                    return self.handles[key]
+                pod = int(self.a.pods[pod, P_GNEXT])
         return None
 
     def objects(self, namespace: str | None) -> list[Obj]:
@@ -241,17 +243,23 @@ class Look(Rows):
             self.read_budget(budget)
             yield budget
 
-    def changed_groups(self) -> Iterable[Key]:
-        """ReplicaSets whose counts changed since they were asked for."""
+    def changed_groups(self, daemons: bool) -> Iterable[Key]:
+        """ReplicaSets (or DaemonSets) whose counts changed since they were asked for."""
         for number in np.flatnonzero(self.a.groups[:, G_DIRTY]).tolist():
-            self.a.groups[number, G_DIRTY] = 0
-            group = self.groups[number]
+            if self.a.groups[number, G_DAEMON] == daemons:
+                self.a.groups[number, G_DIRTY] = 0
+                self.read_group(self.groups[number])
+                yield self.groups[number].key
+
+    def read_group(self, group: Group) -> None:
+        """Bring a Group's counts up to date."""
+        number = self.by_uid.get(group.uid)
+        if number is not None:
             group.active, group.ready = (int(self.a.groups[number, c]) for c in (G_ACTIVE, G_READY))
-            yield group.key
 
     def pods_of(self, group: Group) -> dict[str, Pod]:
         """Handles of a group's pods, by name; none for another's."""
-        number = self.by_key.get(group.key)
+        number = self.by_uid.get(group.uid)
         found: dict[str, Pod] = {}
         if number is not None:
             pod = int(self.a.groups[number, G_HEAD])
@@ -265,7 +273,8 @@ class Look(Rows):
         """A record of the pod as it is now, for those who want to see its object."""
         p, t = self.a.pods[number].tolist(), self.a.times[number].tolist()
         shape = self.shapes[p[P_SHAPE]]
-        made = LeanPod(self.key_of(number), shape, self.labels_of(number), "")
+        pin = self.node_names[p[P_PIN]] if p[P_PIN] >= 0 else ""
+        made = LeanPod(self.key_of(number), shape, self.labels_of(number), pin)
         if number < len(self.read):
             made.base, made.spec = self.read[number].base, self.read[number].spec
         flags = p[P_FLAGS]
@@ -325,7 +334,7 @@ class Look(Rows):
             lowest = row[G_LOWEST] if row[G_LOWEST] < BIG else None
             groups.append(
                 GroupTotals(
-                    group, row[G_EVICTED], lowest, row[G_DESIRED], row[G_FIRST], row[G_MISSING], times[GT_SINCE]
+                    group, row[G_EVICTED], lowest, row[G_LOWEST_OF], row[G_FIRST], row[G_MISSING], times[GT_SINCE]
                 )
             )
         return Totals(

@@ -14,6 +14,7 @@ from baton.twin.bulk.layout import (
     P_FLAGS,
     P_GROUP,
     P_NODE,
+    P_PIN,
     READY,
     RUNNING,
     TERMINATING,
@@ -148,7 +149,8 @@ class BulkPod(Pod):
 
     @property
     def pinned(self) -> str:
-        return ""
+        pin = int(self._bulk.a.pods[self.id, P_PIN])
+        return "" if pin < 0 else self._bulk.node_names[pin]
 
     def ready_since(self, default: float) -> float:
         return self._bulk.record(self.id).ready_since(default)

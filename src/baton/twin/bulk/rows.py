@@ -109,6 +109,8 @@ class Rows:
         self.waiters: dict[int, Waiter] = {}
         self.groups: list[Group] = []
         self.by_key: dict[Key, int] = {}  # (namespace, ReplicaSet) -> group
+        self.daemons: dict[Key, int] = {}  # (namespace, DaemonSet) -> group
+        self.by_uid: dict[str, int] = {}  # the controller's -> group
         self.budgets: list[Any] = []
         self.budget_ids: dict[Key, int] = {}
         self.namespaces: dict[str, int] = {}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import (
+    Mapping,
     Sequence,
 )
+from functools import partial
 from typing import (
     Any,
 )
@@ -30,6 +33,7 @@ from baton.twin.bulk.layout import (
     B_SCALE,
     B_STALE,
     B_VALUE,
+    BECAME_READY,
     BIG,
     BUDGET,
     BUDGET_COLUMNS,
@@ -41,10 +45,12 @@ from baton.twin.bulk.layout import (
     G_BUDGET_AT,
     G_BUDGETS,
     G_CLASS,
+    G_DAEMON,
     G_DESIRED,
     G_FIRST,
     G_HEAD,
     G_LOWEST,
+    G_LOWEST_OF,
     G_MISSING,
     G_NAMESPACE,
     G_NEVER_READY,
@@ -90,9 +96,13 @@ from baton.twin.bulk.layout import (
     S_SCHEDULER_ARMED,
     S_SCHEDULER_DRAW,
     S_STAMP,
+    S_TIMERS,
     S_TRACK,
     SCALARS,
     SECONDS,
+    STARTED,
+    STOPPED,
+    T_READY_IN,
     Arrays,
 )
 from baton.twin.bulk.look import (
@@ -112,6 +122,13 @@ from baton.twin.controllers.lean import (
 from baton.twin.timings import (
     PodTimes,
 )
+
+_TIMERS = {"_started": STARTED, "_became_ready": BECAME_READY, "_stopped": STOPPED}
+
+
+def waits_for_pod(call: Any) -> bool:
+    """Whether a call of the clock is about what a pod does next."""
+    return isinstance(call, partial) and bool(call.args) and isinstance(call.args[0], LeanPod)
 
 
 class Taking(Look):
@@ -197,12 +214,15 @@ class Taking(Look):
         for number, group in enumerate(groups):
             self.groups.append(group)
             self._classes_of.append([])
-            self.by_key[group.key] = number
+            daemon = group.kind == "DaemonSet"
+            (self.daemons if daemon else self.by_key)[group.key] = number
+            self.by_uid[group.uid] = number
             first = next(iter(group.pods.values()))
             row, times = a.groups[number], a.group_times[number]
             row[G_ACTIVE], row[G_READY], row[G_DESIRED] = group.active, group.ready, group.desired
             row[G_HEAD] = row[G_TAIL] = row[G_SHAPE] = row[G_CLASS] = row[G_FIRST] = -1
             row[G_LOWEST] = BIG
+            row[G_DAEMON] = daemon
             row[G_BUDGETS], row[G_BUDGET_AT] = len(first.budgets), len(of_group)
             row[G_NAMESPACE] = self.namespaces.setdefault(group.namespace, len(self.namespaces))
             row[G_PRIORITY] = first.spec.get("priority") or 0
@@ -265,12 +285,15 @@ class Taking(Look):
             if code >= 0:
                 a.names[code] = min(int(a.names[code]) + 1, 255)
             counted = bool(pod.budgets) and pod.key in pod.budgets[0].counted
-            flags = RUNNING | (READY if pod.ready else 0) | (COUNTED if counted else 0)
+            flags = (RUNNING if pod.phase == "Running" else 0) | (READY if pod.ready else 0)
+            flags |= COUNTED if counted else 0
             flags |= FRESH if pod.key in fresh else 0
             if group != last_group:
                 previous, last_group = -1, group
                 self.a.groups[group, G_HEAD] = number
-            rows.append((group, cls, shape, -1, flags, code, -1, -1, previous, number + 1, pod.serial, pod.limit, 0))
+            pin = self.node_id(pod.pin) if pod.pin else -1
+            lists = (-1, -1, previous, number + 1)
+            rows.append((group, cls, shape, -1, flags, code, *lists, pod.serial, pod.limit, 0, pin))
             times.append((pod.made_at, pod.told_at, pod.bound_at, pod.started_at, pod.changed_at, 0.0, -1.0))
             self.a.groups[group, G_TAIL] = number
             previous = number
@@ -316,10 +339,13 @@ class Taking(Look):
         state.pods_with_affinity = {k: i for k, i in state.pods_with_affinity.items() if k not in keys}
         for cls in self.classes:
             cls.index.pods = {k: i for k, i in cls.index.pods.items() if k not in keys}
+        daemons = [g for g in groups if g.kind == "DaemonSet"]
+        of_sets = [i for i, p in enumerate(pods) if p.owner in daemons]
+        self.kube.daemonsets.take(daemons, {pods[i].key: self.handle(i) for i in of_sets})
         for group in groups:
             group.pods = {}
             count = self.loop._priorities
-            row = self.a.groups[self.by_key[group.key]]
+            row = self.a.groups[self.by_uid[group.uid]]
             value = int(row[G_PRIORITY])
             count[value] -= int(row[G_ACTIVE])
             if not count[value]:
@@ -327,6 +353,7 @@ class Taking(Look):
         for budget in budgets:
             budget.pods, budget.counted = {}, set()
         self._take_counts(groups)
+        self._take_timers({id(p): i for i, p in enumerate(pods)})
         self._take_work()
         self.kube.kubelets._rng = self.kubelet_draws
         self.cluster.names = self.name_draws
@@ -337,10 +364,36 @@ class Taking(Look):
 
     def _take_counts(self, groups: Sequence[Group]) -> None:
         for group, owner in self.counts.take_owners(self, groups):
-            row = self.a.groups[self.by_key[group.key]]
+            row = self.a.groups[self.by_uid[group.uid]]
             row[G_LOWEST], row[G_MISSING], row[G_FIRST] = owner.lowest, owner.missing, owner.first
-            self.a.group_times[self.by_key[group.key], GT_SINCE] = owner.since
+            row[G_LOWEST_OF] = row[G_DESIRED]
+            self.a.group_times[self.by_uid[group.uid], GT_SINCE] = owner.since
         self.s[S_MISSED] = self.counts.missed
+
+    def _take_timers(self, numbers: Mapping[int, int]) -> None:
+        """Pods that are starting, or becoming ready, go on doing so as rows."""
+        heap = self.clock._heap
+        taken = []
+        kept = []
+        for entry in heap:
+            number = numbers.get(id(entry[3].args[0]), -1) if waits_for_pod(entry[3]) else -1
+            if number < 0:
+                kept.append(entry)
+                continue
+            call = entry[3]
+            kind = _TIMERS[call.func.__name__]
+            if kind == STARTED:
+                self.a.times[number, T_READY_IN] = -1.0 if call.args[1] is None else call.args[1]
+            taken.append((entry[0], entry[2], kind, number))
+        heap[:] = kept
+        heapq.heapify(heap)
+        for at, (time, serial, kind, number) in enumerate(sorted(taken)):  # in order they are a heap already
+            self.a.timer_times[at] = time
+            self.a.timers[at] = (serial, kind, number)
+        self.s[S_TIMERS] = len(taken)
+        if taken:
+            time, serial = sorted(taken)[0][:2]
+            self.next = (time, 0, serial)
 
     def _take_work(self) -> None:
         """What waits in the work queue, with stamps; syncs of bulk groups and budgets become rows."""

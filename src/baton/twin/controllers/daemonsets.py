@@ -6,9 +6,10 @@ tolerations let them onto cordoned and not-ready nodes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from baton.twin.bulk.pods import BulkPod
 from baton.twin.controllers.base import ADDED, BOUND, READY, REMOVED, Controller, Group, Key, Obj, Pod, pinned
 from baton.twin.controllers.deployments import resolve
 from baton.twin.controllers.nodes import tolerates
@@ -37,11 +38,16 @@ class _Set:
 
     def __init__(self) -> None:
         self.nodes: dict[str, None] | None = None  # where it should run; None: look at every node
-        self.at: dict[str, dict[str, Pod]] = {}  # node -> pods of the set that are there or pinned there
+        self.at: dict[str, dict[Any, Pod]] = {}  # node -> pods of the set that are there or pinned there
         self.old: dict[str, Pod] = {}  # node -> live, ready pod of another revision
         self.old_unready: dict[str, Pod] = {}
         self.misplaced: dict[str, Pod] = {}  # node -> live pod where the set should not run
         self.revision = ""
+
+
+def _mark(pod: Pod) -> Any:
+    """What tells it from the set's others."""
+    return pod.id if isinstance(pod, BulkPod) else pod.name
 
 
 class DaemonSetController(Controller):
@@ -121,15 +127,31 @@ class DaemonSetController(Controller):
         node = pod.pinned or pod.node
         if bits & ADDED:
             known = self._set(group.uid)
-            known.at.setdefault(node, {})[pod.name] = pod
+            known.at.setdefault(node, {})[_mark(pod)] = pod
             if known.nodes is not None and not self.settings.live_status and not (known.old or known.old_unready):
                 self._unpublished[group.key] = None  # made in the pass under way, there is nothing to put right
                 return
         elif bits & REMOVED:
-            self._set(group.uid).at.get(node, {}).pop(pod.name, None)
+            self._set(group.uid).at.get(node, {}).pop(_mark(pod), None)
         elif bits == BOUND:
             return
         self._look_at(group.uid, group.namespace, group.name, node)
+
+    def settled(self, group: Group) -> bool:
+        """Whether every pod of the set is where it should be and of its current revision."""
+        known = self._sets.get(group.uid)
+        if known is None or known.nodes is None or known.old or known.old_unready or known.misplaced:
+            return False
+        return group.uid not in self._look and group.key not in self.pending
+
+    def take(self, groups: Sequence[Group], handles: Mapping[Key, BulkPod]) -> None:
+        """The pods of these sets are kept in bulk from now on."""
+        for group in groups:
+            known = self._set(group.uid)
+            taken = [handles[p.key] for at in known.at.values() for p in at.values()]
+            known.at = {}
+            for pod in taken:
+                known.at.setdefault(pod.pinned or pod.node, {})[pod.id] = pod
 
     # --- one pass
 
@@ -148,6 +170,9 @@ class DaemonSetController(Controller):
         for name in list(look):
             self._place(obj, known, name)
         group.desired = len(known.nodes)
+        bulk = self.cluster.bulk
+        if bulk is not None and uid in bulk.by_uid:
+            bulk.wanted(group, group.desired, bool(known.old or known.old_unready))
         if known.old or known.old_unready:
             self._roll(obj, group, known)
         if self.settings.live_status or known.old or known.old_unready:
@@ -245,7 +270,10 @@ class DaemonSetController(Controller):
     def _create(self, obj: Obj, node: str, revision: str) -> None:
         meta, template = obj["metadata"], obj["spec"]["template"]
         generation = str(meta.get("generation", 1))
-        name = self.cluster.name_for_pod(meta["namespace"], meta["name"] + "-")
+        group = self.cluster.pods.group(meta["uid"], "DaemonSet", meta["namespace"], meta["name"])
+        bulk = self.cluster.bulk
+        in_bulk = bulk is not None and group.uid in bulk.by_uid
+        name = meta["name"] if in_bulk else self.cluster.name_for_pod(meta["namespace"], meta["name"] + "-")
 
         def build() -> Obj:
             base = self._spec(meta["uid"], template)
@@ -257,8 +285,11 @@ class DaemonSetController(Controller):
             spec = {**base, "affinity": affinity}
             return new_pod(name, meta["namespace"], template, spec, reference, labels, generate=meta["name"] + "-")
 
-        group = self.cluster.pods.group(meta["uid"], "DaemonSet", meta["namespace"], meta["name"])
-        self.maker.make((meta["uid"], revision, generation), template, group, name, build, node)
+        kind = (meta["uid"], revision, generation)
+        if in_bulk:
+            self.on_pod(bulk.make_pinned(group, self.cluster.lean.shape(kind, template, build), node), ADDED)
+            return
+        self.maker.make(kind, template, group, name, build, node)
         self.cluster.record(obj, "Normal", "SuccessfulCreate", f"Created pod: {name}", _SOURCE)
 
     def _roll(self, obj: Obj, group: Group, known: _Set) -> None:
@@ -288,6 +319,8 @@ class DaemonSetController(Controller):
     def refresh(self) -> None:
         """Write the statuses that were held back."""
         held, self._unpublished = self._unpublished, {}
+        if self.cluster.bulk is not None:
+            held.update(dict.fromkeys(self.cluster.bulk.changed_groups(daemons=True)))
         for key in held:
             obj = self.world.get(DAEMONSETS, *key)
             if obj is not None:

@@ -99,7 +99,7 @@ class ReplicaSetController(Controller):
         """Write the statuses that were held back."""
         held, self._unpublished = self._unpublished, {}
         if self.cluster.bulk is not None:
-            held.update(dict.fromkeys(self.cluster.bulk.changed_groups()))
+            held.update(dict.fromkeys(self.cluster.bulk.changed_groups(daemons=False)))
         for key in held:
             obj = self.world.get(REPLICASETS, *key)
             if obj is not None:
