@@ -1,6 +1,6 @@
 """One whole rehearsal of a synthetic cluster, control plane, add-ons and a full roll of every node, as JSON.
 
-    python benchmarks/rollout.py [--sizes 100x3000,1000x30000,5000x150000] [--seed 7] [--profile]
+    python benchmarks/rollout.py [--sizes 100x3000,1000x30000,5000x150000] [--seed 7] [--profile] [--one-by-one]
 
 Each size runs in a process of its own, so that peak memory is its own. `generateSeconds` and `planSeconds` are told
 apart from `rollSeconds`, the time from making the twin to the last record: what a user waits for per run, with what a
@@ -26,8 +26,10 @@ from typing import Any
 SIZES = "100x3000,1000x30000,5000x150000"
 
 
-def measure(nodes: int, pods: int, seed: int, profile: bool = False, force: bool = False) -> dict[str, Any]:
-    """One rehearsal's figures."""
+def measure(
+    nodes: int, pods: int, seed: int, profile: bool = False, force: bool = False, bulk: bool | None = None
+) -> dict[str, Any]:
+    """One rehearsal's figures. `bulk`: see rehearsal.run.Options."""
     from baton.knowledge.tables import Knowledge
     from baton.model.target import Target
     from baton.planner.plan import make_plan
@@ -47,7 +49,8 @@ def measure(nodes: int, pods: int, seed: int, profile: bool = False, force: bool
     profiler = cProfile.Profile() if profile else None
     if profiler:
         profiler.enable()
-    run = rehearse_once(snapshot, plan, seed, options=Options(force_drain=force))
+    options = Options(force_drain=force, bulk=bulk)
+    run = rehearse_once(snapshot, plan, seed, options=options)
     if profiler:
         profiler.disable()
         pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(35)
@@ -56,7 +59,7 @@ def measure(nodes: int, pods: int, seed: int, profile: bool = False, force: bool
     again = {}
     if nodes <= 1000:
         repeated = time.perf_counter()
-        rehearse_once(snapshot, plan, seed + 1, options=Options(force_drain=force))
+        rehearse_once(snapshot, plan, seed + 1, options=options)
         again = {"againSeconds": round(time.perf_counter() - repeated, 2)}
     return {
         "nodes": nodes,
@@ -110,16 +113,20 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--force", action="store_true", help="force drains that take longer than EKS's 15 minutes")
+    parser.add_argument("--one-by-one", action="store_true", help="move no pods in bulk, to compare")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     sizes = [tuple(int(n) for n in size.split("x")) for size in args.sizes.split(",")]
     if args.one:
-        json.dump(measure(*sizes[0], args.seed, args.profile, args.force), sys.stdout)
+        json.dump(
+            measure(*sizes[0], args.seed, args.profile, args.force, False if args.one_by_one else None), sys.stdout
+        )
         return 0
     results = []
     for nodes, pods in sizes:
         words = [sys.executable, __file__, "--one", "--sizes", f"{nodes}x{pods}", "--seed", str(args.seed)]
         words += [f"--{name}" for name in ("profile", "force") if getattr(args, name)]
+        words += ["--one-by-one"] if args.one_by_one else []
         done = subprocess.run(words, stdout=subprocess.PIPE, check=True)
         results.append(json.loads(done.stdout))
     json.dump({"benchmark": "rollout", "results": results}, sys.stdout, indent=1)

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from baton.twin.bulk.counts import Counts
     from baton.twin.kube import KubeTwin
 
-FROM_PODS = 10_000
-"""From so many pods on it pays even where the compiled part has to be compiled first."""
+FROM_PODS = 20_000
+"""From so many pods on it pays even where the compiled part has to be compiled first (some 40 s, once)."""
 FROM_PODS_COMPILED = 1_000
 """And from so many where numba has kept it since an earlier use."""
 AT_LEAST = 500

@@ -266,37 +266,41 @@ class Taking(Look):
 
     def _add_pods(self, pods: Sequence[Any]) -> None:
         """Rows for the records, in the order of their groups; nodes hold them in the order of binding."""
-        a = self.a
         s = self.s
         numbers = {id(p): i for i, p in enumerate(pods)}
         self.read = list(pods)
         group_of = {id(g): i for i, g in enumerate(self.groups)}
         rows: list[tuple[int, ...]] = []
         times: list[tuple[float, ...]] = []
-        previous, last_group = -1, -1
-        fresh = self.counts.fresh
+        previous, last_group, group, prefix = -1, None, -1, ""
+        fresh, names, heads = self.counts.fresh, [], []
         for number, pod in enumerate(pods):
-            group = group_of[id(pod.owner)]
+            if pod.owner is not last_group:
+                last_group, previous = pod.owner, -1
+                group, prefix = group_of[id(last_group)], last_group.name + "-"
+                heads.append((group, number))
             shape = self.shape_id(pod.shape, pod.spec)
             cls = self.class_id(self.lean.info(pod).cls)
             if cls not in self._classes_of[group]:
                 self._belongs(cls, group)
-            code = code_of(pod.name, pod.owner.name + "-")
-            if code >= 0:
-                a.names[code] = min(int(a.names[code]) + 1, 255)
-            counted = bool(pod.budgets) and pod.key in pod.budgets[0].counted
+            code = code_of(pod.name, prefix)
+            names.append(code)
             flags = (RUNNING if pod.phase == "Running" else 0) | (READY if pod.ready else 0)
-            flags |= COUNTED if counted else 0
-            flags |= FRESH if pod.key in fresh else 0
-            if group != last_group:
-                previous, last_group = -1, group
-                self.a.groups[group, G_HEAD] = number
+            if pod.budgets and pod.key in pod.budgets[0].counted:
+                flags |= COUNTED
+            if pod.key in fresh:
+                flags |= FRESH
             pin = self.node_id(pod.pin) if pod.pin else -1
             lists = (-1, -1, previous, number + 1)
             rows.append((group, cls, shape, -1, flags, code, *lists, pod.serial, pod.limit, 0, pin))
             times.append((pod.made_at, pod.told_at, pod.bound_at, pod.started_at, pod.changed_at, 0.0, -1.0))
-            self.a.groups[group, G_TAIL] = number
             previous = number
+        ends = [*(number for _, number in heads[1:]), len(pods)]
+        for (group, number), end in zip(heads, ends, strict=True):
+            self.a.groups[group, G_HEAD], self.a.groups[group, G_TAIL] = number, end - 1
+        for code in names:
+            if code >= 0 and self.a.names[code] < 255:
+                self.a.names[code] += 1
         a = self.a
         a.pods[: len(pods)] = rows
         a.times[: len(pods)] = times

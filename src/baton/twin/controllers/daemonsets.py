@@ -59,6 +59,7 @@ class DaemonSetController(Controller):
         self._sets: dict[str, _Set] = {}  # by uid
         self._adopted: dict[str, tuple[Obj, str]] = {}  # set uid -> (template, revision hash)
         self._specs: dict[str, tuple[Obj, Obj]] = {}
+        self._anywhere: dict[str, tuple[Obj, bool]] = {}  # set uid -> (template, whether it runs on any node)
         self._look: dict[str, dict[str, None]] = {}  # set uid -> nodes to look at in the next pass
         self._unpublished: dict[Key, None] = {}
 
@@ -109,7 +110,26 @@ class DaemonSetController(Controller):
         name = obj["metadata"]["name"]
         for daemonset in self.world.items(DAEMONSETS):
             meta = daemonset["metadata"]
+            if type_ == "MODIFIED" and self._stays(daemonset, name):
+                self._unpublished[(meta["namespace"], meta["name"])] = None
+                continue
             self._look_at(meta["uid"], meta["namespace"], meta["name"], name)
+
+    def _stays(self, obj: Obj, node: str) -> bool:
+        """Whether the set runs on the node already and does so whatever the node's labels and taints are."""
+        uid, template = obj["metadata"]["uid"], obj["spec"].get("template") or {}
+        known = self._sets.get(uid)
+        if known is None or known.nodes is None or node not in known.nodes or self.settings.live_status:
+            return False
+        found = self._anywhere.get(uid)
+        if found is None or found[0] is not template:
+            tolerations = self._spec(uid, template)["tolerations"]
+            all_taints = any(
+                t.get("operator") == "Exists" and not t.get("key") and not t.get("effect") for t in tolerations
+            )
+            selective = _SELECTIVE & (template.get("spec") or {}).keys()
+            found = self._anywhere[uid] = (template, all_taints and not selective)
+        return found[1]
 
     def _look_at(self, uid: str, namespace: str, name: str, node: str) -> None:
         self._look.setdefault(uid, {})[node] = None
