@@ -45,6 +45,13 @@ def selects_all(terms: Sequence[AffinityTerm], pod: PodInfo) -> bool:
     return bool(terms) and all(selects(term, pod) for term in terms)
 
 
+def _namespaces(terms: Sequence[AffinityTerm]) -> frozenset[str] | None:
+    """Where resolved terms can select pods; None everywhere."""
+    if any(term.namespace_selector is not None for term in terms):
+        return None
+    return frozenset(name for term in terms for name in term.namespaces)
+
+
 class _Concern(NamedTuple):
     """Topology keys of the terms that a pod there counts for: ours that want it, that do not, and its own."""
 
@@ -69,7 +76,9 @@ class InterPodAffinity(Plugin):
         self.existing_counts: dict[Pair, int] = {}
         self._concerns: dict[PodClass, _Concern | None] = {}
         own = bool(self.affinity or self.anti)
-        pods: Iterable[PodInfo] = state.every_pod(self.concerns) if own else state.affinity_pods()
+        pods: Iterable[PodInfo] = state.affinity_pods()
+        if own:
+            pods = state.every_pod(self.concerns, _namespaces([*self.affinity, *self.anti]))
         known = self._concerns
         for pod in pods:
             if pod.cls not in known:
@@ -155,7 +164,7 @@ def affinity_scores(state: ClusterState, pod: PodInfo, feasible: Sequence[NodeIn
     own = bool(wanted or unwanted)
     labels, namespace_labels = labels_of(pod), state.namespace_labels(cls.namespace)
     points: dict[str, dict[str, int]] = {}
-    for other in state.every_pod(lambda _: True) if own else state.affinity_pods():
+    for other in state.every_pod() if own else state.affinity_pods():
         node_labels = state.node(other.slot).labels
         for terms, sign in ((wanted, 1), (unwanted, -1)):
             for term in terms:

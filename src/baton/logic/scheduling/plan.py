@@ -230,14 +230,11 @@ class _Builder:
     def _section(self, name: int, entries: Sequence[Sequence[int]], width_at: int = -1, sparing: bool = False) -> None:
         """Append a section; where it has a width, entry[1] is a domain's row, and `sparing` lets 0 stand for 1 : 1."""
         self.numbers[name] = len(entries)
+        domains = {row.row: row for row in self.plan.node_rows if isinstance(row, DomainRow)} if entries else {}
         for entry in entries:
             if width_at >= 0 and not (name == place.H_SOFT and entry[5]):
-                self.plan.domains.append((len(self.numbers) + width_at, self._domains[entry[1]], sparing))
+                self.plan.domains.append((len(self.numbers) + width_at, domains[entry[1]], sparing))
             self.numbers += entry
-
-    @property
-    def _domains(self) -> dict[int, DomainRow]:
-        return {row.row: row for row in self.plan.node_rows if isinstance(row, DomainRow)}
 
     def _domain(self, key: str) -> int:
         row = self.index.rows.domain(key)

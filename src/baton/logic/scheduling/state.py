@@ -141,7 +141,7 @@ class Elsewhere(Protocol):
 
     def pods_on(self, slot: int, others: dict[Key, PodInfo]) -> dict[Key, PodInfo]: ...
 
-    def infos(self, matters: Callable[[PodInfo], bool]) -> Iterable[PodInfo]: ...
+    def infos(self, matters: Callable[[PodInfo], bool], namespaces: frozenset[str] | None) -> Iterable[PodInfo]: ...
 
     def plan_dropped(self, cls: PodClass) -> None: ...
 
@@ -212,15 +212,18 @@ class ClusterState:
         found = self.pods_at[slot]
         return found if self.elsewhere is None else self.elsewhere.pods_on(slot, found)
 
-    def every_pod(self, matters: Callable[[PodInfo], bool]) -> Iterable[PodInfo]:
-        """All pods on nodes; some of classes for whose pods `matters` is False may be left out."""
+    def every_pod(
+        self, matters: Callable[[PodInfo], bool] = lambda _: True, namespaces: frozenset[str] | None = None
+    ) -> Iterable[PodInfo]:
+        """All pods on nodes. Those of classes for whose pods `matters` is False may be left out, and those that are in
+        none of the `namespaces` and have no rules about other pods."""
         found = self.pods.values()
-        return found if self.elsewhere is None else chain(found, self.elsewhere.infos(matters))
+        return found if self.elsewhere is None else chain(found, self.elsewhere.infos(matters, namespaces))
 
     def affinity_pods(self) -> Iterable[PodInfo]:
         """Pods on nodes that have rules about other pods."""
         found = self.pods_with_affinity.values()
-        return found if self.elsewhere is None else chain(found, self.elsewhere.infos(_has_rules))
+        return found if self.elsewhere is None else chain(found, self.elsewhere.infos(_has_rules, frozenset()))
 
     # nodes -----------------------------------------------------------------------------------------------------------
 

@@ -79,6 +79,7 @@ from baton.twin.bulk.layout import (
 )
 from baton.twin.bulk.pods import (
     BulkPod,
+    Speaker,
     letters,
 )
 from baton.twin.bulk.rows import (
@@ -288,24 +289,24 @@ class Look(Rows):
         made.scheduling = self.waiters.get(number)
         return made
 
-    def infos(self, matters: Callable[[PodInfo], bool]) -> Iterable[PodInfo]:
-        """What the scheduler keeps of bulk pods on nodes, of the groups with a class for whose pods it `matters`."""
+    def infos(self, matters: Callable[[PodInfo], bool], namespaces: frozenset[str] | None) -> Iterable[PodInfo]:
+        """What the scheduler keeps of bulk pods on nodes: see ClusterState.every_pod."""
+        groups: Iterable[int] = range(len(self.groups))
+        if namespaces is not None:
+            groups = sorted({*self._ruled, *(g for name in namespaces for g in self._groups_in.get(name, ()))})
         answers: dict[int, bool] = {}
-        for group in range(len(self.groups)):
-            pod = int(self.a.groups[group, G_HEAD])
-            if pod < 0 or not any(self._asked(c, pod, matters, answers) for c in self._classes_of[group]):
-                continue
-            for pod, node, flags in kernel.list_group(self.addresses, group).tolist():
-                yield self._info(pod, flags, int(self.a.nodes[node, N_SLOT]))
+        for group in groups:
+            if any(self._asked(c, matters, answers) for c in self._classes_of[group]):
+                for pod, node, flags in kernel.list_group(self.addresses, group).tolist():
+                    yield self._info(pod, flags, int(self.a.nodes[node, N_SLOT]))
 
-    def _asked(self, cls: int, pod: int, matters: Callable[[PodInfo], bool], answers: dict[int, bool]) -> bool:
-        """Whether pods of the class matter; `pod` is of its group."""
+    def _asked(self, cls: int, matters: Callable[[PodInfo], bool], answers: dict[int, bool]) -> bool:
+        """Whether pods of the class matter."""
         found = answers.get(cls)
         if found is None:
-            if int(self.a.pods[pod, P_CLASS]) != cls:
-                return True  # it cannot speak for the others
-            info = PodInfo(self.handle(pod), self.classes[cls], None, self.classes[cls].request, (), False)
-            found = answers[cls] = matters(info)
+            made = self.classes[cls]
+            spoken = PodInfo(Speaker(self.class_labels[cls]), made, None, made.request, (), False)
+            found = answers[cls] = matters(spoken)
         return found
 
     def _alive(self) -> list[int]:
