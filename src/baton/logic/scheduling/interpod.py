@@ -76,7 +76,7 @@ class InterPodAffinity(Plugin):
         self.existing_counts: dict[Pair, int] = {}
         self._concerns: dict[PodClass, _Concern | None] = {}
         own = bool(self.affinity or self.anti)
-        pods: Iterable[PodInfo] = state.affinity_pods()
+        pods: Iterable[PodInfo] = state.affinity_pods(self.concerns)
         if own:
             pods = state.every_pod(self.concerns, _namespaces([*self.affinity, *self.anti]))
         known = self._concerns

@@ -220,10 +220,10 @@ class ClusterState:
         found = self.pods.values()
         return found if self.elsewhere is None else chain(found, self.elsewhere.infos(matters, namespaces))
 
-    def affinity_pods(self) -> Iterable[PodInfo]:
-        """Pods on nodes that have rules about other pods."""
+    def affinity_pods(self, matters: Callable[[PodInfo], bool] = lambda _: True) -> Iterable[PodInfo]:
+        """Pods on nodes that have rules about other pods; see every_pod."""
         found = self.pods_with_affinity.values()
-        return found if self.elsewhere is None else chain(found, self.elsewhere.infos(_has_rules, frozenset()))
+        return found if self.elsewhere is None else chain(found, self.elsewhere.infos(matters, frozenset()))
 
     # nodes -----------------------------------------------------------------------------------------------------------
 
@@ -495,10 +495,6 @@ class ClusterState:
         """A namespace's labels; none when it is not known."""
         found = self.get(NAMESPACES, "", namespace)
         return (found or {"metadata": {}})["metadata"].get("labels") or {}
-
-
-def _has_rules(pod: PodInfo) -> bool:
-    return pod.cls.has_affinity
 
 
 def _key(obj: Json) -> Key:
