@@ -62,12 +62,14 @@ class Speaker(NamedTuple):
 class BulkPod(Pod):
     """One bulk pod, as the rest of the twin knows pods. It reads; `Bulk` writes."""
 
-    __slots__ = ("_bulk", "_key", "id")
+    __slots__ = ("_began", "_bulk", "_key", "_labels", "id")
 
     def __init__(self, bulk: Look, number: int) -> None:
         self._bulk = bulk
         self.id = number
         self._key: Key | None = None
+        self._labels: Any = None
+        self._began = ""
 
     def _flag(self, bit: int) -> bool:
         return bool(self._bulk.a.pods[self.id, P_FLAGS] & bit)
@@ -88,7 +90,9 @@ class BulkPod(Pod):
 
     @property
     def labels(self) -> Any:  # type: ignore[override]
-        return self._bulk.labels_of(self.id)
+        if self._labels is None:
+            self._labels = self._bulk.labels_of(self.id)
+        return self._labels
 
     @property
     def spec(self) -> Obj:  # type: ignore[override]
@@ -150,7 +154,9 @@ class BulkPod(Pod):
     @property
     def start_time(self) -> str:
         """status.startTime, "" before it started."""
-        return self._bulk.record(self.id).start_time
+        if not self._began:
+            self._began = self._bulk.record(self.id).start_time
+        return self._began
 
     @property
     def grace(self) -> int:
