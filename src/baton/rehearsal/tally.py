@@ -117,7 +117,6 @@ class Tally:
         self._pending: dict[tuple[str, str], float] = {}
         self._waiting: dict[tuple[str, str], _Wait] = {}
         self._workloads: dict[str, str] = {}
-        self._evicted_from: dict[tuple[str, str], str] = {}
         self._node_groups: dict[str, str] = {}
         self._ready_nodes: set[str] = set()
         self._owners: dict[Group, _Owner] = {}

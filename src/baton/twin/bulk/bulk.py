@@ -349,6 +349,8 @@ class Bulk(Taking):
             place = self.namespaces.get(namespace)
             if place is not None:
                 self.a.namespaces[place] = on
+                if on and self.a.namespace_times[place] == self.clock._now:
+                    self.kube._tell("pod", namespace, "")
 
     def next_order(self) -> int:
         """The place of a pod that is bound now among those on its node."""

@@ -71,7 +71,6 @@ from baton.twin.bulk.layout import (
     RUNNING,
     RUNS,
     S_ARGUMENT,
-    S_ATTEMPTS,
     S_EVICTIONS,
     S_FORCED,
     S_NEXT_PRIORITY,
@@ -244,7 +243,6 @@ def _schedule(a: Any) -> int:
             s[S_ARGUMENT] = pod
             return TRY
         s[S_SCHEDULER_DRAW] += 1
-        s[S_ATTEMPTS] += 1
         total = order_of(a).shape[0]
         s[S_START] = (s[S_START] % total + examined) % total
         put_on(a, pod, slot)
@@ -414,29 +412,15 @@ def count_row(a: Any, group: int, cls: int, row: int, live: bool) -> None:
 
 
 @jit
-def list_node(a: Any, node: int) -> Any:
-    """(order of binding, number, flags) of the pods on a node."""
+def list_node(a: Any, node: int, moved: bool) -> Any:
+    """(order of binding, number, flags) of the pods on a node; `moved`: of those only that a drain moves."""
     found = np.empty((nodes_of(a)[node, N_PODS], 3), dtype=np.int64)
     pod = nodes_of(a)[node, N_HEAD]
     at = 0
     while pod >= 0:
         p = pods_of(a)[pod]
-        found[at, 0], found[at, 1], found[at, 2] = p[P_ORDER], pod, p[P_FLAGS]
-        at += 1
-        pod = p[P_NEXT]
-    return found
-
-
-@jit
-def list_drain(a: Any, node: int) -> Any:
-    """(order of binding, number) of the pods on a node that a drain moves."""
-    found = np.empty((nodes_of(a)[node, N_PODS], 2), dtype=np.int64)
-    pod = nodes_of(a)[node, N_HEAD]
-    at = 0
-    while pod >= 0:
-        p = pods_of(a)[pod]
-        if groups_of(a)[p[P_GROUP], G_DAEMON] == 0:
-            found[at, 0], found[at, 1] = p[P_ORDER], pod
+        if not moved or groups_of(a)[p[P_GROUP], G_DAEMON] == 0:
+            found[at, 0], found[at, 1], found[at, 2] = p[P_ORDER], pod, p[P_FLAGS]
             at += 1
         pod = p[P_NEXT]
     return found[:at]

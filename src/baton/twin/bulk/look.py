@@ -118,7 +118,7 @@ class Look(Rows):
             return known[1]
         found = [
             (order, self._info(pod, flags, slot))
-            for order, pod, flags in kernel.list_node(self.addresses, node).tolist()
+            for order, pod, flags in kernel.list_node(self.addresses, node, False).tolist()
         ]
         found += [(i._pod.order, i) for i in others.values()]  # type: ignore[union-attr]
         found.sort(key=first)
@@ -142,13 +142,13 @@ class Look(Rows):
         ]
         number = self.node_ids.get(node)
         if number is not None and self.a.nodes[number, N_PODS]:
-            found += [(order, pod) for order, pod in kernel.list_drain(self.addresses, number).tolist()]
+            found += self._on_node_rows(number, moved=True)
             found.sort(key=first)
         return [key for _, key in found]
 
-    def _on_node_rows(self, number: int) -> list[tuple[int, int]]:
-        """(order of binding, number) of the bulk pods there."""
-        return [(order, pod) for order, pod, _ in kernel.list_node(self.addresses, number).tolist()]
+    def _on_node_rows(self, number: int, *, moved: bool = False) -> list[tuple[int, int]]:
+        """(order of binding, number) of the bulk pods there; `moved`: of those only that a drain moves."""
+        return [(order, pod) for order, pod, _ in kernel.list_node(self.addresses, number, moved).tolist()]
 
     def info(self, pod: BulkPod) -> PodInfo:
         """What the scheduler keeps of it."""

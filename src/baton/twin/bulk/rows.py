@@ -140,7 +140,6 @@ class Rows:
         self._epoch = self.state.classes.epoch
         self._probes: list[tuple[float, float]] = []
         self._probe_counts: list[tuple[int, int]] = []
-        self._shape_rows: list[tuple[float, ...]] = []
         self._rows_end = 0
         self._plans_end = 0
         self._domains_end = 0
