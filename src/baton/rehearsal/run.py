@@ -116,22 +116,23 @@ class _Kube(TwinKube):
         return _NoWatch()
 
 
-_LEFT = [False]  # whether the twin of an earlier run may still lie about in this process
+_LEFT = [0]  # pods of the twins of earlier runs that may still lie about in this process
 
 
 @contextmanager
-def _no_collector() -> Iterator[None]:
+def _no_collector(pods: int) -> Iterator[None]:
     """Millions of small live objects make the cyclic collector's full passes the largest cost; nothing here is cyclic
     garbage in quantity, so it rests meanwhile. What a run leaves is set aside, out of the collector's sight, and
-    collected when the next begins: the last run of a process spares itself that."""
+    collected before a later one that is not much larger begins: the last run of a process spares itself that."""
     import gc
 
     was = gc.isenabled()
     gc.disable()
-    if _LEFT[0]:
+    if _LEFT[0] > pods // 4:
         gc.unfreeze()
         gc.collect()
-    _LEFT[0] = True
+        _LEFT[0] = 0
+    _LEFT[0] += pods
     gc.freeze()
     try:
         yield
@@ -150,7 +151,7 @@ def rehearse_once(
     """
     chosen = options or Options(settings=settings)
     try:
-        with _no_collector():
+        with _no_collector(len(snapshot.objects.get("pods", ()))):
             try:
                 return _rehearse(snapshot, plan, seed, chosen)
             except Beyond:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from baton.logic.scheduling import filters, interpod, spread, volumes
 from baton.logic.scheduling.filters import Plugin, Status, View
+from baton.logic.scheduling.spread import Figures
 from baton.logic.scheduling.state import ClusterState, NodeInfo, PodInfo
 
 PLUGINS: tuple[type[Plugin], ...] = (
@@ -21,15 +24,17 @@ LEFT_OUT = Status("", ("node(s) didn't satisfy plugin(s) [NodeAffinity]",), True
 
 
 class Cycle:
-    """The filter plugins prepared for one pod."""
+    """The filter plugins prepared for one pod. `figures`: see PodTopologySpread."""
 
-    def __init__(self, state: ClusterState, pod: PodInfo) -> None:
+    def __init__(self, state: ClusterState, pod: PodInfo, figures: Figures | None = None) -> None:
         self.state = state
         self.pod = pod
         self.plugins: list[Plugin] = []
         self.turned_down: Status | None = None
         for kind in PLUGINS:
             plugin = kind(state, pod)
+            if isinstance(plugin, spread.PodTopologySpread):
+                plugin.figures = figures
             self.turned_down = plugin.prefilter()
             if self.turned_down is not None:
                 return
@@ -44,11 +49,13 @@ class Cycle:
                 return status
         return None
 
-    def run(self) -> tuple[list[NodeInfo], dict[str, Status]]:
-        """(feasible nodes in the order they were added, the other nodes' statuses)."""
+    def run(self, worth: Callable[[NodeInfo], bool] | None = None) -> tuple[list[NodeInfo], dict[str, Status]]:
+        """(feasible nodes in the order they were added, the others' statuses), of the nodes that are `worth` it."""
         feasible, rejected = [], {}
         names = self.pod.node_names
         for node in self.state.node_infos():
+            if worth is not None and not worth(node):
+                continue
             if self.turned_down is not None:
                 rejected[node.name] = self.turned_down
             elif names is not None and node.name not in names:

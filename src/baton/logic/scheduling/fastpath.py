@@ -257,6 +257,22 @@ class FastPath:
             checks.append((volumes.NOTHING_TO_BIND, mask))
         return checks
 
+    # for preemption --------------------------------------------------------------------------------------------------
+
+    def open_to(self, cls: PodClass) -> list[bool]:
+        """By slot, whether neither cordon, taints nor node affinity keep the class away: what no preemption changes."""
+        plan = self.planner.plan(cls)
+        rows = [row for (row,) in place.sections(plan.array)[place.H_MASKS]]
+        mask: Bools = np.all(self.planner.index.table.data[rows, : self.state.capacity] > 0, axis=0)
+        found: list[bool] = mask.tolist()
+        return found
+
+    def live_counts(self, namespace: str, selector: matching.Selector) -> list[int]:
+        """See spread.Figures."""
+        row = self.planner.index.live_counter(namespace, selector)
+        counts: list[int] = self.planner.index.table.data[row].tolist()
+        return counts
+
     # reasons ---------------------------------------------------------------------------------------------------------
 
     def reasons(self, outcome: Outcome) -> dict[str, int]:

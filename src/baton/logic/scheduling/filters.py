@@ -33,14 +33,21 @@ class Status(NamedTuple):
 class View:
     """A node and what is on it, which a cycle may change to try something out."""
 
-    __slots__ = ("_scalars", "_state", "_used", "info", "pods")
+    __slots__ = ("_pods", "_scalars", "_state", "_used", "info")
 
     def __init__(self, state: ClusterState, info: NodeInfo) -> None:
         self.info = info
-        self.pods: dict[Key, PodInfo] = state.pods_on(info.slot)
         self._state = state
+        self._pods: dict[Key, PodInfo] | None = None
         self._used: list[int] | None = None
         self._scalars: dict[str, int] | None = None
+
+    @property
+    def pods(self) -> dict[Key, PodInfo]:
+        """The pods there; read when first needed."""
+        if self._pods is None:
+            self._pods = self._state.pods_on(self.info.slot)
+        return self._pods
 
     @property
     def used(self) -> list[int]:
@@ -59,7 +66,7 @@ class View:
     def copy(self) -> View:
         """The same figures, free to change."""
         other = View(self._state, self.info)
-        other.pods = dict(self.pods)
+        other._pods = dict(self.pods)
         return other
 
     def move(self, pod: PodInfo, sign: int) -> None:

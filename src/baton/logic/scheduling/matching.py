@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from operator import itemgetter
+from typing import Any, Generic, TypeAlias, TypeVar
 
+T = TypeVar("T")
 Json: TypeAlias = Mapping[str, Any]
 Requirement: TypeAlias = tuple[str, str, frozenset[str]]
 Selector: TypeAlias = tuple[Requirement, ...] | None
@@ -165,3 +167,24 @@ def count_untolerated_prefer(taints: Iterable[Json], tolerations: Sequence[Json]
         if taint.get("effect") == "PreferNoSchedule"
         and not tolerated(relevant, taint.get("key", ""), taint.get("value") or "", "PreferNoSchedule")
     )
+
+
+class ByLabel(Generic[T]):
+    """Things that each want some labels, found by one of them: few are asked instead of all."""
+
+    def __init__(self, things: Iterable[tuple[Mapping[str, str], T]]) -> None:
+        """(labels that it wants, thing) of each."""
+        self._by: dict[tuple[str, str] | None, list[tuple[int, T]]] = {}
+        for place, (wanted, thing) in enumerate(things):
+            pair = next((p for p in wanted.items() if isinstance(p[1], str)), None)
+            self._by.setdefault(pair, []).append((place, thing))
+
+    def candidates(self, labels: Mapping[str, str]) -> list[T]:
+        """All that can want these labels, in their order, and perhaps some more."""
+        by = self._by
+        found = list(by.get(None, ()))
+        for pair in labels.items():
+            if pair in by:
+                found += by[pair]
+        found.sort(key=itemgetter(0))
+        return [thing for _, thing in found]

@@ -78,11 +78,16 @@ class _Entry(NamedTuple):
     name: str
 
 
+Selectors = dict[tuple[str, str], tuple[Json, Selector]]
+"""(namespace, name) of a budget -> its spec and its compiled selector."""
+
+
 class Budgets:
     """The PodDisruptionBudgets of a cluster, with what each still allows; read by namespace, when first needed."""
 
-    def __init__(self, state: ClusterState) -> None:
+    def __init__(self, state: ClusterState, selectors: Selectors) -> None:
         self._state = state
+        self._selectors = selectors
         self._entries: dict[str, list[_Entry]] = {}
         self._matching: dict[tuple[str, tuple[tuple[str, str], ...]], list[_Entry]] = {}
 
@@ -91,13 +96,22 @@ class Budgets:
         if found is None:
             found = self._entries[namespace] = []
             for budget in self._state.of_namespace(BUDGETS, namespace):
-                selector = matching.compile_selector((budget.get("spec") or {}).get("selector"))
+                selector = self._selector(budget)
                 status = budget.get("status") or {}
                 if selector:
                     allowed = int(status.get("disruptionsAllowed") or 0)
                     disrupted = frozenset(status.get("disruptedPods") or ())
                     found.append(_Entry(selector, allowed, disrupted, budget["metadata"]["name"]))
         return found
+
+    def _selector(self, budget: Json) -> Selector:
+        """Compiled once for each spec."""
+        meta, spec = budget["metadata"], budget.get("spec") or {}
+        key = (meta.get("namespace") or "default", meta["name"])
+        known = self._selectors.get(key)
+        if known is None or known[0] is not spec:
+            known = self._selectors[key] = (spec, matching.compile_selector(spec.get("selector")))
+        return known[1]
 
     def _for(self, pod: PodInfo) -> list[_Entry]:
         labels = pod.labels
@@ -128,18 +142,23 @@ class Budgets:
 
 
 def preempt(
-    state: ClusterState, pod: PodInfo, cycle: Cycle, rejected: dict[str, Status], rng: Random | None = None
+    state: ClusterState,
+    pod: PodInfo,
+    cycle: Cycle,
+    rejected: dict[str, Status],
+    rng: Random | None = None,
+    selectors: Selectors | None = None,
 ) -> Preemption:
     """Try the nodes whose rejection removing pods could lift. `rejected` is what the cycle said of every node.
 
     All of them, or with `rng`, as upstream does, from a random one on till enough candidates are found, one of which
-    breaks no budget.
+    breaks no budget. `selectors` keeps what was read of budgets for the next time.
     """
     if not pod.cls.may_preempt:
         return Preemption(note=NEVER)
     candidates: dict[str, Victims] = {}
     in_vain: dict[str, str] = {}
-    budgets = Budgets(state)
+    budgets = Budgets(state, {} if selectors is None else selectors)
     names = [name for name, status in rejected.items() if not status.unresolvable]
     enough = len(names)
     if rng is not None and names:

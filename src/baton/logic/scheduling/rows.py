@@ -24,7 +24,8 @@ class Table:
     def new_row(self) -> int:
         """A row of zeros."""
         if self.rows == len(self.data):
-            self._grow(2 * self.rows, self.data.shape[1])
+            slots = self.data.shape[1]
+            self._grow(max(2 * self.rows, 4096 if slots >= 1024 else 0), slots)
         self.rows += 1
         return self.rows - 1
 
@@ -196,14 +197,8 @@ class NodeOrder:
 
     def _interleave(self) -> Ints:
         zones = list(self._zones.values())
-        result = np.empty(sum(len(z) for z in zones), dtype=np.int32)
+        turns = np.full((max(map(len, zones), default=0), len(zones)), -1, dtype=np.int32)
         for i, slots in enumerate(zones):
-            turn = np.arange(len(slots))
-            place = np.zeros(len(slots), dtype=np.int64)
-            for j, others in enumerate(zones):
-                # earlier turns take a node of every zone that still has one; in this turn, those of the zones before
-                place += turn if len(others) >= len(slots) else np.minimum(len(others), turn)
-                if j < i:
-                    place += turn < len(others)
-            result[place] = slots
-        return result
+            turns[: len(slots), i] = slots
+        flat = turns.ravel()
+        return flat[flat >= 0]

@@ -63,6 +63,7 @@ class Scheduler:
         self.sample = sample
         self._wish = compiled
         self._fast: FastPath | None = None
+        self._selectors: preemption.Selectors = {}
 
     @property
     def fast(self) -> FastPath:
@@ -112,11 +113,16 @@ class Scheduler:
     def preempt(self, pod: Json, rng: Random | None = None) -> Preemption | None:
         """What preemption could do; None when some node is feasible without it. `rng`: see preemption.preempt."""
         info = self.state.info_of(pod)
-        cycle = Cycle(self.state, info)
-        feasible, rejected = cycle.run()
+        worth = figures = None
+        if rng is not None:
+            figures = self.fast.live_counts
+            open_ = self.fast.open_to(info.cls)
+            worth = lambda node: open_[node.slot]  # noqa: E731
+        cycle = Cycle(self.state, info, figures)
+        feasible, rejected = cycle.run(worth)
         if feasible:
             return None
-        return preemption.preempt(self.state, info, cycle, rejected, rng)
+        return preemption.preempt(self.state, info, cycle, rejected, rng, self._selectors)
 
 
 __all__ = ["Decision", "Explanation", "Preemption", "Scheduler", "Status"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from baton.logic.scheduling import matching
 from baton.logic.scheduling.filters import Plugin, Status, View
@@ -12,7 +12,6 @@ from baton.logic.scheduling.podclass import PodClass, SpreadConstraint
 from baton.logic.scheduling.state import (
     CONTROLLERS,
     REPLICA_SETS,
-    SERVICES,
     STATEFUL_SETS,
     ClusterState,
     NodeInfo,
@@ -88,9 +87,8 @@ def labels_of(pod: PodInfo) -> Mapping[str, str]:
 def default_selector(state: ClusterState, cls: PodClass, labels: Mapping[str, str]) -> Selector:
     """The selector of system default spreading: the pod's Services and its controller's, all of them."""
     merged: dict[str, str] = {}
-    for service in state.of_namespace(SERVICES, cls.namespace):
-        wanted = (service.get("spec") or {}).get("selector")
-        if wanted is not None and all(labels.get(k) == v for k, v in wanted.items()):
+    for wanted in state.service_selectors(cls.namespace, labels):
+        if all(labels.get(k) == v for k, v in wanted.items()):
             merged.update(wanted)
     more: Selector = ()
     if cls.owner is not None:
@@ -115,10 +113,15 @@ def default_constraints(selector: Selector) -> tuple[SpreadConstraint, ...]:
     )
 
 
+Figures = Callable[[str, Selector], Sequence[int]]
+"""(namespace, selector) -> by slot, how many pods count_matching would count."""
+
+
 class PodTopologySpread(Plugin):
-    """Hard constraints."""
+    """Hard constraints. With `figures` pods are not counted one by one."""
 
     name = "PodTopologySpread"
+    figures: Figures | None = None
 
     def prefilter(self) -> Status | None:
         self.constraints = self.cls.hard_spread
@@ -126,14 +129,21 @@ class PodTopologySpread(Plugin):
         self.counts: list[dict[str, int]] = [{} for _ in self.constraints]
         if self.skip:
             return None
+        known = None
+        if self.figures is not None:
+            known = [self.figures(self.cls.namespace, c.selector) for c in self.constraints]
         for node in self.state.node_infos():
             if not has_keys(node.labels, self.constraints):
                 continue
-            pods = self.state.pods_on(node.slot).values()
-            for c, counts in zip(self.constraints, self.counts, strict=True):
+            pods = self.state.pods_on(node.slot).values() if known is None else ()
+            for i, (c, counts) in enumerate(zip(self.constraints, self.counts, strict=True)):
                 if included(self.cls, c, node):
                     value = node.labels[c.topology_key]
-                    counts[value] = counts.get(value, 0) + count_matching(pods, c.selector, self.cls.namespace)
+                    if known is not None:
+                        more = known[i][node.slot]
+                    else:
+                        more = count_matching(pods, c.selector, self.cls.namespace)
+                    counts[value] = counts.get(value, 0) + more
         return None
 
     def filter(self, view: View) -> Status | None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baton.errors import ReadError
+from baton.logic.scheduling import matching
 from baton.logic.scheduling.matching import Json
 from baton.logic.scheduling.podclass import VOLATILE_LABELS, ClassCache, PodClass, request_row
 from baton.logic.scheduling.requests import (
@@ -194,6 +195,7 @@ class ClusterState:
         self.scalar_used: dict[str, NDArray[np.int64]] = {}
         self.objects: dict[str, dict[Key, Json]] = {resource: {} for resource in RESOURCES}
         self._by_namespace: dict[tuple[str, str], dict[str, Json]] = {}
+        self._services: dict[str, matching.ByLabel[Json]] = {}  # selectors by namespace, read when first needed
         self.claim_users: dict[Key, set[Key]] = {}
         """(namespace, claim) -> pods on nodes that use it."""
         self.image_nodes: dict[str, set[int]] = {}
@@ -467,6 +469,8 @@ class ClusterState:
         key = ("" if resource in _CLUSTER_WIDE else _key(obj)[0], obj["metadata"]["name"])
         table[key] = obj
         self._by_namespace.setdefault((resource, key[0]), {})[key[1]] = obj
+        if resource == SERVICES:
+            self._services.pop(key[0], None)
         if self.classes.volatile and resource in _SELECTING:
             selector = (obj.get("spec") or {}).get("selector")
             if selector and any(label in str(selector) for label in VOLATILE_LABELS):
@@ -480,6 +484,8 @@ class ClusterState:
         if self.objects.get(resource, {}).pop(key, None) is None:
             return
         self._by_namespace[resource, key[0]].pop(name, None)
+        if resource == SERVICES:
+            self._services.pop(key[0], None)
         if self.listener is not None:
             self.listener.object_changed(resource, *key)
 
@@ -490,6 +496,14 @@ class ClusterState:
     def of_namespace(self, resource: str, namespace: str) -> Iterable[Json]:
         """The objects of one namespace."""
         return self._by_namespace.get((resource, namespace), {}).values()
+
+    def service_selectors(self, namespace: str, labels: Mapping[str, str]) -> list[Json]:
+        """The selectors of the namespace's Services that can select these labels, and perhaps more."""
+        known = self._services.get(namespace)
+        if known is None:
+            specs = [(service.get("spec") or {}).get("selector") for service in self.of_namespace(SERVICES, namespace)]
+            known = self._services[namespace] = matching.ByLabel((s, s) for s in specs if s is not None)
+        return known.candidates(labels)
 
     def namespace_labels(self, namespace: str) -> Mapping[str, str]:
         """A namespace's labels; none when it is not known."""

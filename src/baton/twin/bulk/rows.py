@@ -373,6 +373,7 @@ class Rows:
         self.a.plans[at : at + len(array)] = array
         row[C_LENGTH], row[C_LINES], row[C_WIDTH] = len(array), plan.lines, plan.width
         many = len(plan.domains)
+        known_before = len(self._domains)
         start = self._domains_end
         self._domains_end += many
         rows = self._grown("domain_of", self._domains_end + 1)
@@ -385,7 +386,8 @@ class Rows:
             self._rows_of_nodes[node_row] = None
         if any(image in self.state.image_nodes for image in plan.images):
             self._pictured.add(number)
-        self._sync()
+        if self.s[S_SYNCED] != self.index.rows.version or len(self._domains) > known_before:
+            self._sync()
         row[C_HAVE] = 1
 
     def _priority(self, value: int) -> int:

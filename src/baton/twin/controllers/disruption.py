@@ -15,6 +15,7 @@ from baton.logic.eviction import (
     selector_matches,
     wanted,
 )
+from baton.logic.scheduling.matching import ByLabel
 from baton.twin.controllers.base import (
     ADDED,
     REMOVED,
@@ -141,6 +142,7 @@ class DisruptionController(Controller):
         super().__init__(cluster)
         self.budgets: dict[Key, Budget] = {}
         self._by_namespace: dict[str, list[Budget]] = {}
+        self._by_label: dict[str, ByLabel[Budget]] = {}  # the same, read when first needed
         self._matches: dict[str, tuple[Any, tuple[Budget, ...]]] = {}  # group uid -> (labels, budgets)
         self.raised: list[Callable[[Budget], None]] = []
         self._unpublished: dict[Key, Budget] = {}
@@ -163,7 +165,11 @@ class DisruptionController(Controller):
         known = self._matches.get(uid)
         if known is not None and (known[0] is pod.labels or known[0] == pod.labels):
             return known[1]
-        found = tuple(b for b in candidates if selector_matches(b.spec.get("selector"), pod.labels))
+        by_label = self._by_label.get(pod.namespace)
+        if by_label is None:
+            by_label = self._by_label[pod.namespace] = ByLabel((_wanted(b), b) for b in candidates)
+        possible = by_label.candidates(pod.labels)
+        found = tuple(b for b in possible if selector_matches(b.spec.get("selector"), pod.labels))
         if uid:
             self._matches[uid] = (pod.labels, found)
         return found
@@ -212,6 +218,7 @@ class DisruptionController(Controller):
             self._by_namespace[key[0]].remove(budget)
             self._unpublished.pop(key, None)
         self._matches.clear()
+        self._by_label.pop(key[0], None)
         for pod in list(self.cluster.pods.by_namespace.get(key[0], {}).values()):
             self._rematch(pod)
         if type_ != "DELETED":
@@ -362,6 +369,11 @@ class DisruptionController(Controller):
         status["conditions"] = [condition]
         if status != before:
             self.world.update(PDBS, {**obj, "status": status})
+
+
+def _wanted(budget: Budget) -> Obj:
+    """Labels that all its pods have."""
+    return (budget.spec.get("selector") or {}).get("matchLabels") or {}
 
 
 def _unmanaged(budget: Budget) -> str:
