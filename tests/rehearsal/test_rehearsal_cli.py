@@ -11,7 +11,9 @@ import pytest
 
 from baton.cli.main import main
 from baton.observe.store import load, save
+from baton.rehearsal import run as rehearsal
 from baton.rehearsal.generate import generate
+from baton.twin.bulk import begin
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,26 @@ def test_rehearse_prints_what_a_person_needs(smooth: Path, capsys: pytest.Captur
     assert "USD" in out
     assert "\x1b[" not in out  # no colours in a file
     assert max(map(len, out.splitlines())) <= 130
+
+
+def test_a_rehearsal_that_compiles_first_says_so(
+    smooth: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    """Half a minute of silence, once for each version, looks like a program that hangs; scripts read stdout only."""
+    monkeypatch.setattr(begin, "_accelerated", lambda: True)
+    monkeypatch.setattr(begin, "_was_compiled", lambda: False)
+    command = ["rehearse", "--to", "1.35", "--snapshot", str(smooth), "--runs", "1", "--json", "--no-recommend"]
+    assert main(command) == 0
+    assert "compiling" not in capsys.readouterr().err  # small clusters do without
+    monkeypatch.setattr(begin, "FROM_PODS", 100)
+    assert begin.compiles_first(100) and not begin.compiles_first(99)
+    monkeypatch.setattr(rehearsal, "move_in_bulk", lambda *_: None)
+    assert main(command) == 0
+    out, err = capsys.readouterr()
+    assert "compiling the twin first" in err
+    assert json.loads(out)["runs"] == 1
+    monkeypatch.setattr(begin, "_was_compiled", lambda: True)
+    assert not begin.compiles_first(100_000)
 
 
 def test_rehearse_of_a_blocked_cluster_exits_with_1_and_the_cure(stuck: Path, capsys: pytest.CaptureFixture[str]):

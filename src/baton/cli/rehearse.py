@@ -44,6 +44,7 @@ rehearsal itself ran) differs, and --no-stats leaves that out.
 
 exit code 0 every run came to its end, 1 some run halted
 """
+_COMPILING = "a cluster of this size: compiling the twin first, once for this version and machine (under a minute) ..."
 
 
 def add_parser(subparsers: Any) -> None:
@@ -219,6 +220,7 @@ def _rehearse(
 ) -> Summary:
     from baton.rehearsal.recommend import recommend
     from baton.rehearsal.rehearse import rehearse
+    from baton.twin.bulk.begin import compiles_first
 
     def tell(what: str, total: int) -> Any:
         def done(count: int) -> None:
@@ -227,6 +229,9 @@ def _rehearse(
 
         return done
 
+    if compiles_first(len(snapshot.objects.get("pods", ()))):
+        print(_COMPILING, file=sys.stderr, flush=True)
+    tell("rehearsal", args.runs)(0)
     summary = rehearse(
         snapshot,
         plan,

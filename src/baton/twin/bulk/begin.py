@@ -35,6 +35,11 @@ def _was_compiled() -> bool:
     return "baton.twin.bulk.kernel" in sys.modules or any(here.glob("__pycache__/kernel.run-*.nbi"))
 
 
+def compiles_first(pods: int) -> bool:
+    """Whether a rehearsal of so many pods will spend its first half minute or more compiling: on a machine, once."""
+    return pods >= FROM_PODS and _accelerated() and not _was_compiled()
+
+
 def move_in_bulk(kube: KubeTwin, counts: Counts, wish: bool | None) -> None:
     """From the first drain on, keep pods as rows where that pays; `wish` True always, False never."""
     if wish is False or kube.cluster.lean is None or not _accelerated():
