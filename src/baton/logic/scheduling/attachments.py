@@ -45,10 +45,10 @@ class Attachments:
 
     def attach(self, info: PodInfo) -> None:
         """Count a pod's volumes on its node."""
-        namespace, node = info.cls.namespace, self.state.node(info.slot).name
+        namespace = info.cls.namespace
         volumes: dict[Volume, None] = {}
         for name in info.claims:
-            identity = csi_identity(self.state, namespace, name, node)
+            identity = csi_identity(self.state, namespace, name)
             if identity is not None:
                 volumes[identity] = None
             claim = self.state.get(CLAIMS, namespace, name)

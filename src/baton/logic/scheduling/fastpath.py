@@ -223,7 +223,7 @@ class FastPath:
         mask = np.ones(self.state.capacity, dtype=np.bool_)
         wanted: dict[str, set[tuple[str, str]]] = {}
         for name in info.claims:
-            volume = csi_identity(self.state, info.cls.namespace, name, "")
+            volume = csi_identity(self.state, info.cls.namespace, name)
             if volume is not None:
                 wanted.setdefault(volume[0], set()).add(volume)
         for driver, mine in wanted.items():

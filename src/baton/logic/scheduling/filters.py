@@ -6,7 +6,7 @@ for one node, and `moved`, told when preemption tries taking a pod off a node or
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from baton.logic.scheduling import matching
@@ -21,6 +21,9 @@ AFFINITY_CONFLICT = "pod affinity terms conflict"
 NO_PORTS = "node(s) didn't have free ports for the requested pod ports"
 TOO_MANY_PODS = "Too many pods"
 
+HostPort = tuple[str, str, int]
+"""(address, protocol, port)"""
+
 
 class Status(NamedTuple):
     """Why a plugin rejected a node, or the pod as a whole. `unresolvable`: removing pods there cannot help."""
@@ -33,12 +36,13 @@ class Status(NamedTuple):
 class View:
     """A node and what is on it, which a cycle may change to try something out."""
 
-    __slots__ = ("_pods", "_scalars", "_state", "_used", "info")
+    __slots__ = ("_pods", "_ports", "_scalars", "_state", "_used", "info")
 
     def __init__(self, state: ClusterState, info: NodeInfo) -> None:
         self.info = info
         self._state = state
         self._pods: dict[Key, PodInfo] | None = None
+        self._ports: set[HostPort] | None = None
         self._used: list[int] | None = None
         self._scalars: dict[str, int] | None = None
 
@@ -63,6 +67,13 @@ class View:
             self._scalars = {name: int(values[self.info.slot]) for name, values in self._state.scalar_used.items()}
         return self._scalars
 
+    @property
+    def ports(self) -> set[HostPort]:
+        """Host ports that its pods hold."""
+        if self._ports is None:
+            self._ports = {port for pod in self.pods.values() for port in pod.cls.ports}
+        return self._ports
+
     def copy(self) -> View:
         """The same figures, free to change."""
         other = View(self._state, self.info)
@@ -70,7 +81,12 @@ class View:
         return other
 
     def move(self, pod: PodInfo, sign: int) -> None:
-        """Put a pod on (+1) or take it off (-1); only on a copy."""
+        """Put a pod on (+1) or take it off (-1); only on a copy.
+
+        A pod that leaves frees its host ports even where another holds the same: upstream's HostPortInfo is a set.
+        """
+        if pod.cls.ports:
+            self._ports = self.ports.union(pod.cls.ports) if sign > 0 else self.ports.difference(pod.cls.ports)
         for i, value in enumerate(pod.row.tolist()):
             self.used[i] += sign * value
         for name, value in pod.request.resources.scalars.items():
@@ -159,7 +175,7 @@ class NodeAffinity(Plugin):
         return self.reject(AFFINITY, unresolvable=True)
 
 
-def ports_conflict(wanted: Sequence[tuple[str, str, int]], used: Sequence[tuple[str, str, int]]) -> bool:
+def ports_conflict(wanted: Iterable[HostPort], used: Collection[HostPort]) -> bool:
     """Whether any (ip, protocol, port) is taken; 0.0.0.0 clashes with every address."""
     for ip, protocol, port in wanted:
         for other_ip, other_protocol, other_port in used:
@@ -177,10 +193,7 @@ class NodePorts(Plugin):
         return None
 
     def filter(self, view: View) -> Status | None:
-        for other in view.pods.values():
-            if other.cls.ports and ports_conflict(self.cls.ports, other.cls.ports):
-                return self.reject(NO_PORTS)
-        return None
+        return self.reject(NO_PORTS) if ports_conflict(self.cls.ports, view.ports) else None
 
 
 class NodeResourcesFit(Plugin):

@@ -27,6 +27,7 @@ BETA_REGION = "failure-domain.beta.kubernetes.io/region"
 UNSCHEDULABLE_TAINT = "node.kubernetes.io/unschedulable"
 
 _WHOLE_NUMBER = re.compile(r"[+-]?\d+\Z", re.ASCII)
+_LABEL_VALUE = re.compile(r"(?=.{0,63}\Z)(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?\Z", re.ASCII)
 _OPERATORS = {"In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"}
 
 
@@ -104,12 +105,25 @@ def compile_selector(selector: Json | None) -> Selector:
     return tuple(requirements)
 
 
+def _node_requirement(expression: Json) -> Requirement | None:
+    """The same in a node selector term: labels.NewRequirement also asks that values could be a label's."""
+    values = expression.get("values") or ()
+    single = expression.get("operator") not in ("Gt", "Lt") or len(values) == 1
+    return _requirement(expression) if single and all(_LABEL_VALUE.match(v) for v in values) else None
+
+
+def _field_requirement(expression: Json) -> Requirement | None:
+    """A matchFields entry: In or NotIn with one value."""
+    known = expression.get("operator") in ("In", "NotIn") and len(expression.get("values") or ()) == 1
+    return _requirement(expression) if known else None
+
+
 def compile_node_terms(terms: Iterable[Json]) -> tuple[NodeTerm, ...]:
     """NodeSelectorTerms, ORed. Empty and malformed terms select no node and are left out."""
     compiled = []
     for term in terms:
-        labels = [_requirement(e) for e in term.get("matchExpressions") or ()]
-        fields = [_requirement(e) for e in term.get("matchFields") or ()]
+        labels = [_node_requirement(e) for e in term.get("matchExpressions") or ()]
+        fields = [_field_requirement(e) for e in term.get("matchFields") or ()]
         if not labels and not fields:
             continue
         kept_labels = tuple(r for r in labels if r is not None)

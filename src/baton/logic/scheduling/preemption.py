@@ -67,7 +67,8 @@ def _start(pod: Json) -> str:
 
 
 def candidates_to_find(nodes: int) -> int:
-    """How many candidates upstream tries: a tenth of the nodes, at least 100 (DefaultPreemptionArgs' defaults)."""
+    """How many candidates upstream tries: a tenth of the nodes that preemption may help on, at least 100
+    (DefaultPreemptionArgs' defaults)."""
     return min(nodes, max(100, nodes // 10))
 
 
@@ -163,7 +164,7 @@ def preempt(
     enough = len(names)
     if rng is not None and names:
         first = rng.randrange(len(names))
-        names, enough = names[first:] + names[:first], candidates_to_find(len(state.nodes))
+        names, enough = names[first:] + names[:first], candidates_to_find(len(names))
     harmless = False
     for name in names:
         found = _victims_on(state, pod, cycle, name, budgets, rejected[name])

@@ -29,7 +29,6 @@ NO_PROVISIONER = "kubernetes.io/no-provisioner"
 
 _CLASS_ANNOTATION = "volume.beta.kubernetes.io/storage-class"
 _BOUND_ANNOTATION = "pv.kubernetes.io/bind-completed"
-_MIGRATED = "storage.alpha.kubernetes.io/migrated-plugins"
 _SELECTED_NODE = "volume.kubernetes.io/selected-node"
 _ZONE_KEYS = (BETA_ZONE, BETA_REGION, ZONE, REGION)
 _MODERN = {BETA_ZONE: ZONE, BETA_REGION: REGION}
@@ -75,10 +74,15 @@ class VolumeRestrictions(Plugin):
                 return self.reject(_missing_claim(name), unresolvable=True)
             if "ReadWriteOncePod" in ((claim.get("spec") or {}).get("accessModes") or ()):
                 self.once.add(name)
-        self.conflicts = sum(1 for name in self.once if (namespace, name) in self.state.claim_users)
+        self.conflicts = sum(self._mounted(namespace, name) for name in self.once)
         self.inline = [v for v in _volumes(self.pod) if _inline_disk(v)]
         self.skip = not self.conflicts and not self.inline
         return None
+
+    def _mounted(self, namespace: str, name: str) -> bool:
+        """Whether a pod there mounts the claim by name; an ephemeral volume's does not count (updatePVCRefCounts)."""
+        users = self.state.claim_users.get((namespace, name), ())
+        return any(name in _plain_claims(self.state.pods[user]) for user in users)
 
     def filter(self, view: View) -> Status | None:
         for other in view.pods.values() if self.inline else ():
@@ -107,10 +111,11 @@ def _disks_conflict(a: Json, b: Json) -> bool:
     return False
 
 
-def csi_identity(state: ClusterState, namespace: str, name: str, node: str) -> tuple[str, str] | None:
+def csi_identity(state: ClusterState, namespace: str, name: str) -> tuple[str, str] | None:
     """(driver, handle) of the volume that a claim is or will be; None when it is no CSI volume, or not known.
 
-    EBS volumes of the old in-tree kind count for the CSI driver on nodes whose CSINode says they were migrated.
+    EBS volumes of the old in-tree kind count for the CSI driver (isCSIMigrationOn no longer asks the CSINode); where a
+    node has no CSINode it has no limit either.
     """
     claim = state.get(CLAIMS, namespace, name)
     if claim is None:
@@ -120,22 +125,16 @@ def csi_identity(state: ClusterState, namespace: str, name: str, node: str) -> t
     if volume is None:
         storage_class = state.get(STORAGE_CLASSES, "", class_name(claim))
         provisioner = (storage_class or {}).get("provisioner") or ""
-        if provisioner == IN_TREE_EBS and _migrated(state, node):
+        if provisioner == IN_TREE_EBS:
             provisioner = EBS_DRIVER
         return (provisioner, f"unbound/{namespace}/{name}") if provisioner else None
     spec = volume.get("spec") or {}
     csi, in_tree = spec.get("csi"), spec.get("awsElasticBlockStore")
     if csi and csi.get("driver") and csi.get("volumeHandle"):
         return csi["driver"], csi["volumeHandle"]
-    if in_tree and _migrated(state, node):
+    if in_tree:
         return EBS_DRIVER, str(in_tree.get("volumeID", "")).rpartition("/")[2]
     return None
-
-
-def _migrated(state: ClusterState, node: str) -> bool:
-    found = state.get(CSI_NODES, "", node)
-    annotations = (found or {"metadata": {}})["metadata"].get("annotations") or {}
-    return IN_TREE_EBS in str(annotations.get(_MIGRATED, "")).split(",")
 
 
 def attach_limits(state: ClusterState, node: str) -> dict[str, int]:
@@ -158,7 +157,7 @@ class NodeVolumeLimits(Plugin):
         for claim in self.pod.claims:
             if self.state.get(CLAIMS, self.cls.namespace, claim) is None:
                 return self.reject(_missing_claim(claim), unresolvable=True)
-            identity = csi_identity(self.state, self.cls.namespace, claim, view.info.name)
+            identity = csi_identity(self.state, self.cls.namespace, claim)
             if identity is not None:
                 new.add(identity)
         limits = attach_limits(self.state, view.info.name) if new else {}
@@ -168,7 +167,7 @@ class NodeVolumeLimits(Plugin):
             identity
             for other in view.pods.values()
             for claim in other.claims
-            if (identity := csi_identity(self.state, other.cls.namespace, claim, view.info.name)) is not None
+            if (identity := csi_identity(self.state, other.cls.namespace, claim)) is not None
         }
         for driver in {driver for driver, _ in new - attached}:
             if driver not in limits:
@@ -180,9 +179,14 @@ class NodeVolumeLimits(Plugin):
 
 
 def volume_terms(volume: Json) -> tuple[NodeTerm, ...] | None:
-    """A volume's required node affinity; None when it has none."""
+    """A volume's required node affinity; None when it has none.
+
+    Upstream's CheckNodeAffinity shows it a node without a name, and fields that are not there are not asked about.
+    """
     required = ((volume.get("spec") or {}).get("nodeAffinity") or {}).get("required")
-    return None if required is None else matching.compile_node_terms(required.get("nodeSelectorTerms") or ())
+    if required is None:
+        return None
+    return tuple((labels, ()) for labels, _ in matching.compile_node_terms(required.get("nodeSelectorTerms") or ()))
 
 
 def volume_reachable(volume: Json, labels: Mapping[str, str]) -> bool:
@@ -296,7 +300,7 @@ def _claim_problem(claim: Json | None, name: str, volume: Json, pod: PodInfo) ->
         owners = claim["metadata"].get("ownerReferences") or ()
         if not any(o.get("controller") and o.get("uid") == uid for o in owners):
             key = f"{pod.cls.namespace}/{pod.pod['metadata']['name']}"
-            return f'PVC "{pod.cls.namespace}/{name}" was not created for pod "{key}" (pod is not owner)'
+            return f"PVC {pod.cls.namespace}/{name} was not created for pod {key} (pod is not owner)"
     return None
 
 

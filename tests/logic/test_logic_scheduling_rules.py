@@ -1,0 +1,157 @@
+"""Rules of the real scheduler that recorded cases do not reach, each read in its source (Kubernetes 1.34)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from test_logic_scheduling import COMPILED, Draw
+
+from baton.logic.scheduling import ClusterState, Scheduler
+from baton.logic.scheduling.matching import compile_node_terms, node_terms_match
+from baton.logic.scheduling.preemption import candidates_to_find
+
+Json = dict[str, Any]
+EBS = "ebs.csi.aws.com"
+
+
+def node(name: str) -> Json:
+    labels = {"kubernetes.io/hostname": name}
+    return {"metadata": {"name": name, "labels": labels}, "status": {"allocatable": {"cpu": "4", "pods": "10"}}}
+
+
+def pod(name: str, on: str = "", **spec: Any) -> Json:
+    containers = [{"name": "c", "image": "i", **spec.pop("container", {})}]
+    where = {"nodeName": on} if on else {}
+    meta = {"name": name, "namespace": "default", "uid": name}
+    return {"metadata": meta, "spec": {"containers": containers, **where, **spec}, "status": {}}
+
+
+def claim(name: str, volume: str = "", **spec: Any) -> Json:
+    found: Json = {
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"accessModes": ["ReadWriteOnce"], **spec},
+    }
+    if volume:
+        found["spec"]["volumeName"] = volume
+        found["metadata"]["annotations"] = {"pv.kubernetes.io/bind-completed": "yes"}
+    return found
+
+
+def mount(name: str) -> Json:
+    return {"name": name, "persistentVolumeClaim": {"claimName": name}}
+
+
+def state_of(nodes: list[Json], pods: list[Json], **objects: list[Json]) -> ClusterState:
+    state = ClusterState()
+    names = {"claims": "persistentvolumeclaims", "volumes": "persistentvolumes", "csi": "csinodes.storage.k8s.io"}
+    for kind, found in objects.items():
+        for obj in found:
+            state.set_object(names[kind], obj)
+    for each in nodes:
+        state.add_node(each)
+    for each in pods:
+        state.add_pod(each)
+    return state
+
+
+def test_one_pod_that_leaves_frees_a_port_which_two_hold() -> None:
+    """Upstream's used host ports are a set: preemption takes the pod of low priority though another keeps the port."""
+    port = {"ports": [{"containerPort": 80, "hostPort": 80, "protocol": "TCP"}]}
+    there = [pod("low", "n1", priority=0, container=port), pod("high", "n1", priority=1000, container=port)]
+    found = Scheduler(state_of([node("n1")], there)).preempt(pod("in", priority=100, container=port))
+    assert found is not None and found.best == ("n1",)
+    assert found.candidates["n1"].names == ("default/low",)
+
+
+def test_a_tenth_of_the_nodes_that_may_help_is_tried() -> None:
+    """GetOffsetAndNumCandidates is handed the nodes left to try, not all: a rehearsal would evict on other nodes."""
+    assert [candidates_to_find(n) for n in (5, 100, 999, 3000, 5000)] == [5, 100, 100, 300, 500]
+    wide = state_of([node(f"n{i:04}") for i in range(1200)], [])
+    for i in range(1200):
+        wide.add_pod(pod(f"p{i}", f"n{i:04}", priority=0, container={"resources": {"requests": {"cpu": "4"}}}))
+    for i in range(1050):
+        wide.update_node({**node(f"n{i:04}"), "spec": {"unschedulable": True}})
+    found = Scheduler(wide).preempt(
+        pod("in", priority=1, container={"resources": {"requests": {"cpu": "1"}}}), Draw(0.0)
+    )
+    assert found is not None and len(found.candidates) == 100
+
+
+def test_a_claim_of_another_pods_ephemeral_volume_is_named_without_quotes() -> None:
+    """Who searches for the message of the real scheduler must find it in the twin's."""
+    volumes = [{"name": "v", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}}]
+    found = Scheduler(state_of([node("n1")], [], claims=[claim("in-v")])).explain(pod("in", volumes=volumes))
+    assert found.infeasible["n1"] == ("PVC default/in-v was not created for pod default/in (pod is not owner)",)
+
+
+@pytest.mark.parametrize("compiled", COMPILED)
+def test_a_volume_does_not_ask_for_the_name_of_its_node(compiled: bool) -> None:
+    """Upstream shows the volume a node without a name: matchFields hold everywhere, labels go on counting."""
+    terms = [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n1"]}]}]
+    volume = {"metadata": {"name": "pv"}, "spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": terms}}}}
+    state = state_of([node("n1"), node("n2")], [], claims=[claim("data", "pv")], volumes=[volume])
+    scheduler = Scheduler(state, compiled=compiled)
+    wanted = pod("in", volumes=[mount("data")])
+    assert scheduler.explain(wanted).feasible == ("n1", "n2")
+    assert scheduler.schedule(wanted, Draw(0.99)).node == "n2"
+    terms[0]["matchExpressions"] = [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["n1"]}]
+    assert Scheduler(state, compiled=compiled).explain(wanted).feasible == ("n1",)
+
+
+def test_an_ephemeral_volume_does_not_use_a_claim_for_one_pod_alone() -> None:
+    """updatePVCRefCounts counts claims mounted by name only."""
+    ephemeral = [{"name": "v", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}}]
+    volume = {"metadata": {"name": "pv"}, "spec": {}}
+    once = claim("old-v", "pv", accessModes=["ReadWriteOncePod"])
+    for users, fits in (
+        (pod("old", "n1", volumes=ephemeral), True),
+        (pod("old", "n1", volumes=[mount("old-v")]), False),
+    ):
+        state = state_of([node("n1")], [users], claims=[once], volumes=[volume])
+        assert bool(Scheduler(state).explain(pod("in", volumes=[mount("old-v")])).feasible) is fits
+
+
+@pytest.mark.parametrize("compiled", COMPILED)
+def test_in_tree_volumes_count_for_the_driver(compiled: bool) -> None:
+    """isCSIMigrationOn no longer asks the CSINode: a node full of old EBS volumes takes no more."""
+    volumes: list[Json] = [
+        {"metadata": {"name": f"pv{i}"}, "spec": {"awsElasticBlockStore": {"volumeID": f"aws://z1/vol-{i}"}}}
+        for i in range(2)
+    ]
+    claims = [claim(f"c{i}", f"pv{i}") for i in range(2)]
+    drivers = [{"name": EBS, "nodeID": "i", "allocatable": {"count": 1}}]
+    csi = [{"metadata": {"name": "n1"}, "spec": {"drivers": drivers}}]
+    there = [pod("old", "n1", volumes=[mount("c0")])]
+    state = state_of([node("n1"), node("n2")], there, claims=claims, volumes=volumes, csi=csi)
+    scheduler = Scheduler(state, compiled=compiled)
+    wanted = pod("in", volumes=[mount("c1")])
+    assert scheduler.explain(wanted).feasible == ("n2",)
+    assert scheduler.schedule(wanted, Draw(0.0)).node == "n2"
+
+
+@pytest.mark.parametrize(
+    ("expression", "holds"),
+    [
+        ({"operator": "Gt", "values": ["4"]}, True),
+        ({"operator": "Gt", "values": ["-1"]}, False),  # no value that a label could have
+        ({"operator": "Gt", "values": ["+4"]}, False),
+        ({"operator": "Gt", "values": ["4", "4"]}, False),
+        ({"operator": "NotIn", "values": ["a b"]}, False),
+        ({"operator": "NotIn", "values": ["x" * 64]}, False),
+        ({"operator": "NotIn", "values": ["x" * 63, ""]}, True),
+    ],
+)
+def test_a_term_with_values_that_no_label_can_have_selects_nothing(expression: Json, holds: bool) -> None:
+    """labels.NewRequirement refuses them, and the node affinity then holds nowhere."""
+    terms = compile_node_terms([{"matchExpressions": [{"key": "size", **expression}]}])
+    assert node_terms_match(terms, {"size": "5"}, {}) is holds
+
+
+def test_fields_are_asked_for_one_value() -> None:
+    """nodeSelectorRequirementsAsFieldSelector takes In and NotIn with one value; any other term selects no node."""
+    fields = [({"operator": "In", "values": ["n1"]}, True), ({"operator": "In", "values": ["n1", "n2"]}, False)]
+    fields += [({"operator": "Exists"}, False), ({"operator": "NotIn", "values": ["n2"]}, True)]
+    for expression, holds in fields:
+        terms = compile_node_terms([{"matchFields": [{"key": "metadata.name", **expression}]}])
+        assert node_terms_match(terms, {}, {"metadata.name": "n1"}) is holds, expression
