@@ -37,6 +37,8 @@ from baton.logic.scheduling.place import (
 from baton.logic.scheduling.scores import IMAGE_CEILING, IMAGE_FLOOR
 
 _BIG = 2**31 - 1
+_NOTHING = -(2**62)
+_BLOCK = 64
 _PLACES: Any = tuple(np.uintp(i) for i in range(6))
 _0, _1, _2, _3, _4, _5 = _PLACES
 """Unsigned, so that indexing does not look for negative numbers."""
@@ -59,17 +61,24 @@ def _counts(table: Any, slot: int, keys: Any, affinity: int, taints: int) -> boo
 
 @_jit
 def _sum_domains(table: Any, width: int, counter: int, domain: int, keys: Any, affinity: int, taints: int, sums: Any) -> None:  # fmt: skip  # noqa: E501
-    """Pods per domain, over the nodes that count."""
+    """Pods per domain, over the nodes that count. Most nodes hold none: a block of them is passed over in one step."""
     for d in range(width):
         sums[d] = 0
-    pods = table[counter]
-    domains = table[domain]
+    pods, domains = table[counter], table[domain]
     plain = keys.shape[0] == 0 and affinity < 0 and taints < 0
-    for slot in range(pods.shape[0]):
-        if pods[slot] != 0:
-            d = domains[slot]
-            if d >= 0 and (plain or _counts(table, slot, keys, affinity, taints)):
-                sums[d] += pods[slot]
+    total = pods.shape[0]
+    for block in range(0, total, _BLOCK):
+        if block + _BLOCK <= total:
+            some = pods[block]
+            for i in range(1, _BLOCK):
+                some |= pods[block + i]
+            if some == 0:
+                continue
+        for slot in range(block, min(block + _BLOCK, total)):
+            if pods[slot] != 0:
+                d = domains[slot]
+                if d >= 0 and (plain or _counts(table, slot, keys, affinity, taints)):
+                    sums[d] += pods[slot]
 
 
 @_jit
@@ -134,82 +143,120 @@ def _prepare(table: Any, plan: Any, at_hard: int, lowest: Any, sums: Any) -> boo
 
 
 @_jit
-def _terms_allow(table: Any, plan: Any, slot: int, at: int, lowest: Any, sums: Any, first: bool) -> bool:
-    """Hard spreading and required terms."""
+def _hold_to_terms(table: Any, plan: Any, at: int, lowest: Any, sums: Any, first: bool, low: int, high: int, good: Any) -> None:  # fmt: skip  # noqa: E501
+    """Hard spreading and required terms, for the slots from `low` to `high`."""
     line = 0
     for c in range(plan[H_HARD]):
-        d = table[plan[at + 1], slot]
-        if d < 0 or sums[line, d] + plan[at + 6] - lowest[c] > plan[at + 4]:
-            return False
+        domains, here, most = table[plan[at + 1]], sums[line], plan[at + 4] + lowest[c] - plan[at + 6]
+        for slot in range(low, high):
+            d = domains[slot]
+            good[slot] &= (d >= 0) & (here[max(d, 0)] <= most)
         at += 8
         line += 1
     for _ in range(plan[H_FORBID]):
-        d = table[plan[at + 1], slot]
-        if d >= 0:
-            here = sums[line, d] if plan[at + 2] > 0 else np.int64(table[plan[at], slot])
-            if here > 0:
-                return False
+        pods, domains, here = table[plan[at]], table[plan[at + 1]], sums[line]
+        if plan[at + 2] > 0:
+            for slot in range(low, high):
+                d = domains[slot]
+                good[slot] &= (d < 0) | (here[max(d, 0)] <= 0)
+        else:
+            for slot in range(low, high):
+                good[slot] &= (domains[slot] < 0) | (pods[slot] <= 0)
         at += 3
         line += 1
     for _ in range(plan[H_REQUIRE]):
-        d = table[plan[at + 1], slot]
-        if d < 0 or (not first and sums[line, d] <= 0):
-            return False
+        domains, here = table[plan[at + 1]], sums[line]
+        for slot in range(low, high):
+            d = domains[slot]
+            good[slot] &= (d >= 0) & (first | (here[max(d, 0)] > 0))
         at += 3
         line += 1
-    return True
 
 
 @_jit
-def _more_masks_allow(table: Any, plan: Any, slot: int) -> bool:
-    """Masks after the first, and rows that must be zero."""
+def _fits(allocatable: Any, used: Any, slot: int, cpu: int, memory: int, ephemeral: int) -> bool:
+    """NodeResourcesFit, without a jump: which nodes have room cannot be foreseen."""
+    return bool(
+        (used[slot, _3] < allocatable[slot, _3])
+        & (cpu <= allocatable[slot, _0] - used[slot, _0])
+        & (memory <= allocatable[slot, _1] - used[slot, _1])
+        & (ephemeral <= allocatable[slot, _2] - used[slot, _2])
+    )
+
+
+@_jit
+def _judge(table: Any, allocatable: Any, used: Any, extra: Any, plan: Any, sums: Any, lowest: Any, first: bool, asked: Any, low: int, high: int, good: Any) -> None:  # fmt: skip  # noqa: E501
+    """Whether the pod may go there, for the slots from `low` to `high`: rule by rule, each over all of them."""
+    mask = table[plan[HEADER]]
+    for slot in range(low, high):
+        good[slot] = mask[slot] > 0
     at = HEADER + 1
     for _ in range(plan[H_MASKS] - 1):
-        if table[plan[at], slot] <= 0:
-            return False
+        mask = table[plan[at]]
+        for slot in range(low, high):
+            good[slot] &= mask[slot] > 0
         at += 1
     for _ in range(plan[H_ZEROS]):
-        if table[plan[at], slot] != 0:
-            return False
+        mask = table[plan[at]]
+        for slot in range(low, high):
+            good[slot] &= mask[slot] == 0
         at += 1
-    return True
+    if plan[H_EXTRA] > 0:
+        for slot in range(low, high):
+            good[slot] &= extra[slot]
+    cpu, memory, ephemeral = asked
+    for slot in range(low, high):
+        if good[slot]:
+            place: Any = np.uintp(slot)
+            good[slot] = _fits(allocatable, used, place, cpu, memory, ephemeral)
+    _hold_to_terms(table, plan, at, lowest, sums, first, low, high, good)
 
 
 @_jit
-def _filter(table: Any, allocatable: Any, used: Any, search: Any, extra: Any, plan: Any, sums: Any, lowest: Any, first: bool, start: int, slots: Any) -> Any:  # fmt: skip  # noqa: E501
-    """Slots of feasible nodes into `slots` until it is full: (how many, how many were looked at)."""
-    n, want = search.shape[0], slots.shape[0]
-    at_hard = HEADER + plan[H_MASKS] + plan[H_ZEROS]
+def _filter(table: Any, allocatable: Any, used: Any, search: Any, extra: Any, plan: Any, sums: Any, lowest: Any, first: bool, start: int, want: int, slots: Any) -> Any:  # fmt: skip  # noqa: E501
+    """Slots of feasible nodes into `slots`, which holds one more than `want`: (how many, how many were looked at).
+
+    A pod without rules about others mostly finds enough nodes among the first, and these are looked at one by one.
+    Else all slots are judged in the order in which they lie in memory, which is several times quicker a node.
+    """
+    n, total = search.shape[0], allocatable.shape[0]
     # figures are taken into locals: the compiler cannot know that filling `slots` leaves the plan alone
-    cpu, memory, ephemeral = plan[H_CPU], plan[H_MEMORY], plan[H_EPHEMERAL]
-    mask = table[plan[HEADER]]
-    more = plan[H_MASKS] + plan[H_ZEROS] > 1
-    terms = plan[H_HARD] + plan[H_FORBID] + plan[H_REQUIRE] > 0
-    special = plan[H_EXTRA] > 0
-    count = 0
-    for i in range(n):
-        position = start + i
-        if position >= n:
-            position -= n
-        slot: Any = np.uintp(search[position])
-        if mask[slot] <= 0 or used[slot, _3] >= allocatable[slot, _3]:
-            continue
-        if cpu > 0 and cpu > allocatable[slot, _0] - used[slot, _0]:
-            continue
-        if memory > 0 and memory > allocatable[slot, _1] - used[slot, _1]:
-            continue
-        if ephemeral > 0 and ephemeral > allocatable[slot, _2] - used[slot, _2]:
-            continue
-        if special and not extra[slot]:
-            continue
-        if more and not _more_masks_allow(table, plan, slot):
-            continue
-        if terms and not _terms_allow(table, plan, slot, at_hard, lowest, sums, first):
-            continue
-        slots[count] = slot
-        count += 1
-        if count == want:
-            return count, i + 1
+    asked = (
+        plan[H_CPU] if plan[H_CPU] > 0 else _NOTHING,
+        plan[H_MEMORY] if plan[H_MEMORY] > 0 else _NOTHING,
+        plan[H_EPHEMERAL] if plan[H_EPHEMERAL] > 0 else _NOTHING,
+    )
+    terms = plan[H_EXTRA] + plan[H_ZEROS] + plan[H_HARD] + plan[H_FORBID] + plan[H_REQUIRE]
+    count = looked = 0
+    if terms == 0 and plan[H_MASKS] <= 2:
+        mask = table[plan[HEADER]]
+        other = table[plan[HEADER + 1]] if plan[H_MASKS] > 1 else mask
+        while looked < min(n, want + want // 4):
+            slot: Any = np.uintp(search[start + looked if start + looked < n else start + looked - n])
+            looked += 1
+            slots[count] = slot
+            count += (mask[slot] > 0) & (other[slot] > 0) & _fits(allocatable, used, slot, *asked)
+            if count == want:
+                return count, looked
+        if looked == n:
+            return count, n
+    good = np.empty(total, dtype=np.bool_)
+    if n - looked < total // 16:
+        for i in range(n):
+            _judge(table, allocatable, used, extra, plan, sums, lowest, first, asked, search[i], search[i] + 1, good)
+    else:
+        _judge(table, allocatable, used, extra, plan, sums, lowest, first, asked, 0, total, good)
+    begin, end = start + looked, n
+    if begin >= n:
+        begin, end = begin - n, start
+    while looked < n:
+        for i in range(begin, end):
+            slots[count] = search[i]
+            count += good[search[i]]
+            if count == want:
+                return count, looked + i + 1 - begin
+        looked += end - begin
+        begin, end = 0, start
     return count, n
 
 
@@ -217,13 +264,14 @@ def _filter(table: Any, allocatable: Any, used: Any, search: Any, extra: Any, pl
 def _place(table: Any, allocatable: Any, used: Any, search: Any, logs: Any, extra: Any, plan: Any, lines: int, width: int, start: int, want: int, draw: float) -> Any:  # fmt: skip  # noqa: E501
     sums = np.empty((lines, width), dtype=np.int64)
     lowest = np.empty(plan[H_HARD], dtype=np.int64)
-    slots = np.empty(min(want, search.shape[0]), dtype=np.uintp)
+    slots = np.empty(min(want, search.shape[0]) + 1, dtype=np.uintp)
     first = _prepare(table, plan, HEADER + plan[H_MASKS] + plan[H_ZEROS], lowest, sums)
-    count, examined = _filter(table, allocatable, used, search, extra, plan, sums, lowest, first, start, slots)
+    count, examined = _filter(table, allocatable, used, search, extra, plan, sums, lowest, first, start, want, slots)
     if count == 0:
         return -1, 0, examined
     if count == 1:
         return np.int64(slots[0]), 1, examined
+    slots = slots[:count]
     points = np.empty(count, dtype=np.int64)
     _score(table, allocatable, used, logs, plan, sums, slots, points)
     best = points.max()
@@ -283,29 +331,50 @@ def _scaled(row: Any, slots: Any, points: Any, weight: int, reverse: bool) -> No
 @_jit
 def _resources(allocatable: Any, used: Any, plan: Any, slots: Any, points: Any) -> None:
     """Least allocated plus balanced allocation."""
-    cpu_asked, memory_asked = plan[H_CPU], plan[H_MEMORY]
     cpu_scored, memory_scored = plan[H_SCORE_CPU], plan[H_SCORE_MEMORY]
-    balance = cpu_asked != 0 or memory_asked != 0
-    for i in range(points.shape[0]):
+    count = points.shape[0]
+    figures = np.empty((6, count), dtype=np.float64)  # gathered first, so that the rest is done for several at a time
+    cpus, memories, cpus_left, memories_left, cpus_asked, memories_asked = figures
+    nowhere = False
+    for i in range(count):
         slot = slots[i]
-        cpu, memory = float(allocatable[slot, _0]), float(allocatable[slot, _1])
+        cpu, memory = allocatable[slot, _0], allocatable[slot, _1]
+        nowhere |= (cpu <= 0) | (memory <= 0)
+        cpus[i], memories[i] = cpu, memory
+        cpus_left[i] = cpu - (used[slot, _4] + cpu_scored)
+        memories_left[i] = memory - (used[slot, _5] + memory_scored)
+        cpus_asked[i] = used[slot, _0] + plan[H_CPU]
+        memories_asked[i] = used[slot, _1] + plan[H_MEMORY]
+    balance = plan[H_CPU] != 0 or plan[H_MEMORY] != 0
+    if nowhere:
+        _resources_of_some(figures, balance, points)
+        return
+    for i in range(count):
+        left_cpu, left_memory = max(cpus_left[i], 0.0), max(memories_left[i], 0.0)
+        points[i] = (int(100.0 * left_cpu / cpus[i]) + int(100.0 * left_memory / memories[i])) >> 1
+    if balance:
+        for i in range(count):
+            share_cpu = min(cpus_asked[i] / cpus[i], 1.0)
+            share_memory = min(memories_asked[i] / memories[i], 1.0)
+            points[i] += int((1 - abs((share_cpu - share_memory) / 2)) * 100.0)
+
+
+@_jit
+def _resources_of_some(figures: Any, balance: bool, points: Any) -> None:
+    """The same where some nodes have no cpu or no memory."""
+    for i in range(points.shape[0]):
         total = 0
         kinds = 0
-        if cpu > 0.0:
-            kinds += 1
-            left = cpu - (used[slot, _4] + cpu_scored)
-            if left >= 0.0:
-                total += int(100.0 * left / cpu)
-        if memory > 0.0:
-            kinds += 1
-            left = memory - (used[slot, _5] + memory_scored)
-            if left >= 0.0:
-                total += int(100.0 * left / memory)
+        for k in range(2):
+            if figures[k, i] > 0.0:
+                kinds += 1
+                if figures[2 + k, i] >= 0.0:
+                    total += int(100.0 * figures[2 + k, i] / figures[k, i])
         if kinds == 2:
             total >>= 1
             if balance:
-                share_cpu = min((used[slot, _0] + cpu_asked) / cpu, 1.0)
-                share_memory = min((used[slot, _1] + memory_asked) / memory, 1.0)
+                share_cpu = min(figures[4, i] / figures[0, i], 1.0)
+                share_memory = min(figures[5, i] / figures[1, i], 1.0)
                 total += int((1 - abs((share_cpu - share_memory) / 2)) * 100.0)
         elif balance:
             total += 100
@@ -318,12 +387,12 @@ def _soft(table: Any, logs: Any, plan: Any, at: int, sums: Any, slots: Any, poin
     count = points.shape[0]
     keys = _keys(plan, at, plan[H_SOFT] if plan[H_NEED_ALL] > 0 else 0, 7)
     raw = np.zeros(count, dtype=np.float64)
-    kept = 0
-    for i in range(count):
-        if _counts(table, slots[i], keys, -1, -1):
-            kept += 1
-        else:
-            raw[i] = -1.0
+    kept = count
+    if keys.shape[0] > 0:
+        for i in range(count):
+            if not _counts(table, slots[i], keys, -1, -1):
+                kept -= 1
+                raw[i] = -1.0
     for _ in range(plan[H_SOFT]):
         if plan[at + 5] > 0:
             _soft_per_node(table[plan[at]], table[plan[at + 1]], logs[kept], plan[at + 4] - 1, slots, raw)
@@ -332,7 +401,7 @@ def _soft(table: Any, logs: Any, plan: Any, at: int, sums: Any, slots: Any, poin
             _sum_domains(table, plan[at + 6], plan[at], plan[at + 1], keys, plan[at + 2], plan[at + 3], sums)
             _soft_per_domain(table[plan[at + 1]], sums, logs[size], plan[at + 4] - 1, slots, raw)
         at += 7
-    _add_spread_points(raw, points)
+    _add_spread_points(raw, kept, points)
 
 
 @_jit
@@ -366,20 +435,37 @@ def _domains_among(domains: Any, width: int, slots: Any, raw: Any) -> int:
 
 
 @_jit
-def _add_spread_points(raw: Any, points: Any) -> None:
+def _add_spread_points(raw: Any, kept: int, points: Any) -> None:
+    """Round to whole figures, halves up, and stretch; `kept` says how many of the nodes score at all."""
+    count = raw.shape[0]
+    whole = np.empty(count, dtype=np.int64)
+    for i in range(count):
+        floor = np.floor(raw[i])
+        whole[i] = int(floor) + (raw[i] - floor >= 0.5)
     highest = np.int64(0)
     lowest = np.int64(2**62)
-    for i in range(raw.shape[0]):
-        if raw[i] >= 0:
-            floor = np.floor(raw[i])
-            if raw[i] - floor >= 0.5:
-                floor += 1.0
-            raw[i] = floor
-            highest = max(highest, np.int64(floor))
-            lowest = min(lowest, np.int64(floor))
-    for i in range(raw.shape[0]):
-        if raw[i] >= 0:
-            points[i] += 200 if highest == 0 else 2 * int((100.0 * (highest + lowest - raw[i])) / highest)
+    if kept == count:
+        for i in range(count):
+            highest = max(highest, whole[i])
+            lowest = min(lowest, whole[i])
+    else:
+        for i in range(count):
+            if whole[i] >= 0:
+                highest = max(highest, whole[i])
+                lowest = min(lowest, whole[i])
+    if highest == 0:
+        for i in range(count):
+            if whole[i] >= 0:
+                points[i] += 200
+        return
+    scale, both = np.float64(highest), highest + lowest
+    if kept == count:
+        for i in range(count):
+            points[i] += 2 * int(100.0 * np.float64(both - whole[i]) / scale)
+    else:
+        for i in range(count):
+            if whole[i] >= 0:
+                points[i] += 2 * int(100.0 * np.float64(both - whole[i]) / scale)
 
 
 @_jit

@@ -517,7 +517,9 @@ def _key(obj: Json) -> Key:
 
 
 def _grown(values: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.concatenate((values, np.zeros_like(values)))
+    """With room for an eighth more: placements read all of it, so it should not be twice what there is."""
+    more = max(64, len(values) // 512 * 64)
+    return np.concatenate((values, np.zeros((more, *values.shape[1:]), dtype=values.dtype)))
 
 
 def _node_source(node: Json) -> tuple[Any, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import (
     Any,
 )
@@ -75,7 +76,10 @@ from baton.twin.controllers.scheduling import (
     Waiter,
 )
 
-GIVEN = 10  # how many of the shared scalars Python sets before a call
+# the scalars that pass at every call, by the ten thousand: packed by struct, which is several times quicker than numpy
+_GIVEN = Struct("=10q")  # what Python sets before a call
+_TAKEN = Struct(f"={SHARED}q")  # and what it reads after it
+_GIVEN_SECONDS, _TAKEN_SECONDS = Struct("=2d"), Struct("=3d")
 FOREVER = (float("inf"), 0, 0)
 
 
@@ -276,11 +280,11 @@ class Rows:
 
     def _enter(self) -> None:
         clock, counts, index = self.clock, self.counts, self.index
-        self.s[:GIVEN] = (
-            clock._serial, self.lean._serial, self.loop._serial, self.fast.start, counts.away, counts.max_away,
-            counts.max_pending, counts.pending, index.rows.version, len(self.loop._parked),
+        _GIVEN.pack_into(
+            self.s, 0, clock._serial, self.lean._serial, self.loop._serial, self.fast.start, counts.away,
+            counts.max_away, counts.max_pending, counts.pending, index.rows.version, len(self.loop._parked),
         )  # fmt: skip
-        self.f[:2] = (clock._now, counts.depth)
+        _GIVEN_SECONDS.pack_into(self.f, 0, clock._now, counts.depth)
         a = self.a
         if a.table is not index.table.data or a.used is not self.state.used:
             self._set(table=index.table.data, used=self.state.used, allocatable=self.state.allocatable)
@@ -295,10 +299,10 @@ class Rows:
         (
             clock._serial, self.lean._serial, self.loop._serial, self.fast.start, counts.away, counts.max_away,
             counts.max_pending, _, _, _, priority, serial, work, scheduler, tracked,
-        ) = self.s[:SHARED].tolist()  # fmt: skip
-        clock._now, counts.depth, time = self.f[:3].tolist()
+        ) = _TAKEN.unpack_from(self.s)  # fmt: skip
+        clock._now, counts.depth, time = _TAKEN_SECONDS.unpack_from(self.f)
         self.next = (time, priority, serial)
-        self.running = RUNS in (work, scheduler)
+        self.running = work == RUNS or scheduler == RUNS
         if tracked:
             for at, value in self.a.tracks[:tracked].tolist():
                 counts.track("away", at, int(value))
