@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from baton.cli.main import main
+from baton.logic.scheduling.accelerate import Unit
 from baton.observe.store import load, save
 from baton.rehearsal import run as rehearsal
 from baton.rehearsal.generate import generate
@@ -49,8 +50,8 @@ def test_a_rehearsal_that_compiles_first_says_so(
     smooth: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     """Half a minute of silence, once for each version, looks like a program that hangs; scripts read stdout only."""
-    monkeypatch.setattr(begin, "_accelerated", lambda: True)
-    monkeypatch.setattr(begin, "_was_compiled", lambda: False)
+    monkeypatch.setattr(begin, "installed", lambda: True)
+    monkeypatch.setattr(Unit, "kept", lambda _: False)
     command = ["rehearse", "--to", "1.35", "--snapshot", str(smooth), "--runs", "1", "--json", "--no-recommend"]
     assert main(command) == 0
     assert "compiling" not in capsys.readouterr().err  # small clusters do without
@@ -61,7 +62,7 @@ def test_a_rehearsal_that_compiles_first_says_so(
     out, err = capsys.readouterr()
     assert "compiling the twin first" in err
     assert json.loads(out)["runs"] == 1
-    monkeypatch.setattr(begin, "_was_compiled", lambda: True)
+    monkeypatch.setattr(Unit, "kept", lambda _: True)
     assert not begin.compiles_first(100_000)
 
 

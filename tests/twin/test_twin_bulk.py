@@ -5,10 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import random
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -232,31 +229,3 @@ def test_compiled_rounding_is_pythons(value: float):
     from baton.twin.bulk.queues import rounded
 
     assert rounded(value) == round(value, 3)
-
-
-@compiled
-def test_what_was_compiled_is_forgotten_with_any_of_its_sources(tmp_path: Path):
-    """After an upgrade of Baton old compiled functions would go on with the constants of the version before."""
-    (tmp_path / "numbers_of.py").write_text("ANSWER = 41\n")
-    (tmp_path / "fast_of.py").write_text(
-        "from pathlib import Path\n"
-        "from baton.logic.scheduling.accelerate import compiler\n"
-        "from numbers_of import ANSWER\n"
-        "HERE = Path(__file__).parent\n"
-        "@compiler([HERE / 'fast_of.py', HERE / 'numbers_of.py'])\n"
-        "def answer(more):\n"
-        "    return ANSWER + more\n"
-    )
-    ask = [
-        sys.executable,
-        "-c",
-        "import fast_of; print(fast_of.answer(1), sum(fast_of.answer.stats.cache_hits.values()))",
-    ]
-
-    def asked() -> str:
-        return subprocess.run(ask, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.strip()
-
-    assert asked() == "42 0"
-    assert asked() == "42 1"
-    (tmp_path / "numbers_of.py").write_text("ANSWER = 1\n")
-    assert asked() == "2 0"

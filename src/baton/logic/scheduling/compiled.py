@@ -6,12 +6,41 @@ rounded quotient never reaches the next whole number, and it is several times fa
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 
-from baton.logic.scheduling.accelerate import compiler
+from baton.logic.scheduling.accelerate import jit
+from baton.logic.scheduling.addressed import at
+from baton.logic.scheduling.native import (
+    R_ALLOCATABLE,
+    R_CAPACITY,
+    R_EXAMINED,
+    R_EXTRA,
+    R_EXTRA_COUNT,
+    R_FEASIBLE,
+    R_GOOD,
+    R_LINES,
+    R_LOG_COUNT,
+    R_LOGS,
+    R_PLAN,
+    R_PLAN_LENGTH,
+    R_ROWS,
+    R_SEARCH,
+    R_SEARCHED,
+    R_SLOTS,
+    R_SPACE,
+    R_SPACE_LENGTH,
+    R_START,
+    R_TABLE,
+    R_USED,
+    R_WANT,
+    R_WIDTH,
+    R_WORK,
+    R_WORK_LENGTH,
+    REQUEST,
+)
 from baton.logic.scheduling.place import (
     H_AWARD,
     H_CONTAINERS,
@@ -42,11 +71,9 @@ _BLOCK = 64
 _PLACES: Any = tuple(np.uintp(i) for i in range(6))
 _0, _1, _2, _3, _4, _5 = _PLACES
 """Unsigned, so that indexing does not look for negative numbers."""
-_HERE = Path(__file__).parent
-_jit = compiler(_HERE / name for name in ("compiled.py", "place.py", "scores.py"))
 
 
-@_jit
+@jit
 def _counts(table: Any, slot: int, keys: Any, affinity: int, taints: int) -> bool:
     """Whether a node counts for a constraint: every key present, and the inclusion policies content."""
     if affinity >= 0 and table[affinity, slot] <= 0:
@@ -59,7 +86,7 @@ def _counts(table: Any, slot: int, keys: Any, affinity: int, taints: int) -> boo
     return True
 
 
-@_jit
+@jit
 def _sum_domains(table: Any, width: int, counter: int, domain: int, keys: Any, affinity: int, taints: int, sums: Any) -> None:  # fmt: skip  # noqa: E501
     """Pods per domain, over the nodes that count. Most nodes hold none: a block of them is passed over in one step."""
     for d in range(width):
@@ -81,18 +108,19 @@ def _sum_domains(table: Any, width: int, counter: int, domain: int, keys: Any, a
                     sums[d] += pods[slot]
 
 
-@_jit
-def _lowest(table: Any, plan: Any, at: int, keys: Any, sums: Any) -> int:
+@jit
+def _lowest(table: Any, plan: Any, at: int, keys: Any, sums: Any, seen: Any) -> int:
     """The fewest pods in any domain that a node which counts is in; 0 when there are too few domains."""
     width = plan[at + 7]
-    seen = np.zeros(width, dtype=np.bool_)
+    for d in range(width):
+        seen[d] = 0
     present = 0
     domains = table[plan[at + 1]]
     affinity, taints = plan[at + 2], plan[at + 3]
     for slot in range(domains.shape[0]):
         d = domains[slot]
-        if d >= 0 and not seen[d] and _counts(table, slot, keys, affinity, taints):
-            seen[d] = True
+        if d >= 0 and seen[d] == 0 and _counts(table, slot, keys, affinity, taints):
+            seen[d] = 1
             present += 1
             if present == width:
                 break
@@ -100,61 +128,61 @@ def _lowest(table: Any, plan: Any, at: int, keys: Any, sums: Any) -> int:
         return 0
     low = _BIG
     for d in range(width):
-        if seen[d] and sums[d] < low:
+        if seen[d] != 0 and sums[d] < low:
             low = sums[d]
     return low
 
 
-@_jit
-def _keys(plan: Any, at: int, entries: int, step: int) -> Any:
-    """The domain rows of a section's entries."""
-    keys = np.empty(entries, dtype=np.int64)
+@jit
+def _keys(plan: Any, at: int, entries: int, step: int, keys: Any) -> Any:
+    """The domain rows of a section's entries, into `keys`."""
     for c in range(entries):
         keys[c] = plan[at + step * c + 1]
-    return keys
+    return keys[:entries]
 
 
-@_jit
-def _prepare(table: Any, plan: Any, at_hard: int, lowest: Any, sums: Any) -> bool:
+@jit
+def _prepare(table: Any, plan: Any, at_hard: int, width: int, lowest: Any, sums: Any, work: Any) -> bool:
     """Sums per domain for hard spreading and required terms; whether the pod may be the first of its kind."""
-    none = np.empty(0, dtype=np.int64)
-    keys = _keys(plan, at_hard, plan[H_HARD], 8)
+    none = work[:0]
+    keys = _keys(plan, at_hard, plan[H_HARD], 8, work)
+    seen = work[plan[H_HARD] :]
     at = at_hard
-    line = 0
+    line = sums
     for c in range(plan[H_HARD]):
-        _sum_domains(table, plan[at + 7], plan[at], plan[at + 1], keys, plan[at + 2], plan[at + 3], sums[line])
-        lowest[c] = _lowest(table, plan, at, keys, sums[line])
+        _sum_domains(table, plan[at + 7], plan[at], plan[at + 1], keys, plan[at + 2], plan[at + 3], line)
+        lowest[c] = _lowest(table, plan, at, keys, line, seen)
         at += 8
-        line += 1
+        line = line[width:]
     for _ in range(plan[H_FORBID]):
         if plan[at + 2] > 0:
-            _sum_domains(table, plan[at + 2], plan[at], plan[at + 1], none, -1, -1, sums[line])
+            _sum_domains(table, plan[at + 2], plan[at], plan[at + 1], none, -1, -1, line)
         at += 3
-        line += 1
+        line = line[width:]
     nowhere = True
     for _ in range(plan[H_REQUIRE]):
-        _sum_domains(table, plan[at + 2], plan[at], plan[at + 1], none, -1, -1, sums[line])
+        _sum_domains(table, plan[at + 2], plan[at], plan[at + 1], none, -1, -1, line)
         for d in range(plan[at + 2]):
-            if sums[line, d] > 0:
+            if line[d] > 0:
                 nowhere = False
         at += 3
-        line += 1
+        line = line[width:]
     return plan[H_SELF] > 0 and nowhere
 
 
-@_jit
-def _hold_to_terms(table: Any, plan: Any, at: int, lowest: Any, sums: Any, first: bool, low: int, high: int, good: Any) -> None:  # fmt: skip  # noqa: E501
+@jit
+def _hold_to_terms(table: Any, plan: Any, at: int, width: int, lowest: Any, sums: Any, first: bool, low: int, high: int, good: Any) -> None:  # fmt: skip  # noqa: E501
     """Hard spreading and required terms, for the slots from `low` to `high`."""
-    line = 0
+    here = sums
     for c in range(plan[H_HARD]):
-        domains, here, most = table[plan[at + 1]], sums[line], plan[at + 4] + lowest[c] - plan[at + 6]
+        domains, most = table[plan[at + 1]], plan[at + 4] + lowest[c] - plan[at + 6]
         for slot in range(low, high):
             d = domains[slot]
             good[slot] &= (d >= 0) & (here[max(d, 0)] <= most)
         at += 8
-        line += 1
+        here = here[width:]
     for _ in range(plan[H_FORBID]):
-        pods, domains, here = table[plan[at]], table[plan[at + 1]], sums[line]
+        pods, domains = table[plan[at]], table[plan[at + 1]]
         if plan[at + 2] > 0:
             for slot in range(low, high):
                 d = domains[slot]
@@ -163,17 +191,17 @@ def _hold_to_terms(table: Any, plan: Any, at: int, lowest: Any, sums: Any, first
             for slot in range(low, high):
                 good[slot] &= (domains[slot] < 0) | (pods[slot] <= 0)
         at += 3
-        line += 1
+        here = here[width:]
     for _ in range(plan[H_REQUIRE]):
-        domains, here = table[plan[at + 1]], sums[line]
+        domains = table[plan[at + 1]]
         for slot in range(low, high):
             d = domains[slot]
             good[slot] &= (d >= 0) & (first | (here[max(d, 0)] > 0))
         at += 3
-        line += 1
+        here = here[width:]
 
 
-@_jit
+@jit
 def _fits(allocatable: Any, used: Any, slot: int, cpu: int, memory: int, ephemeral: int) -> bool:
     """NodeResourcesFit, without a jump: which nodes have room cannot be foreseen."""
     return bool(
@@ -184,8 +212,8 @@ def _fits(allocatable: Any, used: Any, slot: int, cpu: int, memory: int, ephemer
     )
 
 
-@_jit
-def _judge(table: Any, allocatable: Any, used: Any, extra: Any, plan: Any, sums: Any, lowest: Any, first: bool, asked: Any, low: int, high: int, good: Any) -> None:  # fmt: skip  # noqa: E501
+@jit
+def _judge(table: Any, allocatable: Any, used: Any, extra: Any, plan: Any, width: int, sums: Any, lowest: Any, first: bool, asked: Any, low: int, high: int, good: Any) -> None:  # fmt: skip  # noqa: E501
     """Whether the pod may go there, for the slots from `low` to `high`: rule by rule, each over all of them."""
     mask = table[plan[HEADER]]
     for slot in range(low, high):
@@ -209,11 +237,11 @@ def _judge(table: Any, allocatable: Any, used: Any, extra: Any, plan: Any, sums:
         if good[slot]:
             place: Any = np.uintp(slot)
             good[slot] = _fits(allocatable, used, place, cpu, memory, ephemeral)
-    _hold_to_terms(table, plan, at, lowest, sums, first, low, high, good)
+    _hold_to_terms(table, plan, at, width, lowest, sums, first, low, high, good)
 
 
-@_jit
-def _filter(table: Any, allocatable: Any, used: Any, search: Any, extra: Any, plan: Any, sums: Any, lowest: Any, first: bool, start: int, want: int, slots: Any) -> Any:  # fmt: skip  # noqa: E501
+@jit
+def _filter(table: Any, allocatable: Any, used: Any, search: Any, extra: Any, plan: Any, width: int, sums: Any, lowest: Any, first: bool, start: int, want: int, slots: Any, good: Any) -> Any:  # fmt: skip  # noqa: E501
     """Slots of feasible nodes into `slots`, which holds one more than `want`: (how many, how many were looked at).
 
     A pod without rules about others mostly finds enough nodes among the first, and these are looked at one by one.
@@ -240,12 +268,13 @@ def _filter(table: Any, allocatable: Any, used: Any, search: Any, extra: Any, pl
                 return count, looked
         if looked == n:
             return count, n
-    good = np.empty(total, dtype=np.bool_)
     if n - looked < total // 16:
         for i in range(n):
-            _judge(table, allocatable, used, extra, plan, sums, lowest, first, asked, search[i], search[i] + 1, good)
+            _judge(
+                table, allocatable, used, extra, plan, width, sums, lowest, first, asked, search[i], search[i] + 1, good
+            )
     else:
-        _judge(table, allocatable, used, extra, plan, sums, lowest, first, asked, 0, total, good)
+        _judge(table, allocatable, used, extra, plan, width, sums, lowest, first, asked, 0, total, good)
     begin, end = start + looked, n
     if begin >= n:
         begin, end = begin - n, start
@@ -260,21 +289,30 @@ def _filter(table: Any, allocatable: Any, used: Any, search: Any, extra: Any, pl
     return count, n
 
 
-@_jit
-def _place(table: Any, allocatable: Any, used: Any, search: Any, logs: Any, extra: Any, plan: Any, lines: int, width: int, start: int, want: int, draw: float) -> Any:  # fmt: skip  # noqa: E501
-    sums = np.empty((lines, width), dtype=np.int64)
-    lowest = np.empty(plan[H_HARD], dtype=np.int64)
-    slots = np.empty(min(want, search.shape[0]) + 1, dtype=np.uintp)
-    first = _prepare(table, plan, HEADER + plan[H_MASKS] + plan[H_ZEROS], lowest, sums)
-    count, examined = _filter(table, allocatable, used, search, extra, plan, sums, lowest, first, start, want, slots)
+@jit
+def place(table: Any, allocatable: Any, used: Any, search: Any, logs: Any, extra: Any, plan: Any, lines: int, width: int, start: int, want: int, draw: float, work: Any, space: Any, good: Any) -> Any:  # fmt: skip  # noqa: E501
+    """place.place as (slot, feasible, examined), over the arrays of a place.Cluster one by one.
+
+    `lines` and `width`: how many domain sums the plan takes at once, and how wide. `work`, `space` and `good` are to be
+    written on, see native.workspace.
+    """
+    sums, work = work[: lines * width], work[lines * width :]
+    lowest, work = work[: plan[H_HARD]], work[plan[H_HARD] :]
+    room = min(want, search.shape[0]) + 1
+    slots, points, work = work[:room], work[room : 2 * room], work[2 * room :]
+    first = _prepare(table, plan, HEADER + plan[H_MASKS] + plan[H_ZEROS], width, lowest, sums, work)
+    count, examined = _filter(
+        table, allocatable, used, search, extra, plan, width, sums, lowest, first, start, want, slots, good
+    )
     if count == 0:
         return -1, 0, examined
     if count == 1:
-        return np.int64(slots[0]), 1, examined
-    slots = slots[:count]
-    points = np.empty(count, dtype=np.int64)
-    _score(table, allocatable, used, logs, plan, sums, slots, points)
-    best = points.max()
+        return slots[0], 1, examined
+    slots, points = slots[:count], points[:count]
+    _score(table, allocatable, used, logs, plan, sums, slots, points, work, space)
+    best = points[0]
+    for i in range(count):
+        best = max(best, points[i])
     ties = 0
     for i in range(count):
         ties += points[i] == best
@@ -282,25 +320,25 @@ def _place(table: Any, allocatable: Any, used: Any, search: Any, logs: Any, extr
     for i in range(count):
         if points[i] == best:
             if pick == 0:
-                return np.int64(slots[i]), count, examined
+                return slots[i], count, examined
             pick -= 1
     return -1, count, examined
 
 
-@_jit
-def _score(table: Any, allocatable: Any, used: Any, logs: Any, plan: Any, sums: Any, slots: Any, points: Any) -> None:
+@jit
+def _score(table: Any, allocatable: Any, used: Any, logs: Any, plan: Any, sums: Any, slots: Any, points: Any, work: Any, space: Any) -> None:  # fmt: skip  # noqa: E501
     count = points.shape[0]
     at_soft = HEADER + plan[H_MASKS] + plan[H_ZEROS] + 8 * plan[H_HARD] + 3 * plan[H_FORBID] + 3 * plan[H_REQUIRE]
     at_award = at_soft + 7 * plan[H_SOFT]
     at_images = at_award + 4 * plan[H_AWARD]
-    _resources(allocatable, used, plan, slots, points)
+    _resources(allocatable, used, plan, slots, points, space)
     _scaled(table[plan[H_PREFER_TAINT]], slots, points, 3, True)
     if plan[H_PREFERRED] >= 0:
         _scaled(table[plan[H_PREFERRED]], slots, points, 2, False)
     if plan[H_SOFT] > 0:
-        _soft(table, logs, plan, at_soft, sums[0], slots, points)
+        _soft(table, logs, plan, at_soft, sums, slots, points, work, space)
     if plan[H_AWARD] > 0:
-        _award(table, plan, at_award, sums[0], slots, points)
+        _award(table, plan, at_award, sums, slots, points, work, space)
     if plan[H_IMAGES] > 0:
         ceiling = IMAGE_CEILING * plan[H_CONTAINERS]
         for i in range(count):
@@ -312,7 +350,7 @@ def _score(table: Any, allocatable: Any, used: Any, logs: Any, plan: Any, sums: 
             points[i] += 100 * (size - IMAGE_FLOOR) // (ceiling - IMAGE_FLOOR)
 
 
-@_jit
+@jit
 def _scaled(row: Any, slots: Any, points: Any, weight: int, reverse: bool) -> None:
     """Add a row stretched to 0-100 by its highest figure, times the weight."""
     highest = 0
@@ -328,16 +366,18 @@ def _scaled(row: Any, slots: Any, points: Any, weight: int, reverse: bool) -> No
         points[i] += weight * (100 - share) if reverse else weight * share
 
 
-@_jit
-def _resources(allocatable: Any, used: Any, plan: Any, slots: Any, points: Any) -> None:
+@jit
+def _resources(allocatable: Any, used: Any, plan: Any, slots: Any, points: Any, space: Any) -> None:
     """Least allocated plus balanced allocation."""
     cpu_scored, memory_scored = plan[H_SCORE_CPU], plan[H_SCORE_MEMORY]
     count = points.shape[0]
-    figures = np.empty((6, count), dtype=np.float64)  # gathered first, so that the rest is done for several at a time
-    cpus, memories, cpus_left, memories_left, cpus_asked, memories_asked = figures
+    # gathered first, so that the rest is done for several nodes at a time
+    cpus, memories, cpus_left = space[:count], space[count : 2 * count], space[2 * count : 3 * count]
+    memories_left, cpus_asked = space[3 * count : 4 * count], space[4 * count : 5 * count]
+    memories_asked = space[5 * count : 6 * count]
     nowhere = False
     for i in range(count):
-        slot = slots[i]
+        slot = np.uintp(slots[i])
         cpu, memory = allocatable[slot, _0], allocatable[slot, _1]
         nowhere |= (cpu <= 0) | (memory <= 0)
         cpus[i], memories[i] = cpu, memory
@@ -347,7 +387,7 @@ def _resources(allocatable: Any, used: Any, plan: Any, slots: Any, points: Any) 
         memories_asked[i] = used[slot, _1] + plan[H_MEMORY]
     balance = plan[H_CPU] != 0 or plan[H_MEMORY] != 0
     if nowhere:
-        _resources_of_some(figures, balance, points)
+        _resources_of_some(space, balance, points)
         return
     for i in range(count):
         left_cpu, left_memory = max(cpus_left[i], 0.0), max(memories_left[i], 0.0)
@@ -359,34 +399,38 @@ def _resources(allocatable: Any, used: Any, plan: Any, slots: Any, points: Any) 
             points[i] += int((1 - abs((share_cpu - share_memory) / 2)) * 100.0)
 
 
-@_jit
+@jit
 def _resources_of_some(figures: Any, balance: bool, points: Any) -> None:
-    """The same where some nodes have no cpu or no memory."""
-    for i in range(points.shape[0]):
+    """The same where some nodes have no cpu or no memory; six figures of every node, kind after kind."""
+    count = points.shape[0]
+    for i in range(count):
         total = 0
         kinds = 0
-        for k in range(2):
-            if figures[k, i] > 0.0:
+        for kind in range(2):
+            have, left = figures[kind * count + i], figures[(2 + kind) * count + i]
+            if have > 0.0:
                 kinds += 1
-                if figures[2 + k, i] >= 0.0:
-                    total += int(100.0 * figures[2 + k, i] / figures[k, i])
+                if left >= 0.0:
+                    total += int(100.0 * left / have)
         if kinds == 2:
             total >>= 1
             if balance:
-                share_cpu = min(figures[4, i] / figures[0, i], 1.0)
-                share_memory = min(figures[5, i] / figures[1, i], 1.0)
+                share_cpu = min(figures[4 * count + i] / figures[i], 1.0)
+                share_memory = min(figures[5 * count + i] / figures[count + i], 1.0)
                 total += int((1 - abs((share_cpu - share_memory) / 2)) * 100.0)
         elif balance:
             total += 100
         points[i] = total
 
 
-@_jit
-def _soft(table: Any, logs: Any, plan: Any, at: int, sums: Any, slots: Any, points: Any) -> None:
+@jit
+def _soft(table: Any, logs: Any, plan: Any, at: int, sums: Any, slots: Any, points: Any, work: Any, space: Any) -> None:  # fmt: skip  # noqa: E501
     """Soft spreading; raw stays -1 for nodes that lack a key and so score nothing."""
     count = points.shape[0]
-    keys = _keys(plan, at, plan[H_SOFT] if plan[H_NEED_ALL] > 0 else 0, 7)
-    raw = np.zeros(count, dtype=np.float64)
+    keys = _keys(plan, at, plan[H_SOFT] if plan[H_NEED_ALL] > 0 else 0, 7, work)
+    work = work[keys.shape[0] :]
+    raw = space[:count]
+    raw[:] = 0.0
     kept = count
     if keys.shape[0] > 0:
         for i in range(count):
@@ -397,21 +441,21 @@ def _soft(table: Any, logs: Any, plan: Any, at: int, sums: Any, slots: Any, poin
         if plan[at + 5] > 0:
             _soft_per_node(table[plan[at]], table[plan[at + 1]], logs[kept], plan[at + 4] - 1, slots, raw)
         else:
-            size = _domains_among(table[plan[at + 1]], plan[at + 6], slots, raw)
+            size = _domains_among(table[plan[at + 1]], plan[at + 6], slots, raw, work)
             _sum_domains(table, plan[at + 6], plan[at], plan[at + 1], keys, plan[at + 2], plan[at + 3], sums)
             _soft_per_domain(table[plan[at + 1]], sums, logs[size], plan[at + 4] - 1, slots, raw)
         at += 7
-    _add_spread_points(raw, kept, points)
+    _add_spread_points(raw, kept, points, work)
 
 
-@_jit
+@jit
 def _soft_per_node(pods: Any, domains: Any, weight: float, skew: int, slots: Any, raw: Any) -> None:
     for i in range(raw.shape[0]):
         if raw[i] >= 0 and domains[slots[i]] >= 0:
             raw[i] += np.int64(pods[slots[i]]) * weight + skew
 
 
-@_jit
+@jit
 def _soft_per_domain(domains: Any, sums: Any, weight: float, skew: int, slots: Any, raw: Any) -> None:
     for i in range(raw.shape[0]):
         d = domains[slots[i]]
@@ -419,26 +463,26 @@ def _soft_per_domain(domains: Any, sums: Any, weight: float, skew: int, slots: A
             raw[i] += sums[d] * weight + skew
 
 
-@_jit
-def _domains_among(domains: Any, width: int, slots: Any, raw: Any) -> int:
+@jit
+def _domains_among(domains: Any, width: int, slots: Any, raw: Any, seen: Any) -> int:
     """How many domains the nodes are in; those without the label make one more."""
-    seen = np.zeros(width + 1, dtype=np.bool_)
+    for d in range(width + 1):
+        seen[d] = 0
     size = 0
     for i in range(raw.shape[0]):
         d = domains[slots[i]]
         if d < 0:
             d = width
-        if raw[i] >= 0 and not seen[d]:
-            seen[d] = True
+        if raw[i] >= 0 and seen[d] == 0:
+            seen[d] = 1
             size += 1
     return size
 
 
-@_jit
-def _add_spread_points(raw: Any, kept: int, points: Any) -> None:
+@jit
+def _add_spread_points(raw: Any, kept: int, points: Any, whole: Any) -> None:
     """Round to whole figures, halves up, and stretch; `kept` says how many of the nodes score at all."""
     count = raw.shape[0]
-    whole = np.empty(count, dtype=np.int64)
     for i in range(count):
         floor = np.floor(raw[i])
         whole[i] = int(floor) + (raw[i] - floor >= 0.5)
@@ -468,11 +512,12 @@ def _add_spread_points(raw: Any, kept: int, points: Any) -> None:
                 points[i] += 2 * int(100.0 * np.float64(both - whole[i]) / scale)
 
 
-@_jit
-def _award(table: Any, plan: Any, at: int, sums: Any, slots: Any, points: Any) -> None:
+@jit
+def _award(table: Any, plan: Any, at: int, sums: Any, slots: Any, points: Any, work: Any, space: Any) -> None:
     """Preferred terms, stretched between the lowest and the highest."""
-    none = np.empty(0, dtype=np.int64)
-    raw = np.zeros(points.shape[0], dtype=np.float64)
+    none = work[:0]
+    raw = space[: points.shape[0]]
+    raw[:] = 0.0
     for _ in range(plan[H_AWARD]):
         pods, domains, weight, width = table[plan[at]], table[plan[at + 1]], plan[at + 2], plan[at + 3]
         if width > 0:
@@ -483,12 +528,33 @@ def _award(table: Any, plan: Any, at: int, sums: Any, slots: Any, points: Any) -
                 here = sums[d] if width > 0 else np.int64(pods[slots[i]])
                 raw[i] += weight * here
         at += 4
-    lowest, highest = raw.min(), raw.max()
+    lowest = highest = raw[0]
+    for i in range(raw.shape[0]):
+        lowest, highest = min(lowest, raw[i]), max(highest, raw[i])
     if highest > lowest:
         for i in range(raw.shape[0]):
             points[i] += 2 * int(100.0 * ((raw[i] - lowest) / (highest - lowest)))
 
 
-place = _place
-"""place.place as (slot, feasible, examined), over the arrays of a place.Cluster one by one. `lines` and `width`: how
-many domain sums the plan takes at once, and how wide."""
+def entry(request: int, draw: float) -> int:
+    """What `native` asks, by its address: the slot; how many were feasible and looked at go into the request."""
+    r = numba.carray(at(request), (REQUEST,), np.int64)
+    slot, feasible, examined = place(
+        numba.carray(at(r[R_TABLE]), (r[R_ROWS], r[R_CAPACITY]), np.int32),
+        numba.carray(at(r[R_ALLOCATABLE]), (r[R_SLOTS], 4), np.int64),
+        numba.carray(at(r[R_USED]), (r[R_SLOTS], 6), np.int64),
+        numba.carray(at(r[R_SEARCH]), (r[R_SEARCHED],), np.int32),
+        numba.carray(at(r[R_LOGS]), (r[R_LOG_COUNT],), np.float64),
+        numba.carray(at(r[R_EXTRA]), (r[R_EXTRA_COUNT],), np.bool_),
+        numba.carray(at(r[R_PLAN]), (r[R_PLAN_LENGTH],), np.int64),
+        r[R_LINES],
+        r[R_WIDTH],
+        r[R_START],
+        r[R_WANT],
+        draw,
+        numba.carray(at(r[R_WORK]), (r[R_WORK_LENGTH],), np.int64),
+        numba.carray(at(r[R_SPACE]), (r[R_SPACE_LENGTH],), np.float64),
+        numba.carray(at(r[R_GOOD]), (r[R_SLOTS],), np.bool_),
+    )
+    r[R_FEASIBLE], r[R_EXAMINED] = feasible, examined
+    return int(slot)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from baton.logic.scheduling import filters, interpod, matching, place, spread, volumes
+from baton.logic.scheduling import filters, interpod, matching, native, place, spread, volumes
+from baton.logic.scheduling.accelerate import installed
 from baton.logic.scheduling.attachments import UNLIMITED
 from baton.logic.scheduling.cycle import LEFT_OUT
 from baton.logic.scheduling.filters import Status, View
@@ -25,10 +22,9 @@ from baton.logic.scheduling.volumes import class_name, csi_identity, volume_term
 
 COMPILE_FROM_NODES = 400
 COMPILE_FROM_PODS = 20_000
-LOAD_FROM_PODS = 1_000
-"""From so many nodes, or placements of this process, on the compiled form is loaded where numba is installed; sooner
-where an earlier use left it compiled (loading costs what some 800 placements save; compiling some ten seconds)."""
-_COMPILED = "baton.logic.scheduling.compiled"
+LOAD_FROM_PODS = 100
+"""From so many nodes, or placements of this process, on the compiled form is used where numba is installed; sooner
+where an earlier use left it compiled (loading takes some 0.05 s, compiling some fifteen)."""
 _TOTAL = [0]  # placements of this process, by every scheduler: what decides whether compiling pays
 
 
@@ -37,18 +33,6 @@ def nodes_to_find(nodes: int) -> int:
     if nodes < 100:
         return nodes
     return max(100, nodes * max(5, 50 - nodes // 125) // 100)
-
-
-@cache
-def _accelerated() -> bool:
-    """Whether numba is installed."""
-    return importlib.util.find_spec("numba") is not None
-
-
-@cache
-def _was_compiled() -> bool:
-    """Whether the compiled form is in numba's cache beside its module."""
-    return any(Path(__file__).parent.glob("__pycache__/compiled.*.nbi"))
 
 
 class Outcome:
@@ -73,7 +57,7 @@ class FastPath:
         self.planner = Planner(state)
         self.start = 0
         self._wish = compiled
-        self._compiled: Any = None
+        self._compiled: native.Placer | None = None
         self._logs = np.array([spread.natural_log(n + 2.0) for n in range(256)])
         self._extra: Bools = np.zeros(0, dtype=np.bool_)
         self._volume_checks: list[list[tuple[str, Bools]]] = []
@@ -135,22 +119,19 @@ class FastPath:
             array[place.H_EXTRA] = extra
         _TOTAL[0] += 1
         compiled = self._compiled or self._load(len(order))
+        cluster = Cluster(index.table.data, state.allocatable, state.used, order, search, self._logs, self._extra)
         if compiled is None:
-            cluster = Cluster(index.table.data, state.allocatable, state.used, order, search, self._logs, self._extra)
             return place.place(cluster, array, start, want, draw)
-        slot, feasible, examined = compiled.place(
-            index.table.data, state.allocatable, state.used, search, self._logs, self._extra, array, plan.lines,
-            plan.width, start, want, draw,
-        )  # fmt: skip
-        return Placed(slot, feasible, examined)
+        return compiled.place(cluster, array, plan.lines, plan.width, start, want, draw)
 
-    def _load(self, nodes: int) -> Any:
+    def _load(self, nodes: int) -> native.Placer | None:
         """The compiled form, when it is wanted and there is one."""
-        many = _TOTAL[0] >= COMPILE_FROM_PODS or (_TOTAL[0] >= LOAD_FROM_PODS and _was_compiled())
-        big = nodes >= COMPILE_FROM_NODES or many or _COMPILED in sys.modules
-        if self._wish is False or (self._wish is None and not big) or not _accelerated():
+        if self._wish is False or not installed():
             return None
-        self._compiled = importlib.import_module(_COMPILED)
+        big = self._wish or nodes >= COMPILE_FROM_NODES or _TOTAL[0] >= COMPILE_FROM_PODS
+        if not big and (_TOTAL[0] < LOAD_FROM_PODS or not native.UNIT.kept()):
+            return None
+        self._compiled = native.Placer()
         return self._compiled
 
     # what plans do not hold: scalar resources and volumes -------------------------------------------------------------

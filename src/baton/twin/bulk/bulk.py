@@ -12,9 +12,6 @@ from typing import (
     Any,
 )
 
-import numpy as np
-
-from baton.twin.bulk import kernel
 from baton.twin.bulk.begin import (
     Beyond,
 )
@@ -26,14 +23,19 @@ from baton.twin.bulk.counts import (
 )
 from baton.twin.bulk.layout import (
     B_WAITED,
+    BEGIN_DRAIN,
+    BIND,
     BLOCKED,
     BUDGET_NEWS,
     CHASED,
     DAEMON,
+    DELETE,
     DONE,
+    DROP,
     DUE,
     E_BUDGET,
     EMPTIED,
+    EVICT,
     F_QUEUE_TIME,
     F_SCHEDULER_TIME,
     G_BUDGET_AT,
@@ -44,6 +46,7 @@ from baton.twin.bulk.layout import (
     G_SHAPE,
     G_WATCHED,
     IDLE,
+    MAKE_PINNED,
     N_DRAINING,
     NOTES,
     OTHER_WAITER,
@@ -54,6 +57,7 @@ from baton.twin.bulk.layout import (
     POD_NEWS,
     ROOM_LEFT,
     ROOM_TAKEN,
+    RUN,
     RUNS,
     S_ARGUMENT,
     S_NOTES,
@@ -71,9 +75,11 @@ from baton.twin.bulk.layout import (
     SHAPE,
     SPECIAL,
     SYNC,
+    SYNC_GROUP,
     T_SINCE,
     TRY,
     UNBLOCKED,
+    WAIT,
 )
 from baton.twin.bulk.pods import (
     BulkPod,
@@ -129,7 +135,7 @@ class Bulk(Taking):
                     break
             limit = first if first is not None else FOREVER
             self._enter()
-            code = kernel.run(self.addresses, limit[0], limit[1], limit[2], time)
+            code = self.ask(RUN, self.address, limit[1], limit[2], 0, 0, limit[0], time)
             self._leave()
             if code != DONE:
                 self._handle(code)
@@ -211,7 +217,7 @@ class Bulk(Taking):
         pod = waiter.pod
         assert isinstance(pod, BulkPod)
         self.a.pods[pod.id, P_FLAGS] |= SPECIAL
-        self._call(kernel.wait, pod.id, -waiter.priority, waiter.queued, serial)
+        self._call(WAIT, pod.id, -waiter.priority, serial, x=waiter.queued)
 
     def _try(self, number: int) -> None:
         """SchedulingLoop._run for one pod that found no node at once, or waited before."""
@@ -224,7 +230,7 @@ class Bulk(Taking):
     def bind(self, pod: BulkPod, node: str) -> None:
         """The scheduler chose a node."""
         self.waiters.pop(pod.id, None)
-        self._call(kernel.bind, pod.id, self.state.nodes[node])
+        self._call(BIND, pod.id, self.state.nodes[node])
         self.tell()
 
     def _shape(self, number: int) -> None:
@@ -284,7 +290,7 @@ class Bulk(Taking):
         if shape.claims != () or shape.cls.node_names is not None or shape.cls.fit.scalars:
             raise Beyond(f"pods of DaemonSet {'/'.join(group.key)} differ from those before")
         self._shaped(number, shape)
-        return self.handle(int(self._call(kernel.make_pinned, number, self.node_id(node))))
+        return self.handle(self._call(MAKE_PINNED, number, self.node_id(node)))
 
     def wanted(self, group: Group, count: int, watched: bool) -> None:
         """How many pods a DaemonSet is to have, and whether it waits for one of them to be ready."""
@@ -294,7 +300,7 @@ class Bulk(Taking):
 
     def begin_drain(self, node: str) -> None:
         """A drain of the node starts."""
-        self._call(kernel.begin_drain, self.node_id(node))
+        self._call(BEGIN_DRAIN, self.node_id(node))
 
     def end_drain(self, node: str) -> None:
         """It is over, or called off."""
@@ -302,7 +308,8 @@ class Bulk(Taking):
 
     def evict(self, pods: list[int], at: int, forced: bool) -> tuple[int, bool]:
         """Evict pods[at:] till one is refused or there is something to tell: (where it stopped, whether refused)."""
-        stopped = int(self._call(kernel.evict, np.array(pods), at, forced))
+        self._grown("asked", len(pods))[: len(pods)] = pods
+        stopped = self._call(EVICT, at, len(pods), int(forced))
         refused = bool(self.s[S_ARGUMENT])
         return stopped, refused
 
@@ -326,14 +333,14 @@ class Bulk(Taking):
     def delete(self, pod: BulkPod, grace: int | None) -> None:
         """PodMaker.delete."""
         refused = pod.refused and not pod.terminating
-        self._call(kernel.delete, pod.id, -1 if grace is None else grace)
+        self._call(DELETE, pod.id, -1 if grace is None else grace)
         if refused and pod.terminating:
             self.counts.left(pod)
         self.tell()
 
     def remove(self, pod: BulkPod) -> None:
         """PodMaker.remove."""
-        self._call(kernel.drop, pod.id)
+        self._call(DROP, pod.id)
         self.tell()
 
     def wait_for(self, namespace: str, budget: str, on: bool) -> None:
@@ -362,7 +369,7 @@ class Bulk(Taking):
         number = self.by_key[key]
         if self.a.groups[number, G_SHAPE] < 0:
             self._shape(number)
-        self._call(kernel.sync_group, number)
+        self._call(SYNC_GROUP, number)
         self.tell()
 
     def run_work(self) -> None:

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba
 import numpy as np
 
+from baton.logic.scheduling.accelerate import jit
+from baton.logic.scheduling.addressed import at
 from baton.logic.scheduling.compiled import place
 from baton.twin.bulk.layout import (
+    ARRAYS,
     B_ALLOWED,
     B_ALWAYS,
     B_COUNTED,
@@ -21,7 +25,9 @@ from baton.twin.bulk.layout import (
     B_HEALTHY,
     B_PENDING,
     B_STALE,
+    BEGIN_DRAIN,
     BIG,
+    BIND,
     BLOCKED,
     C_DOMAIN_COUNT,
     C_DOMAINS,
@@ -32,9 +38,14 @@ from baton.twin.bulk.layout import (
     C_VERSION,
     C_WIDTH,
     CLAIMED,
+    COME_BACK,
+    COUNT_ROW,
     COUNTED,
+    DELETE,
     DONE,
+    DROP,
     E_BUDGET,
+    EVICT,
     F_NEXT_TIME,
     F_NOW,
     FRESH,
@@ -49,11 +60,14 @@ from baton.twin.bulk.layout import (
     GROUP,
     GROW,
     IDLE,
+    LEAVE_NODE,
     LEAVING,
+    LIST_GROUP,
+    LIST_NODE,
+    MAKE_PINNED,
     N_DRAINING,
     N_HEAD,
     N_LEAVING,
-    N_PODS,
     N_SLOT,
     NOTES,
     OTHER_WAITER,
@@ -68,6 +82,7 @@ from baton.twin.bulk.layout import (
     P_PIN,
     PLAN,
     READY,
+    RUN,
     RUNNING,
     RUNS,
     S_ARGUMENT,
@@ -91,8 +106,10 @@ from baton.twin.bulk.layout import (
     SHAPE,
     SPECIAL,
     SYNC,
+    SYNC_GROUP,
     TERMINATING,
     TRY,
+    WAIT,
 )
 from baton.twin.bulk.life import (
     account,
@@ -115,17 +132,20 @@ from baton.twin.bulk.queues import (
 )
 from baton.twin.bulk.views import (
     allocatable_of,
+    answer_of,
+    asked_of,
     budgets_of,
     classes_of,
     domain_of_of,
     domains_of,
     entries_of,
     extra_of,
+    good_of,
     group_budgets_of,
     groups_of,
-    jit,
     logs_of,
     nodes_of,
+    only_of,
     order_of,
     plans_of,
     pods_of,
@@ -133,10 +153,12 @@ from baton.twin.bulk.views import (
     scalars_of,
     scheduler_draws_of,
     seconds_of,
+    space_of,
     table_of,
     timers_of,
     used_of,
     waiting_of,
+    work_of,
 )
 
 
@@ -193,7 +215,7 @@ def _find(a: Any, cls: int, pin: int) -> Any:
     total = search.shape[0]
     start = s[S_START] % max(total, 1)
     if pin >= 0:
-        search = np.empty(1, dtype=np.int32)
+        search = only_of(a)
         search[0] = nodes_of(a)[pin, N_SLOT]
         total = 0 if search[0] < 0 else 1
         start = 0
@@ -204,7 +226,7 @@ def _find(a: Any, cls: int, pin: int) -> Any:
     draw = scheduler_draws_of(a)[s[S_SCHEDULER_DRAW]]
     slot, _, examined = place(
         table_of(a), allocatable_of(a), used_of(a), search, logs_of(a), extra_of(a), plan, c[C_LINES], c[C_WIDTH],
-        start, want, draw,
+        start, want, draw, work_of(a), space_of(a), good_of(a),
     )  # fmt: skip
     return slot, examined
 
@@ -253,7 +275,8 @@ def _schedule(a: Any) -> int:
 
 
 @jit
-def _run(a: Any, time: float, priority: int, serial: int, until: float) -> int:
+def run(a: Any, time: float, priority: int, serial: int, until: float) -> Any:
+    """Everything that is due before (time, priority, serial) and not after `until`; why it stopped."""
     s, f = scalars_of(a), seconds_of(a)
     if s[S_QUEUE_ARMED] == RUNS:
         code = _work(a)
@@ -291,30 +314,22 @@ def _run(a: Any, time: float, priority: int, serial: int, until: float) -> int:
 
 
 @jit
-def run(a: Any, time: float, priority: int, serial: int, until: float) -> int:
-    """Everything that is due before (time, priority, serial) and not after `until`; why it stopped."""
-    code = _run(a, time, priority, serial, until)
-    note_next(a)
-    return code
-
-
-@jit
-def evict(a: Any, numbers: Any, at: int, forced: bool) -> int:
-    """KubeTwin.evict for numbers[at:], one after the other, as a drain asks for it; where it stopped.
+def evict(a: Any, at: int, end: int, forced: int) -> Any:
+    """KubeTwin.evict for asked[at:end], one after the other, as a drain asks for it; where it stopped.
 
     It stops after a pod of which Python must be told, and at one that is refused: see `argument`, 1 when refused.
     """
     s = scalars_of(a)
     s[S_ARGUMENT] = 0
-    while at < numbers.shape[0]:
-        pod = numbers[at]
+    while at < end:
+        pod = asked_of(a)[at]
         flags = pods_of(a)[pod, P_FLAGS]
         if flags & (GONE | LEAVING):
             at += 1
             continue
         group = pods_of(a)[pod, P_GROUP]
         g = groups_of(a)[group]
-        if not forced and flags & TERMINATING == 0 and flags & RUNNING and g[G_BUDGETS] > 0:
+        if forced == 0 and flags & TERMINATING == 0 and flags & RUNNING and g[G_BUDGETS] > 0:
             budget = entries_of(a)[group_budgets_of(a)[g[G_BUDGET_AT]], E_BUDGET]
             b = budgets_of(a)[budget]
             refused = g[G_BUDGETS] > 1
@@ -342,36 +357,7 @@ def evict(a: Any, numbers: Any, at: int, forced: bool) -> int:
         at += 1
         if flags & BLOCKED or s[S_NOTES] > 0:
             break
-    note_next(a)
     return at
-
-
-@jit
-def delete(a: Any, pod: int, grace: int) -> None:
-    """Ask a pod to go."""
-    ask_to_go(a, pod, grace)
-    note_next(a)
-
-
-@jit
-def drop(a: Any, pod: int) -> None:
-    """Take a pod out."""
-    take_out(a, pod)
-    note_next(a)
-
-
-@jit
-def bind(a: Any, pod: int, slot: int) -> None:
-    """Python found a node for it."""
-    put_on(a, pod, slot)
-    note_next(a)
-
-
-@jit
-def wait(a: Any, pod: int, priority: int, queued: float, serial: int) -> None:
-    """Back into the scheduler's queue."""
-    push_waiting(a, priority, queued, serial, pod)
-    note_next(a)
 
 
 @jit
@@ -382,7 +368,6 @@ def leave_node(a: Any, node: int) -> None:
         account(a, pod, nodes_of(a)[node, N_SLOT], -1)
         pod = pods_of(a)[pod, P_NEXT]
     nodes_of(a)[node, N_SLOT] = -1
-    note_next(a)
 
 
 @jit
@@ -393,72 +378,55 @@ def come_back(a: Any, node: int, slot: int) -> None:
     while pod >= 0:
         account(a, pod, slot, 1)
         pod = pods_of(a)[pod, P_NEXT]
-    note_next(a)
 
 
 @jit
-def count_row(a: Any, group: int, cls: int, row: int, live: bool) -> None:
+def count_row(a: Any, group: int, cls: int, row: int, live: int) -> None:
     """A new figure of the scheduler counts pods of the class: add those of the group that there are."""
     pod = groups_of(a)[group, G_HEAD]
     while pod >= 0:
         p = pods_of(a)[pod]
         pod = p[P_GNEXT]
-        if p[P_CLASS] != cls or p[P_NODE] < 0 or (live and p[P_FLAGS] & TERMINATING):
+        if p[P_CLASS] != cls or p[P_NODE] < 0 or (live != 0 and p[P_FLAGS] & TERMINATING):
             continue
         slot = nodes_of(a)[p[P_NODE], N_SLOT]
         if slot >= 0:
             table_of(a)[row, slot] += 1
-    note_next(a)
 
 
 @jit
-def list_node(a: Any, node: int, moved: bool) -> Any:
-    """(order of binding, number, flags) of the pods on a node; `moved`: of those only that a drain moves."""
-    found = np.empty((nodes_of(a)[node, N_PODS], 3), dtype=np.int64)
+def list_node(a: Any, node: int, moved: int) -> Any:
+    """(order of binding, number, flags) of the pods on a node into `answer`, as many as it holds; how many there are.
+
+    `moved`: those only that a drain moves.
+    """
+    found = answer_of(a)
     pod = nodes_of(a)[node, N_HEAD]
-    at = 0
+    count = 0
     while pod >= 0:
         p = pods_of(a)[pod]
-        if not moved or groups_of(a)[p[P_GROUP], G_DAEMON] == 0:
-            found[at, 0], found[at, 1], found[at, 2] = p[P_ORDER], pod, p[P_FLAGS]
-            at += 1
+        if moved == 0 or groups_of(a)[p[P_GROUP], G_DAEMON] == 0:
+            if count < found.shape[0]:
+                found[count, 0], found[count, 1], found[count, 2] = p[P_ORDER], pod, p[P_FLAGS]
+            count += 1
         pod = p[P_NEXT]
-    return found[:at]
-
-
-@jit
-def make_pinned(a: Any, group: int, node: int) -> int:
-    """A DaemonSet makes a pod for a node; its number."""
-    pod = make(a, group, node)
-    note_next(a)
-    return int(pod)
+    return count
 
 
 @jit
 def list_group(a: Any, group: int) -> Any:
-    """(number, node, flags) of a group's pods that are on a node which the scheduler knows."""
-    count = 0
+    """(number, node, flags) of a group's pods that are on a node which the scheduler knows, likewise."""
+    found = answer_of(a)
     pod = groups_of(a)[group, G_HEAD]
-    while pod >= 0:
-        count += 1
-        pod = pods_of(a)[pod, P_GNEXT]
-    found = np.empty((count, 3), dtype=np.int64)
     count = 0
-    pod = groups_of(a)[group, G_HEAD]
     while pod >= 0:
         p = pods_of(a)[pod]
         if p[P_NODE] >= 0 and nodes_of(a)[p[P_NODE], N_SLOT] >= 0:
-            found[count, 0], found[count, 1], found[count, 2] = pod, p[P_NODE], p[P_FLAGS]
+            if count < found.shape[0]:
+                found[count, 0], found[count, 1], found[count, 2] = pod, p[P_NODE], p[P_FLAGS]
             count += 1
         pod = p[P_GNEXT]
-    return found[:count]
-
-
-@jit
-def sync_group(a: Any, group: int) -> None:
-    """A timer asks for it."""
-    fill_group(a, group)
-    note_next(a)
+    return count
 
 
 @jit
@@ -470,4 +438,45 @@ def begin_drain(a: Any, node: int) -> None:
         pod = pods_of(a)[pod, P_NEXT]
     nodes_of(a)[node, N_LEAVING] = 0
     nodes_of(a)[node, N_DRAINING] = 1
+
+
+@jit
+def _obey(a: Any, what: int, i: int, j: int, k: int, m: int, x: float, y: float) -> Any:
+    if what == RUN:
+        return run(a, x, i, j, y)
+    if what == EVICT:
+        return evict(a, i, j, k)
+    if what == DELETE:
+        ask_to_go(a, i, j)
+    elif what == DROP:
+        take_out(a, i)
+    elif what == BIND:
+        put_on(a, i, j)
+    elif what == WAIT:
+        push_waiting(a, j, x, k, i)
+    elif what == LEAVE_NODE:
+        leave_node(a, i)
+    elif what == COME_BACK:
+        come_back(a, i, j)
+    elif what == COUNT_ROW:
+        count_row(a, i, j, k, m)
+    elif what == LIST_NODE:
+        return list_node(a, i, j)
+    elif what == LIST_GROUP:
+        return list_group(a, i)
+    elif what == MAKE_PINNED:
+        return make(a, i, j)
+    elif what == SYNC_GROUP:
+        fill_group(a, i)
+    elif what == BEGIN_DRAIN:
+        begin_drain(a, i)
+    return 0
+
+
+def entry(what: int, addresses: int, i: int, j: int, k: int, m: int, x: float, y: float) -> Any:
+    """Everything that Python asks of the compiled part: `what` (see layout) and what it takes; `addresses` where the
+    table of addresses lies."""
+    a = numba.carray(at(addresses), (3 * ARRAYS,), np.int64)
+    answer = _obey(a, what, i, j, k, m, x, y)
     note_next(a)
+    return answer

@@ -105,6 +105,11 @@ STARTED, BECAME_READY, STOPPED = range(3)
 # what a queue entry is about
 GROUP, BUDGET = range(2)
 
+# what the compiled part is asked to do, see kernel.entry
+(
+    RUN, EVICT, DELETE, DROP, BIND, WAIT, LEAVE_NODE, COME_BACK, COUNT_ROW, LIST_NODE, LIST_GROUP, MAKE_PINNED,
+    SYNC_GROUP, BEGIN_DRAIN,
+) = range(14)  # fmt: skip
 # why the compiled part gives back control
 (DONE, GROW, NOTES, OTHER_WORK, OTHER_WAITER, TRY, SYNC, PLAN, SHAPE) = range(9)
 # what Python is told of
@@ -115,7 +120,8 @@ NAMES = LETTERS**5
 
 
 class Arrays(NamedTuple):
-    """Everything the compiled functions read and write."""
+    """Everything the compiled functions read and write. `work`, `space`, `good` and `only` hold nothing between calls;
+    `answer` what a list was asked for, `asked` the pods to evict."""
 
     scalars: Any
     seconds: Any
@@ -159,3 +165,12 @@ class Arrays(NamedTuple):
     order: Any
     logs: Any
     extra: Any
+    work: Any
+    space: Any
+    good: Any
+    only: Any
+    answer: Any
+    asked: Any
+
+
+ARRAYS = len(Arrays._fields)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from baton.logic.scheduling.accelerate import jit
 from baton.twin.bulk.layout import (
     B_ALLOWED,
     B_COUNTED,
@@ -145,7 +146,6 @@ from baton.twin.bulk.views import (
     group_budgets_of,
     group_times_of,
     groups_of,
-    jit,
     name_draws_of,
     names_of,
     namespace_times_of,

@@ -15,7 +15,6 @@ import numpy as np
 from baton.logic.scheduling.state import (
     PodInfo,
 )
-from baton.twin.bulk import kernel
 from baton.twin.bulk.counts import (
     GroupTotals,
     Totals,
@@ -44,6 +43,8 @@ from baton.twin.bulk.layout import (
     G_READY,
     GONE,
     GT_SINCE,
+    LIST_GROUP,
+    LIST_NODE,
     N_LEAVING,
     N_PODS,
     N_SLOT,
@@ -116,10 +117,7 @@ class Look(Rows):
         known = self._merged.get(slot)
         if known is not None and known[0] == version:
             return known[1]
-        found = [
-            (order, self._info(pod, flags, slot))
-            for order, pod, flags in kernel.list_node(self.addresses, node, False).tolist()
-        ]
+        found = [(order, self._info(pod, flags, slot)) for order, pod, flags in self._list(LIST_NODE, node)]
         found += [(i._pod.order, i) for i in others.values()]  # type: ignore[union-attr]
         found.sort(key=first)
         merged = {info.key: info for _, info in found}
@@ -148,7 +146,7 @@ class Look(Rows):
 
     def _on_node_rows(self, number: int, *, moved: bool = False) -> list[tuple[int, int]]:
         """(order of binding, number) of the bulk pods there; `moved`: of those only that a drain moves."""
-        return [(order, pod) for order, pod, _ in kernel.list_node(self.addresses, number, moved).tolist()]
+        return [(order, pod) for order, pod, _ in self._list(LIST_NODE, number, int(moved))]
 
     def info(self, pod: BulkPod) -> PodInfo:
         """What the scheduler keeps of it."""
@@ -297,7 +295,7 @@ class Look(Rows):
         answers: dict[int, bool] = {}
         for group in groups:
             if any(self._asked(c, matters, answers) for c in self._classes_of[group]):
-                for pod, node, flags in kernel.list_group(self.addresses, group).tolist():
+                for pod, node, flags in self._list(LIST_GROUP, group):
                     yield self._info(pod, flags, int(self.a.nodes[node, N_SLOT]))
 
     def _asked(self, cls: int, matters: Callable[[PodInfo], bool], answers: dict[int, bool]) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from baton.logic.scheduling.accelerate import jit
 from baton.twin.bulk.layout import (
     B_PENDING,
     BIG,
@@ -44,7 +45,6 @@ from baton.twin.bulk.layout import (
 from baton.twin.bulk.views import (
     budgets_of,
     groups_of,
-    jit,
     kubelet_draws_of,
     name_draws_of,
     notes_of,
@@ -78,7 +78,7 @@ def rounded(value: float) -> float:
 
 
 @jit
-def draw(a: Any, low: float, mode: float, high: float) -> float:
+def draw(a: Any, low: float, mode: float, high: float) -> Any:
     """Spread.draw with the kubelets' generator."""
     if low == high:
         return low

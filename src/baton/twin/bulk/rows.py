@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import (
+    Callable,
+)
 from struct import Struct
 from typing import (
     Any,
@@ -9,6 +12,9 @@ from typing import (
 
 import numpy as np
 
+from baton.logic.scheduling.native import (
+    workspace,
+)
 from baton.logic.scheduling.podclass import (
     PodClass,
 )
@@ -18,7 +24,6 @@ from baton.logic.scheduling.spread import (
 from baton.logic.scheduling.state import (
     PodInfo,
 )
-from baton.twin.bulk import kernel
 from baton.twin.bulk.begin import (
     Beyond,
 )
@@ -39,7 +44,10 @@ from baton.twin.bulk.layout import (
     C_ROWS,
     C_VERSION,
     C_WIDTH,
+    COME_BACK,
+    COUNT_ROW,
     F_OTHER_QUEUED,
+    LEAVE_NODE,
     N_CHASES,
     N_HEAD,
     N_PODS,
@@ -93,7 +101,9 @@ class Rows:
 
     s: Any
     f: Any
+    ask: Callable[..., int]
     addresses: Any
+    address: int  # of the addresses
     kubelet_draws: Draws
     name_draws: Draws
     scheduler_draws: Draws
@@ -140,6 +150,7 @@ class Rows:
         self._rows_of_nodes: dict[Any, None] = {}
         self._domains: dict[Any, int] = {}
         self._pictured: set[int] = set()
+        self._lines = self._longest = 1  # of all plans: domain sums at once, numbers
         self._images = len(self.state.image_nodes)
         self._epoch = self.state.classes.epoch
         self._probes: list[tuple[float, float]] = []
@@ -189,14 +200,14 @@ class Rows:
             self.a.node_at[slot] = number
         row[N_CHASES] = any(t.get("effect") == "NoExecute" for t in node["spec"].get("taints") or ())
         if row[N_SLOT] < 0 <= slot and row[N_PODS]:
-            self._call(kernel.come_back, number, slot)
+            self._call(COME_BACK, number, slot)
         row[N_SLOT] = slot
 
     def node_gone(self, name: str) -> None:
         """A node is about to leave the scheduler's view: its pods hold nothing there any more."""
         number = self.node_ids.get(name)
         if number is not None and self.a.nodes[number, N_SLOT] >= 0:
-            self._call(kernel.leave_node, number)
+            self._call(LEAVE_NODE, number)
 
     def class_id(self, cls: PodClass) -> int:
         """The number of a class, a new one where it is new."""
@@ -245,7 +256,7 @@ class Rows:
             return
         self.rows_changed(cls)
         for group in self.class_groups[number]:
-            self._call(kernel.count_row, group, number, row, live)
+            self._call(COUNT_ROW, group, number, row, int(live))
 
     def plan_dropped(self, cls: PodClass) -> None:
         """The class's plan has to be made again."""
@@ -308,15 +319,31 @@ class Rows:
                 counts.track("away", at, int(value))
             self.s[S_TRACKED] = 0
 
-    def _call(self, function: Any, *arguments: Any) -> Any:
-        """One of the kernel's functions that Python asks for; what it has to tell is told."""
+    def _call(self, what: int, i: int = 0, j: int = 0, k: int = 0, m: int = 0, x: float = 0.0) -> int:
+        """Something that Python asks of the compiled part: what it has to tell is told."""
         self._calls += 1
         if self._calls % 16 == 0:  # none of these adds much
             self.make_room()
         self._enter()
-        result = function(self.addresses, *arguments)
+        result = self.ask(what, self.address, i, j, k, m, x, 0.0)
         self._leave()
         return result
+
+    def _list(self, what: int, of: int, which: int = 0) -> list[list[int]]:
+        """The rows of one of the kernel's lists."""
+        count = self.ask(what, self.address, of, which, 0, 0, 0.0, 0.0)
+        if count > len(self.a.answer):
+            self._grown("answer", count)
+            self.ask(what, self.address, of, which, 0, 0, 0.0, 0.0)
+        rows: list[list[int]] = self.a.answer[:count].tolist()
+        return rows
+
+    def _make_workspace(self) -> None:
+        """Room for what a placement writes on, whatever class it is of."""
+        width = max((len(domain.ids) for domain in self._domains), default=0) + 1
+        needed = workspace(self._lines, width, self._longest, len(self.state.allocatable))
+        for name, least in zip(("work", "space", "good"), needed, strict=True):
+            self._grown(name, least)
 
     def make_room(self) -> None:
         """Arrays that hold what one step may add."""
@@ -348,6 +375,7 @@ class Rows:
         table = self._grown("domains", len(self._domains) + 1)
         for domain, number in self._domains.items():
             table[number, 0], table[number, 1] = len(domain.ids), domain.unique
+        self._make_workspace()
         order = index.order.get()
         if len(order) + 2 > len(self.fast._logs):
             self.fast._logs = np.array([natural_log(n + 2.0) for n in range(2 * len(order))])
@@ -366,6 +394,9 @@ class Rows:
         if plan.scalars:
             raise Beyond("a pod asks for extended resources")
         array = plan.array
+        if plan.lines > self._lines or len(array) > self._longest:
+            self._lines, self._longest = max(self._lines, plan.lines), max(self._longest, len(array))
+            self._make_workspace()
         row = self.a.classes[number]
         if len(array) > row[C_ROOM] or row[C_PLAN] + row[C_ROOM] == 0:
             start = self._plans_end

@@ -14,10 +14,14 @@ from typing import (
 
 import numpy as np
 
+from baton.twin.bulk.begin import (
+    UNIT,
+)
 from baton.twin.bulk.candidates import (
     rule_of,
 )
 from baton.twin.bulk.layout import (
+    ARRAYS,
     B_ALLOWED,
     B_ALWAYS,
     B_COUNTED,
@@ -194,8 +198,16 @@ class Taking(Look):
             order=self.index.order.get(),
             logs=self.fast._logs,
             extra=np.zeros(1, dtype=np.bool_),
+            work=np.zeros(0, dtype=np.int64),
+            space=np.zeros(0),
+            good=np.zeros(0, dtype=np.bool_),
+            only=np.zeros(1, dtype=np.int32),
+            answer=np.zeros((128, 3), dtype=np.int64),
+            asked=np.zeros(128, dtype=np.int64),
         )
-        self.addresses = np.zeros(3 * len(Arrays._fields), dtype=np.int64)
+        self.ask = UNIT.load()
+        self.addresses = np.zeros(3 * ARRAYS, dtype=np.int64)
+        self.address = self.addresses.__array_interface__["data"][0]
         self._set(**self.a._asdict())
         self._add_groups(groups, budgets)
         self._add_nodes()
