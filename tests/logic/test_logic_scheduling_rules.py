@@ -130,6 +130,26 @@ def test_in_tree_volumes_count_for_the_driver(compiled: bool) -> None:
     assert scheduler.schedule(wanted, Draw(0.0)).node == "n2"
 
 
+@pytest.mark.parametrize("compiled", COMPILED)
+def test_each_driver_has_its_own_limit(compiled: bool) -> None:
+    """A volume that is on the node already does not hide that another driver is full: the twin would overfill it."""
+    csi = [
+        {"metadata": {"name": "n1"}, "spec": {"drivers": [{"name": EBS, "nodeID": "i", "allocatable": {"count": 1}}]}}
+    ]
+    names = {"full": EBS, "new": EBS, "shared": "other.example.com"}
+    volumes = [
+        {"metadata": {"name": f"pv-{name}"}, "spec": {"csi": {"driver": driver, "volumeHandle": name}}}
+        for name, driver in names.items()
+    ]
+    claims = [claim(name, f"pv-{name}") for name in names]
+    there = [pod("old", "n1", volumes=[mount("full"), mount("shared")])]
+    scheduler = Scheduler(state_of([node("n1")], there, claims=claims, volumes=volumes, csi=csi), compiled=compiled)
+    for mounted in (["new", "shared"], ["shared", "new"]):
+        wanted = pod("in", volumes=[mount(name) for name in mounted])
+        assert scheduler.explain(wanted).infeasible == {"n1": ("node(s) exceed max volume count",)}
+        assert scheduler.schedule(wanted, Draw(0.0)).node is None
+
+
 @pytest.mark.parametrize(
     ("expression", "holds"),
     [

@@ -212,10 +212,11 @@ class FastPath:
             rows.sync(limit_row)
             count = rows.table.data[count_row][: len(mask)].astype(np.int64)
             limit = rows.table.data[limit_row.row][: len(mask)]
-            mask &= (limit == UNLIMITED) | (count + len(mine) <= limit)
+            fits = (limit == UNLIMITED) | (count + len(mine) <= limit)
             for slot in {s for v in mine for s in attachments.holders.get(v, ())}:
                 new = sum(1 for v in mine if slot not in attachments.holders.get(v, ()))
-                mask[slot] = not new or int(count[slot]) + new <= int(limit[slot])
+                fits[slot] = not new or int(count[slot]) + new <= int(limit[slot])
+            mask &= fits
         return mask
 
     def _binding(self, binding: volumes.VolumeBinding) -> list[tuple[str, Bools]]:
