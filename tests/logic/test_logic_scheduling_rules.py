@@ -150,6 +150,23 @@ def test_each_driver_has_its_own_limit(compiled: bool) -> None:
         assert scheduler.schedule(wanted, Draw(0.0)).node is None
 
 
+@pytest.mark.parametrize("compiled", COMPILED)
+def test_a_storage_class_that_comes_late_counts(compiled: bool) -> None:
+    """Which driver a claim without a volume is for, its class tells: a class read after the pods must not be missed."""
+    csi = [
+        {"metadata": {"name": "n1"}, "spec": {"drivers": [{"name": EBS, "nodeID": "i", "allocatable": {"count": 1}}]}}
+    ]
+    claims = [claim(name, storageClassName="gp3") for name in ("one", "two")]
+    state = state_of([node("n1")], [pod("old", "n1", volumes=[mount("one")])], claims=claims, csi=csi)
+    scheduler = Scheduler(state, compiled=compiled)
+    scheduler.schedule(pod("first"), Draw(0.0))
+    late = {"metadata": {"name": "gp3"}, "provisioner": EBS, "volumeBindingMode": "WaitForFirstConsumer"}
+    state.set_object("storageclasses.storage.k8s.io", late)
+    wanted = pod("in", volumes=[mount("two")])
+    assert scheduler.explain(wanted).infeasible == {"n1": ("node(s) exceed max volume count",)}
+    assert scheduler.schedule(wanted, Draw(0.0)).node is None
+
+
 @pytest.mark.parametrize(
     ("expression", "holds"),
     [

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from baton.logic.scheduling.rows import NodeRow, NodeRows
-from baton.logic.scheduling.state import CLAIMS, VOLUMES, ClusterState, Key, NodeInfo, PodInfo
-from baton.logic.scheduling.volumes import attach_limits, csi_identity
+from baton.logic.scheduling.state import CLAIMS, STORAGE_CLASSES, VOLUMES, ClusterState, Key, NodeInfo, PodInfo
+from baton.logic.scheduling.volumes import attach_limits, class_name, csi_identity
 
 UNLIMITED = 2**31 - 1
 Volume = tuple[str, str]
@@ -75,13 +75,19 @@ class Attachments:
         info.volumes = ()
 
     def changed(self, resource: str, namespace: str, name: str) -> None:
-        """A claim or a volume changed: look again at the pods that use it."""
+        """A claim, a volume or a storage class changed: look again at the pods that use it."""
         claims: Iterable[Key] = ((namespace, name),)
         if resource == VOLUMES:
             claims = self._claims.get(name, ())
+        elif resource == STORAGE_CLASSES:
+            claims = [key for key in self.state.claim_users if self._of_class(key, name)]
         for claim in claims:
             users = self.state.claim_users.get(claim, ())
             self.refresh({key: self.state.pods[key] for key in users})
+
+    def _of_class(self, key: Key, name: str) -> bool:
+        claim = self.state.get(CLAIMS, *key)
+        return claim is not None and class_name(claim) == name
 
     def refresh(self, pods: dict[Key, PodInfo]) -> None:
         """Count these pods' volumes anew."""

@@ -20,6 +20,7 @@ from baton.logic.scheduling.state import (
     REPLICA_SETS,
     SERVICES,
     STATEFUL_SETS,
+    STORAGE_CLASSES,
     VOLUMES,
     ClusterState,
     Key,
@@ -156,7 +157,7 @@ class Index:
             self._forget_plans(owned)
         elif resource == NAMESPACES:
             self._forget_plans(self.classes)
-        elif resource in (CLAIMS, VOLUMES):
+        elif resource in (CLAIMS, VOLUMES, STORAGE_CLASSES):
             self.attachments.changed(resource, namespace, name)
         elif resource == CSI_NODES:
             slot = self.state.nodes.get(name)
