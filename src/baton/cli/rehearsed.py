@@ -35,7 +35,7 @@ def print_summary(summary: Summary) -> None:
     _notes(console, found)
     stats = found["stats"]
     console.print(
-        f"\n{found['runs']} runs, {stats['placements']:,} placements ({stats['placementsPerSecond']:,} a second), "
+        f"\n{found['runs']} run{'s' if found['runs'] != 1 else ''}, {stats['placements']:,} placements ({stats['placementsPerSecond']:,} a second), "
         f"{stats['events']:,} events in {stats['wallSeconds']:.1f} s; at most {stats['peakRssMiB']:.0f} MiB",
         style="dim",
     )
