@@ -64,6 +64,17 @@ def test_one_pod_that_leaves_frees_a_port_which_two_hold() -> None:
     assert found.candidates["n1"].names == ("default/low",)
 
 
+def test_victims_that_tie_go_by_name() -> None:
+    """A scheduler reads pods in the order of their names: which of two that began together goes must not hang on ours."""
+    ask: Json = {"resources": {"requests": {"cpu": "2"}}}
+    there = [pod(name, "n1", priority=0, container=ask) for name in ("p9", "p10")]
+    for each in there:
+        each["status"]["startTime"] = "2026-01-01T00:00:00Z"
+    for pods in (there, there[::-1]):
+        found = Scheduler(state_of([node("n1")], pods)).preempt(pod("in", priority=100, container=ask))
+        assert found is not None and found.candidates["n1"].names == ("default/p9",)
+
+
 def test_a_tenth_of_the_nodes_that_may_help_is_tried() -> None:
     """GetOffsetAndNumCandidates is handed the nodes left to try, not all: a rehearsal would evict on other nodes."""
     assert [candidates_to_find(n) for n in (5, 100, 999, 3000, 5000)] == [5, 100, 100, 300, 500]

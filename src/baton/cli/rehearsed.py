@@ -34,8 +34,9 @@ def print_summary(summary: Summary) -> None:
     _recommendations(console, found)
     _notes(console, found)
     stats = found["stats"]
+    runs = "1 run" if found["runs"] == 1 else f"{found['runs']} runs"
     console.print(
-        f"\n{found['runs']} run{'s' if found['runs'] != 1 else ''}, {stats['placements']:,} placements ({stats['placementsPerSecond']:,} a second), "
+        f"\n{runs}, {stats['placements']:,} placements ({stats['placementsPerSecond']:,} a second), "
         f"{stats['events']:,} events in {stats['wallSeconds']:.1f} s; at most {stats['peakRssMiB']:.0f} MiB",
         style="dim",
     )

@@ -16,7 +16,7 @@ from baton.logic.scheduling.filters import NodeResourcesFit, Status, View, insuf
 from baton.logic.scheduling.interpod import InterPodAffinity
 from baton.logic.scheduling.matching import Json, Selector
 from baton.logic.scheduling.spread import PodTopologySpread
-from baton.logic.scheduling.state import BUDGETS, ClusterState, PodInfo
+from baton.logic.scheduling.state import BUDGETS, ClusterState, Key, PodInfo
 
 NO_VICTIMS = "No preemption victims found for incoming pod"
 NEVER = "not eligible due to preemptionPolicy=Never."
@@ -57,9 +57,12 @@ class Preemption:
         return name, self.candidates[name]
 
 
-def importance(pod: PodInfo) -> tuple[int, str]:
-    """Sorts the most important first: higher priority, then the earlier start (RFC 3339 text, UTC)."""
-    return -pod.cls.priority, pod.start_time or _LATEST
+def importance(pod: PodInfo) -> tuple[int, str, Key]:
+    """Sorts the most important first: higher priority, then the earlier start (RFC 3339 text, UTC).
+
+    Upstream leaves a tie to the order in which it heard of the pods: after its start, that of their names.
+    """
+    return -pod.cls.priority, pod.start_time or _LATEST, pod.key
 
 
 def _start(pod: Json) -> str:
