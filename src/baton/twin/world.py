@@ -91,6 +91,8 @@ class PodTable(Protocol):
 
     def load(self, obj: Json) -> Json: ...
 
+    def load_all(self, objects: Iterable[Json]) -> None: ...
+
     def replace(self, obj: Json) -> Json: ...
 
     def mark_deleted(self, namespace: str, name: str, grace: int) -> Json: ...
@@ -210,6 +212,15 @@ class World:
         self._add(resource, (namespace, name), stored)
         self._tell("ADDED", resource, stored, None)
         return stored
+
+    def load(self, resource: str, objects: Iterable[Json]) -> None:
+        """Store objects as they were read from a cluster; they are kept as they are where the world need not fill in
+        anything. Raises ApiError AlreadyExists."""
+        if self._pods is not None and resource == "pods":
+            self._pods.load_all(objects)
+            return
+        for obj in objects:
+            self.create(resource, obj)
 
     def update(self, resource: str, obj: Mapping[str, Any], *, check_rv: bool = False) -> Json:
         """Replace an object. Raises ApiError NotFound, or Conflict when `check_rv` and its resourceVersion is stale."""

@@ -5,7 +5,7 @@ Sums are kept in nano units (see baton.logic.quantity) and rounded up once, at t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from baton.logic.quantity import NANO, parse_nanos, round_up
@@ -169,5 +169,8 @@ def reports_resources(status: Json | None) -> bool:
     """Whether a running pod's status may change what it counts for."""
     if not status:
         return False
-    lists: Iterable[Any] = (status.get("containerStatuses") or (), status.get("initContainerStatuses") or ())
-    return any(s.get("resources") is not None for entries in lists for s in entries)
+    for kind in ("containerStatuses", "initContainerStatuses"):
+        for container in status.get(kind) or ():
+            if container.get("resources") is not None:
+                return True
+    return False

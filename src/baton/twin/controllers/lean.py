@@ -7,7 +7,7 @@ the same changes in the same order, so both tell one story (tests/twin/test_twin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from baton.logic.eviction import MIRROR_ANNOTATION, controller_of
@@ -17,6 +17,7 @@ from baton.logic.scheduling.state import ClusterState, PodInfo, claim_names
 from baton.twin.controllers.base import (
     ADDED,
     BOUND,
+    EVERY,
     FINISHED,
     LABELS,
     PHASE,
@@ -31,8 +32,8 @@ from baton.twin.controllers.base import (
     PodListener,
     grace_of,
     pinned,
-    status_of,
 )
+from baton.twin.controllers.reading import Reader, common_claims
 from baton.twin.timefmt import rfc3339
 from baton.twin.world import ApiError, not_found
 
@@ -68,7 +69,7 @@ class PodShape:
         self.grace = grace_of(spec)
         self.mirror = MIRROR_ANNOTATION in (meta.get("annotations") or {})
         self.facts: Any = None  # what the kubelets read from the containers
-        self.claims = _common_claims(obj)
+        self.claims = common_claims(spec)
         owner = controller_of(obj)
         self.daemon: str = owner["name"] if owner is not None and owner.get("kind") == "DaemonSet" else ""
         self.cls = cls
@@ -166,6 +167,7 @@ class LeanPods(PodCache):
         self._by_owner: dict[Any, tuple[Obj, PodShape]] = {}
         self._lanes: dict[tuple[str, bool, bool], Lane] = {}
         self._traits: dict[PodListener, str] = {}
+        self._together: dict[PodListener, Callable[[Sequence[Pod]], object]] = {}
         self._serial = 0
         self._watchers = world.keep_pods(self)
         self.bulk: Any = None
@@ -173,9 +175,18 @@ class LeanPods(PodCache):
 
     # --- who hears of what
 
-    def listen(self, fn: PodListener, bits: int = 255, kind: str = "", trait: str = "") -> None:
+    def listen(
+        self,
+        fn: PodListener,
+        bits: int = EVERY,
+        kind: str = "",
+        trait: str = "",
+        together: Callable[[Sequence[Pod]], object] | None = None,
+    ) -> None:
         super().listen(fn, bits, kind)
         self._traits[fn] = trait
+        if together is not None:
+            self._together[fn] = together
         for lane in self._lanes.values():
             lane.clear()
 
@@ -209,37 +220,40 @@ class LeanPods(PodCache):
 
     def start(self) -> None:
         read, self._read = self._read or {}, None
-        for obj in read.values():
-            self.load(obj)
+        Reader(self, self._state).read(read)
 
     def load(self, obj: Obj) -> Obj:
-        """A pod read from a cluster, or made by hand. Raises ApiError AlreadyExists."""
-        meta = obj["metadata"]
-        key: Key = (meta["namespace"], meta["name"])
-        if key in self.by_key or (self._read is not None and key in self._read):
-            details = {"name": key[1], "kind": "pods"}
-            raise ApiError(409, "AlreadyExists", f'pods "{key[1]}" already exists', details=details)
-        if self._read is not None:
-            self._read[key] = obj
-            return obj
-        cls, pin = self._state.class_of(obj)
-        pod = LeanPod(key, self._shape_of(obj, cls), meta.get("labels") or {}, pin or "")
-        pod.spec = obj["spec"]
-        pod.base = pod._made = obj
-        pod.phase, pod.ready = status_of(obj)
-        pod.terminating = meta.get("deletionTimestamp") is not None
-        pod.node = obj["spec"].get("nodeName") or ""
-        if pod.node:
-            self.by_node.setdefault(pod.node, {})[key] = pod
-        if meta.get("ownerReferences"):
-            self._join(pod, obj)
-        self._enter(pod)
+        """A pod made by hand. Raises ApiError AlreadyExists."""
+        self.load_all((obj,))
         return obj
 
-    def _shape_of(self, obj: Obj, cls: PodClass) -> PodShape:
+    def load_all(self, objects: Iterable[Obj]) -> None:
+        """Pods read from a cluster. Raises ApiError AlreadyExists."""
+        new: dict[Key, Obj] = {} if self._read is None else self._read
+        for obj in objects:
+            meta = obj["metadata"]
+            key: Key = (meta["namespace"], meta["name"])
+            if key in new or key in self.by_key:
+                details = {"name": key[1], "kind": "pods"}
+                raise ApiError(409, "AlreadyExists", f'pods "{key[1]}" already exists', details=details)
+            new[key] = obj
+        if new is not self._read:
+            Reader(self, self._state).read(new)
+
+    def record(self, key: Key, obj: Obj, shape: PodShape, labels: Obj, pin: str) -> LeanPod:
+        """A record of a pod as it was read; nobody knows it before it is entered."""
+        pod = LeanPod(key, shape, labels, pin)
+        spec = obj["spec"]
+        pod.spec = spec
+        pod.base = pod._made = obj
+        pod.terminating = obj["metadata"].get("deletionTimestamp") is not None
+        pod.node = spec.get("nodeName") or ""
+        return pod
+
+    def shape_of(self, obj: Obj, cls: PodClass) -> PodShape:
         """Pods that were read share a shape where all that the twin asks of their template is equal."""
         mirror = MIRROR_ANNOTATION in (obj["metadata"].get("annotations") or {})
-        key = (cls, grace_of(obj["spec"]), mirror, _common_claims(obj))
+        key = (cls, grace_of(obj["spec"]), mirror, common_claims(obj["spec"]))
         found = self._shapes.get(key)
         if found is None:
             found = self._shapes[key] = PodShape(obj, cls, self._state.classes.epoch)
@@ -262,10 +276,14 @@ class LeanPods(PodCache):
         self._serial += 1
         pod.serial = self._serial
         pod.owner = group
-        group.pods[name] = pod
-        self._enter(pod)
+        self.enter(pod)
 
-    def _enter(self, pod: LeanPod) -> None:
+    def enter(self, pod: LeanPod) -> None:
+        """A new pod: everybody hears of it."""
+        if pod.node:
+            self._put_on_node(pod)
+        if pod.owner is not None:
+            pod.owner.pods[pod.name] = pod
         self.by_key[pod.key] = pod
         names = self.by_namespace.get(pod.namespace)
         if names is None:
@@ -279,6 +297,45 @@ class LeanPods(PodCache):
         for fn in pod.lane[ADDED]:
             fn(pod, ADDED)
 
+    def enter_all(self, pods: list[LeanPod]) -> None:
+        """The same as `enter` for pods of one shape and controller that run on nodes and mount no claims."""
+        one = pods[0]
+        group = one.owner
+        assert group is not None
+        if len(pods) == 1 or self._watchers:
+            for pod in pods:
+                self.enter(pod)
+            return
+        one.budgets = budgets = self.budgets_for(one)
+        self._enter_lane(one)
+        lane, by_key, by_node, members = one.lane, self.by_key, self.by_node, group.pods
+        names = self.by_namespace.setdefault(one.namespace, {})
+        ready = 0
+        for pod in pods:
+            name, key = pod.name, pod.key
+            by_key[key] = names[name] = members[name] = pod
+            there = by_node.get(pod.node)
+            if there is None:
+                there = by_node[pod.node] = {}
+            there[key] = pod
+            pod.budgets, pod.lane = budgets, lane
+            ready += pod.ready
+        group.active += len(pods)
+        group.ready += ready
+        for fn in lane[ADDED]:
+            together = self._together.get(fn)
+            if together is not None:
+                together(pods)
+            else:
+                for pod in pods:
+                    fn(pod, ADDED)
+
+    def _put_on_node(self, pod: LeanPod) -> None:
+        there = self.by_node.get(pod.node)
+        if there is None:
+            there = self.by_node[pod.node] = {}
+        there[pod.key] = pod
+
     # --- what becomes of them
 
     def bind(self, pod: LeanPod, node: str) -> None:
@@ -289,10 +346,7 @@ class LeanPods(PodCache):
         pod.node = node
         pod.bound_at = self._clock.now()
         pod._made = None
-        there = self.by_node.get(node)
-        if there is None:
-            there = self.by_node[node] = {}
-        there[pod.key] = pod
+        self._put_on_node(pod)
         self._changed(pod, BOUND, before)
 
     def run(self, pod: LeanPod, ready: bool) -> None:
@@ -450,6 +504,26 @@ class LeanPods(PodCache):
             pod.info = info = self._new_info(pod)
         return info
 
+    def infos(self, pods: Sequence[Pod]) -> list[PodInfo]:
+        """`info` of new pods of one shape that mount no claims."""
+        one = pods[0]
+        assert isinstance(one, LeanPod)
+        shape = one.shape
+        cls = shape.cls
+        if shape.epoch != self._state.classes.epoch:
+            return [self.info(p) for p in pods if isinstance(p, LeanPod)]
+        found = []
+        status: Any = None
+        request = cls.request
+        for pod in pods:
+            assert isinstance(pod, LeanPod) and pod.base is not None
+            if pod.base.get("status") is not status:
+                status = pod.base.get("status")
+                request = pod_request(pod.spec, status) if reports_resources(status) else cls.request
+            pod.info = info = PodInfo(pod, cls, pod.pin or None, request, (), pod.terminating)
+            found.append(info)
+        return found
+
     def _new_info(self, pod: LeanPod) -> PodInfo:
         state, shape = self._state, pod.shape
         if shape.epoch != state.classes.epoch:
@@ -461,14 +535,6 @@ class LeanPods(PodCache):
         if pod.base is not None and reports_resources(pod.base.get("status")):
             request = pod_request(pod.base["spec"], pod.base["status"])
         return PodInfo(pod, shape.cls, pod.pin or None, request, pod.claims, pod.terminating)
-
-
-def _common_claims(obj: Obj) -> tuple[str, ...] | None:
-    """Names of the claims that a pod mounts; None when some are named after it."""
-    volumes = obj["spec"].get("volumes")
-    if not volumes:
-        return ()
-    return None if any(v.get("ephemeral") is not None for v in volumes) else claim_names(obj)
 
 
 def _render(pod: LeanPod) -> Obj:

@@ -1,0 +1,119 @@
+"""Pods read from a cluster become records. What the pods of one template share is read from the first of them.
+
+A snapshot holds 150,000 pods of some 3,000 templates. A pod that is like one before but for its name, node, status and
+uid takes over what was found for that one; others are read by themselves. Either way all hear of the pods in the same
+order (tests/twin/test_twin_reading.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from baton.logic.eviction import MIRROR_ANNOTATION, controller_of
+from baton.logic.scheduling.podclass import without_mounts, without_pin
+from baton.logic.scheduling.state import ClusterState, claim_names
+from baton.twin.controllers.base import Group, Key, Obj, status_of
+
+if TYPE_CHECKING:
+    from baton.twin.controllers.lean import LeanPod, LeanPods, PodShape
+
+
+class Template:
+    """What pods that are alike have in common."""
+
+    __slots__ = ("epoch", "group", "labels", "namespace", "owners", "shape", "spec")
+
+    def __init__(self, obj: Obj, affinity: Obj | None, shape: PodShape, group: Group | None, epoch: int) -> None:
+        meta = obj["metadata"]
+        self.namespace: str = meta["namespace"]
+        self.labels: Obj = meta.get("labels") or {}
+        self.owners = meta.get("ownerReferences")
+        self.spec = _common(obj["spec"], affinity)
+        self.shape = shape
+        self.group = group
+        self.epoch = epoch
+
+    def fits(self, meta: Obj, spec: Obj, affinity: Obj | None) -> bool:
+        """Whether a pod, its affinity without the node it is pinned to, is of this template."""
+        return (
+            (meta.get("labels") or {}) == self.labels
+            and meta["namespace"] == self.namespace
+            and meta.get("ownerReferences") == self.owners
+            and _common(spec, affinity) == self.spec
+            and self.shape.mirror == (MIRROR_ANNOTATION in (meta.get("annotations") or ()))
+        )
+
+
+def _common(spec: Obj, affinity: Obj | None) -> Obj:
+    """A pod's spec but for its node, and for what is named after the pod: the volume of its token."""
+    common = {**spec, "nodeName": "", "affinity": affinity}
+    if spec.get("volumes"):
+        common["volumes"] = common_claims(spec)
+        for kind in ("containers", "initContainers"):
+            common[kind] = without_mounts(spec.get(kind))
+    return common
+
+
+def common_claims(spec: Obj) -> tuple[str, ...] | None:
+    """Names of the claims that a pod mounts; None when some are named after it."""
+    volumes = spec.get("volumes")
+    if not volumes:
+        return ()
+    return None if any(v.get("ephemeral") is not None for v in volumes) else claim_names({"spec": spec})
+
+
+class Reader:
+    """Brings pods into LeanPods, in order, those of one template that nothing is to be done about together."""
+
+    def __init__(self, pods: LeanPods, state: ClusterState) -> None:
+        self._pods = pods
+        self._state = state
+        self._templates: dict[str, Template] = {}  # the last of each controller, by its uid
+        self._run: list[LeanPod] = []  # pods of one template that are still to be told of
+
+    def read(self, objects: Mapping[Key, Obj]) -> None:
+        """All of these, by (namespace, name)."""
+        template: Template | None = None
+        status: Any = None
+        phase, ready = "", False
+        for key, obj in objects.items():
+            meta, spec = obj["metadata"], obj["spec"]
+            affinity, pin = without_pin(spec)
+            if template is None or not template.fits(meta, spec, affinity):
+                self._tell()
+                template = self._template(obj, affinity)
+            if status is None or obj.get("status") is not status:
+                status = obj.get("status")
+                phase, ready = status_of(obj)
+            pod = self._pods.record(key, obj, template.shape, template.labels, pin or "")
+            pod.phase, pod.ready, pod.owner = phase, ready, template.group
+            if phase == "Running" and pod.node and not pod.terminating and template.shape.claims == () and pod.owner:
+                self._run.append(pod)
+                continue
+            self._tell()
+            self._pods.enter(pod)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._run:
+            run, self._run = self._run, []
+            self._pods.enter_all(run)
+
+    def _template(self, obj: Obj, affinity: Obj | None) -> Template:
+        """What fits the pod: the last of its controller, or a new one."""
+        meta, spec = obj["metadata"], obj["spec"]
+        owner = controller_of(obj)
+        uid = owner["uid"] if owner is not None else ""
+        known = self._templates.get(uid)
+        epoch = self._state.classes.epoch
+        if known is not None and known.epoch == epoch and known.fits(meta, spec, affinity):
+            return known
+        cls, _ = self._state.class_of(obj)
+        group = None
+        if owner is not None:
+            group = self._pods.group(uid, owner["kind"], meta["namespace"], owner["name"])
+        made = Template(obj, affinity, self._pods.shape_of(obj, cls), group, self._state.classes.epoch)
+        if uid:
+            self._templates[uid] = made
+        return made
