@@ -9,9 +9,6 @@ from typing import (
 from baton.logic.eviction import (
     controller_of,
 )
-from baton.logic.scheduling.requests import (
-    reports_resources,
-)
 from baton.twin.bulk.layout import (
     MAX_NUMBER,
     MAX_SHARE,
@@ -23,11 +20,13 @@ from baton.twin.controllers.base import (
     Group,
     Key,
     Obj,
-    Pod,
 )
 from baton.twin.controllers.lean import (
     LeanPod,
+    PodShape,
 )
+
+_ALIVE = ("Pending", "Running")
 
 
 def candidates(kube: Any) -> tuple[list[Group], list[Any]]:
@@ -67,40 +66,47 @@ def _plain_group(kube: Any, group: Group) -> bool:
     owner = controller_of(obj)
     if owner is not None and (group.namespace, owner["name"]) in kube.deployments.pending:
         return False
-    budgets = next(iter(group.pods.values())).budgets
-    priority = next(iter(group.pods.values())).spec.get("priority") or 0
-    return all(_plain_pod(kube, p, budgets) and (p.spec.get("priority") or 0) == priority for p in group.pods.values())
+    return _plain_pods(kube, group, next(iter(group.pods.values())).budgets)
 
 
 def _plain_daemons(kube: Any, group: Group) -> bool:
     obj = kube.world.get("daemonsets.apps", *group.key)
     if obj is None or obj["metadata"]["uid"] != group.uid or obj["metadata"].get("deletionTimestamp"):
         return False
+    return bool(kube.daemonsets.settled(group)) and _plain_pods(kube, group, ())
+
+
+def _plain_pods(kube: Any, group: Group, budgets: tuple[Any, ...]) -> bool:
+    """Whether all of them are on nodes, without anything that rows do not hold, and alike in what a group holds."""
+    nodes, info_of = kube.scheduling.state.nodes, kube.cluster.lean.info
     priority = next(iter(group.pods.values())).spec.get("priority") or 0
-    return bool(kube.daemonsets.settled(group)) and all(
-        _plain_pod(kube, p, ()) and (p.spec.get("priority") or 0) == priority for p in group.pods.values()
-    )
+    shape = None
+    for pod in group.pods.values():
+        assert isinstance(pod, LeanPod)
+        if pod.shape is not shape:
+            shape = pod.shape
+            if not _plain_shape(shape):
+                return False
+        spec, node, info = pod.spec, pod.node, info_of(pod)
+        if (
+            node not in nodes
+            or pod.phase not in _ALIVE
+            or pod.terminating
+            or (pod.budgets is not budgets and pod.budgets != budgets)
+            or (pod.pin and pod.pin != node)
+            or info.request is not info.cls.request  # it reports what it was resized to
+            or (spec.get("priority") or 0) != priority
+            or spec.get("schedulingGates")
+            or spec.get("schedulerName", "default-scheduler") != "default-scheduler"
+        ):
+            return False
+    return True
 
 
-def _plain_pod(kube: Any, pod: Pod, budgets: tuple[Any, ...]) -> bool:
-    assert isinstance(pod, LeanPod)
-    spec, cls = pod.spec, pod.shape.cls
-    return (
-        bool(pod.node)
-        and pod.phase in ("Pending", "Running")
-        and not pod.terminating
-        and pod.node in kube.scheduling.state.nodes
-        and pod.budgets == budgets
-        and pod.pin in ("", pod.node)
-        and pod.shape.claims == ()
-        and not pod.shape.mirror
-        and cls.node_names is None
-        and not cls.fit.scalars
-        and not cls.request.resources.scalars
-        and spec.get("schedulerName", "default-scheduler") == "default-scheduler"
-        and not spec.get("schedulingGates")
-        and (pod.base is None or not reports_resources(pod.base.get("status")))
-    )
+def _plain_shape(shape: PodShape) -> bool:
+    cls = shape.cls
+    extended = cls.fit.scalars or cls.request.resources.scalars
+    return shape.claims == () and not shape.mirror and cls.node_names is None and not extended
 
 
 def _plain_budget(kube: Any, budget: Any, good: dict[str, Group]) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import (
-    Mapping,
     Sequence,
 )
 from functools import partial
@@ -14,6 +13,9 @@ from typing import (
 
 import numpy as np
 
+from baton.logic.scheduling.podclass import (
+    PodClass,
+)
 from baton.twin.bulk.candidates import (
     rule_of,
 )
@@ -73,11 +75,20 @@ from baton.twin.bulk.layout import (
     N_TAIL,
     NAMES,
     NODE_COLUMNS,
+    P_CLASS,
+    P_FLAGS,
     P_GNEXT,
+    P_GPREV,
+    P_GROUP,
+    P_LIMIT,
+    P_NAME,
     P_NEXT,
     P_NODE,
     P_ORDER,
+    P_PIN,
     P_PREV,
+    P_SERIAL,
+    P_SHAPE,
     POD_COLUMNS,
     POD_TIMES,
     READY,
@@ -102,7 +113,13 @@ from baton.twin.bulk.layout import (
     SECONDS,
     STARTED,
     STOPPED,
+    T_BOUND,
+    T_CHANGED,
+    T_MADE,
     T_READY_IN,
+    T_SINCE,
+    T_STARTED,
+    T_TOLD,
     Arrays,
 )
 from baton.twin.bulk.look import (
@@ -110,7 +127,7 @@ from baton.twin.bulk.look import (
 )
 from baton.twin.bulk.pods import (
     Draws,
-    code_of,
+    codes_of,
 )
 from baton.twin.controllers.base import (
     Group,
@@ -118,11 +135,19 @@ from baton.twin.controllers.base import (
 )
 from baton.twin.controllers.lean import (
     LeanPod,
+    PodShape,
 )
 from baton.twin.timings import (
     PodTimes,
 )
 
+_TIMES = (
+    (T_MADE, "made_at"),
+    (T_TOLD, "told_at"),
+    (T_BOUND, "bound_at"),
+    (T_STARTED, "started_at"),
+    (T_CHANGED, "changed_at"),
+)
 _TIMERS = {"_started": STARTED, "_became_ready": BECAME_READY, "_stopped": STOPPED}
 
 
@@ -135,7 +160,7 @@ class Taking(Look):
     """Records of pods become rows, and everybody who knew the records learns of it."""
 
     def _build(self, groups: Sequence[Group], budgets: Sequence[Any]) -> None:
-        pods: list[Any] = [p for g in groups for p in g.pods.values()]
+        pods: list[LeanPod] = [p for g in groups for p in g.pods.values()]
         count = len(pods)
         margin = max(len(g.pods) for g in groups) + 64
         room = count + count // 2 + 4 * margin
@@ -265,88 +290,101 @@ class Taking(Look):
         for node in self.cluster.world.items("nodes"):
             self.node_changed(node)
 
-    def _add_pods(self, pods: Sequence[Any]) -> None:
-        """Rows for the records, in the order of their groups; nodes hold them in the order of binding."""
-        s = self.s
-        numbers = {id(p): i for i, p in enumerate(pods)}
-        self.read = list(pods)
-        group_of = {id(g): i for i, g in enumerate(self.groups)}
-        rows: list[tuple[int, ...]] = []
-        times: list[tuple[float, ...]] = []
-        previous, last_group, group, prefix = -1, None, -1, ""
-        fresh, names, heads = self.counts.fresh, [], []
-        for number, pod in enumerate(pods):
-            if pod.owner is not last_group:
-                last_group, previous = pod.owner, -1
-                group, prefix = group_of[id(last_group)], last_group.name + "-"
-                heads.append((group, number))
-            shape = self.shape_id(pod.shape, pod.spec)
-            cls = self.class_id(self.lean.info(pod).cls)
-            if cls not in self._classes_of[group]:
-                self._belongs(cls, group, pod.labels)
-            code = code_of(pod.name, prefix)
-            names.append(code)
-            flags = (RUNNING if pod.phase == "Running" else 0) | (READY if pod.ready else 0)
-            if pod.budgets and pod.key in pod.budgets[0].counted:
-                flags |= COUNTED
-            if pod.key in fresh:
-                flags |= FRESH
-            pin = self.node_id(pod.pin) if pod.pin else -1
-            lists = (-1, -1, previous, number + 1)
-            rows.append((group, cls, shape, -1, flags, code, *lists, pod.serial, pod.limit, 0, pin))
-            times.append((pod.made_at, pod.told_at, pod.bound_at, pod.started_at, pod.changed_at, 0.0, -1.0))
-            previous = number
-        ends = [*(number for _, number in heads[1:]), len(pods)]
-        for (group, number), end in zip(heads, ends, strict=True):
-            self.a.groups[group, G_HEAD], self.a.groups[group, G_TAIL] = number, end - 1
-        for code in names:
-            if code >= 0 and self.a.names[code] < 255:
-                self.a.names[code] += 1
-        a = self.a
-        a.pods[: len(pods)] = rows
-        a.times[: len(pods)] = times
-        for group in range(len(self.groups)):
-            a.pods[a.groups[group, G_TAIL], P_GNEXT] = -1
-            a.priorities[a.groups[group, G_PRIORITY_AT]] += len(self.groups[group].pods)
-        order = 0
-        for name, there in self.lean.by_node.items():
-            node = self.node_ids.get(name, -1)
-            for pod in there.values():
-                order += 1
-                number = numbers.get(id(pod), -1)
-                if number < 0:
-                    pod.order = order
-                    continue
-                row, last = a.pods[number], a.nodes[node, N_TAIL]
-                row[P_NODE], row[P_ORDER], row[P_PREV] = node, order, last
-                if last >= 0:
-                    a.pods[last, P_NEXT] = number
-                else:
-                    a.nodes[node, N_HEAD] = number
-                a.nodes[node, N_TAIL] = number
-                a.nodes[node, N_PODS] += 1
-        s[S_ORDER] = order
-        s[S_PODS] = len(pods)
+    def _add_pods(self, pods: list[LeanPod]) -> None:
+        """Rows for the records, in the order of their groups; a record's `order` is now its row's number and one."""
+        a, s, count = self.a, self.s, len(pods)
+        self.read = pods
+        sizes = np.array([len(g.pods) for g in self.groups])
+        ends = np.cumsum(sizes)
+        a.groups[:, G_HEAD], a.groups[:, G_TAIL] = ends - sizes, ends - 1
+        np.add.at(a.priorities, a.groups[:, G_PRIORITY_AT], sizes)
+        rows, times = a.pods[:count], a.times[:count]
+        rows[:, P_GROUP] = np.repeat(np.arange(len(sizes)), sizes)
+        self._add_kinds(pods, rows)
+        self._add_flags(pods, rows)
+        self._add_names(pods, rows)
+        numbers = np.arange(count)
+        rows[:, P_NODE] = rows[:, P_NEXT] = rows[:, P_PREV] = -1
+        rows[:, P_GPREV], rows[:, P_GNEXT] = numbers - 1, numbers + 1
+        rows[ends - sizes, P_GPREV] = rows[ends - 1, P_GNEXT] = -1
+        rows[:, P_SERIAL] = [p.serial for p in pods]
+        rows[:, P_LIMIT] = [p.limit for p in pods]
+        rows[:, P_PIN] = [self.node_id(p.pin) if p.pin else -1 for p in pods]
+        for column, name in _TIMES:
+            times[:, column] = [getattr(p, name) for p in pods]
+        times[:, T_SINCE], times[:, T_READY_IN] = 0.0, -1.0
+        for number, pod in enumerate(pods, 1):
+            pod.order = number
+        self._add_places()
+        s[S_PODS] = count
+
+    def _add_kinds(self, pods: list[LeanPod], rows: Any) -> None:
+        """Shapes and classes."""
+        info = self.lean.info
+        kinds: dict[tuple[PodShape, PodClass, Group], tuple[int, int]] = {}
+        found = []
+        for pod in pods:
+            assert pod.owner is not None
+            kind = (pod.shape, info(pod).cls, pod.owner)
+            numbers = kinds.get(kind)
+            if numbers is None:
+                numbers = kinds[kind] = (self.class_id(kind[1]), self.shape_id(kind[0], pod.spec))
+                group = self.by_uid[kind[2].uid]
+                if numbers[0] not in self._classes_of[group]:
+                    self._belongs(numbers[0], group, pod.labels)
+            found.append(numbers)
+        rows[:, P_CLASS : P_SHAPE + 1] = found
+
+    def _add_flags(self, pods: list[LeanPod], rows: Any) -> None:
+        """What is the case of each."""
+        rows[:, P_FLAGS] = [(RUNNING if p.phase == "Running" else 0) | (READY if p.ready else 0) for p in pods]
+        fresh = self.counts.fresh
+        if fresh:
+            rows[[i for i, p in enumerate(pods) if p.key in fresh], P_FLAGS] |= FRESH
+        for number, group in enumerate(self.groups):
+            start = int(self.a.groups[number, G_HEAD])
+            first = pods[start]
+            if first.budgets:
+                counted = first.budgets[0].counted
+                rows[start : start + len(group.pods), P_FLAGS] |= [
+                    COUNTED if p.key in counted else 0 for p in group.pods.values()
+                ]
+
+    def _add_names(self, pods: list[LeanPod], rows: Any) -> None:
+        """The numbers of their names, which no new pod may have."""
+        prefixes = [(g.name + "-", g.pods) for g in self.groups]
+        codes = codes_of([name[-5:] if name[:-5] == prefix else "" for prefix, there in prefixes for name in there])
+        rows[:, P_NAME] = codes
+        taken, times = np.unique(codes[codes >= 0], return_counts=True)
+        self.a.names[taken] = np.minimum(self.a.names[taken] + times, 255)
+
+    def _add_places(self) -> None:
+        """Nodes hold their rows in the order of binding."""
+        a, s = self.a, self.s
+        by_node = self.lean.by_node
+        lengths = [len(there) for there in by_node.values()]
+        there = [p for at in by_node.values() for p in at.values()]
+        marks = np.array([p.order for p in there], dtype=np.int64)
+        for at in np.flatnonzero(marks == 0).tolist():
+            there[at].order = at + 1
+        bound = np.flatnonzero(marks)
+        rows = marks[bound] - 1
+        nodes = np.repeat([self.node_ids.get(name, -1) for name in by_node], lengths)[bound]
+        a.pods[rows, P_NODE], a.pods[rows, P_ORDER] = nodes, bound + 1
+        same = nodes[1:] == nodes[:-1]
+        before, after = rows[:-1][same], rows[1:][same]
+        a.pods[after, P_PREV], a.pods[before, P_NEXT] = before, after
+        heads, tails = np.append(True, ~same), np.append(~same, True)
+        a.nodes[nodes[heads], N_HEAD], a.nodes[nodes[tails], N_TAIL] = rows[heads], rows[tails]
+        a.nodes[nodes[heads], N_PODS] = np.diff(np.flatnonzero(np.append(heads, True)))
+        s[S_ORDER] = len(there)
 
     def _take_over(self, groups: Sequence[Group], budgets: Sequence[Any], pods: Sequence[LeanPod]) -> None:
         """Out of the dictionaries with what are rows now; then everybody knows."""
-        lean, state = self.lean, self.state
-        ours = {id(p) for p in pods}
-        keys = {p.key for p in pods}
-        for name, there in lean.by_node.items():
-            lean.by_node[name] = {k: p for k, p in there.items() if id(p) not in ours}
-        for name, named in lean.by_namespace.items():
-            lean.by_namespace[name] = {k: p for k, p in named.items() if id(p) not in ours}
-        lean.by_key = {k: p for k, p in lean.by_key.items() if id(p) not in ours}
-        state.pods = {k: i for k, i in state.pods.items() if k not in keys}
-        for slot, at in enumerate(state.pods_at):
-            state.pods_at[slot] = {k: i for k, i in at.items() if k not in keys}
-        state.pods_with_affinity = {k: i for k, i in state.pods_with_affinity.items() if k not in keys}
-        for cls in self.classes:
-            cls.index.pods = {k: i for k, i in cls.index.pods.items() if k not in keys}
+        self._take_records(groups)
         daemons = [g for g in groups if g.kind == "DaemonSet"]
-        of_sets = [i for i, p in enumerate(pods) if p.owner in daemons]
-        self.kube.daemonsets.take(daemons, {pods[i].key: self.handle(i) for i in of_sets})
+        handles = {p.key: self.handle(p.order - 1) for g in daemons for p in g.pods.values()}  # type: ignore[attr-defined]
+        self.kube.daemonsets.take(daemons, handles)
         for group in groups:
             group.pods = {}
             count = self.loop._priorities
@@ -358,7 +396,7 @@ class Taking(Look):
         for budget in budgets:
             budget.pods, budget.counted = {}, set()
         self._take_counts(groups)
-        self._take_timers({id(p): i for i, p in enumerate(pods)})
+        self._take_timers()
         self._take_work()
         self.kube.kubelets._rng = self.kubelet_draws
         self.cluster.names = self.name_draws
@@ -366,6 +404,27 @@ class Taking(Look):
         self.kube.bulk = self.cluster.bulk = self.lean.bulk = self.clock.bulk = self.queue.bulk = self
         self.state.elsewhere = self
         self.cluster.world.subscribe(self._on_node, ["nodes"])
+
+    def _take_records(self, groups: Sequence[Group]) -> None:
+        """What stays is little, and put into new dictionaries in the order of the old."""
+        lean, state = self.lean, self.state
+        owners = {id(g) for g in groups}
+        stay = {k: p for k, p in lean.by_key.items() if id(p.owner) not in owners}
+        lean.by_key = stay
+        lean.by_namespace.update({name: {} for name in lean.by_namespace})
+        for pod in stay.values():
+            lean.by_namespace[pod.namespace][pod.name] = pod
+        for name, there in lean.by_node.items():
+            lean.by_node[name] = {k: p for k, p in there.items() if id(p.owner) not in owners}
+        state.pods = {k: i for k, i in state.pods.items() if k in stay}
+        state.pods_at[:] = [{} for _ in state.pods_at]
+        state.pods_with_affinity = {k: i for k, i in state.pods_with_affinity.items() if k in stay}
+        for cls in self.classes:
+            cls.index.pods = {}
+        for key, info in state.pods.items():
+            state.pods_at[info.slot][key] = info
+            if info.cls in self.class_ids:
+                info.cls.index.pods[key] = info
 
     def _take_counts(self, groups: Sequence[Group]) -> None:
         for group, owner in self.counts.take_owners(self, groups):
@@ -375,17 +434,17 @@ class Taking(Look):
             self.a.group_times[self.by_uid[group.uid], GT_SINCE] = owner.since
         self.s[S_MISSED] = self.counts.missed
 
-    def _take_timers(self, numbers: Mapping[int, int]) -> None:
+    def _take_timers(self) -> None:
         """Pods that are starting, or becoming ready, go on doing so as rows."""
         heap = self.clock._heap
         taken = []
         kept = []
         for entry in heap:
-            number = numbers.get(id(entry[3].args[0]), -1) if waits_for_pod(entry[3]) else -1
-            if number < 0:
+            call = entry[3]
+            if not waits_for_pod(call) or call.args[0].owner is None or call.args[0].owner.uid not in self.by_uid:
                 kept.append(entry)
                 continue
-            call = entry[3]
+            number = call.args[0].order - 1
             kind = _TIMERS[call.func.__name__]
             if kind == STARTED:
                 self.a.times[number, T_READY_IN] = -1.0 if call.args[1] is None else call.args[1]
