@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from operator import (
+    attrgetter,
+)
 from typing import (
     Any,
 )
@@ -22,11 +25,11 @@ from baton.twin.controllers.base import (
     Obj,
 )
 from baton.twin.controllers.lean import (
-    LeanPod,
+    DEFAULT_SCHEDULER,
     PodShape,
 )
 
-_ALIVE = ("Pending", "Running")
+_KIND = attrgetter("shape", "info.cls", "phase", "terminating", "budgets")
 
 
 def candidates(kube: Any) -> tuple[list[Group], list[Any]]:
@@ -35,6 +38,7 @@ def candidates(kube: Any) -> tuple[list[Group], list[Any]]:
     Settled ones with running pods that go anywhere (or to their node), have no volumes to mount and wait for nothing;
     no ReplicaSets of kube-system (add-ons roll there) and no DaemonSets with budgets.
     """
+    _refresh_infos(kube)
     good: dict[str, Group] = {}
     for group in kube.pods.groups.values():
         plain = _plain_group if group.kind == "ReplicaSet" else _plain_daemons if group.kind == "DaemonSet" else None
@@ -55,6 +59,14 @@ def candidates(kube: Any) -> tuple[list[Group], list[Any]]:
         for budget in next(iter(group.pods.values())).budgets:
             budgets[budget.key] = budget
     return list(good.values()), list(budgets.values())
+
+
+def _refresh_infos(kube: Any) -> None:
+    """What the scheduler keeps of pods on nodes, after classes were drawn anew."""
+    if kube.scheduling.state.classes.epoch:
+        for pod in kube.pods.by_key.values():
+            if pod.node:
+                kube.cluster.lean.info(pod)
 
 
 def _plain_group(kube: Any, group: Group) -> bool:
@@ -78,35 +90,26 @@ def _plain_daemons(kube: Any, group: Group) -> bool:
 
 def _plain_pods(kube: Any, group: Group, budgets: tuple[Any, ...]) -> bool:
     """Whether all of them are on nodes, without anything that rows do not hold, and alike in what a group holds."""
-    nodes, info_of = kube.scheduling.state.nodes, kube.cluster.lean.info
-    priority = next(iter(group.pods.values())).spec.get("priority") or 0
-    shape = None
-    for pod in group.pods.values():
-        assert isinstance(pod, LeanPod)
-        if pod.shape is not shape:
-            shape = pod.shape
-            if not _plain_shape(shape):
-                return False
-        spec, node, info = pod.spec, pod.node, info_of(pod)
-        if (
-            node not in nodes
-            or pod.phase not in _ALIVE
-            or pod.terminating
-            or (pod.budgets is not budgets and pod.budgets != budgets)
-            or (pod.pin and pod.pin != node)
-            or info.request is not info.cls.request  # it reports what it was resized to
-            or (spec.get("priority") or 0) != priority
-            or spec.get("schedulingGates")
-            or spec.get("schedulerName", "default-scheduler") != "default-scheduler"
-        ):
+    pods, nodes = group.pods.values(), kube.scheduling.state.nodes
+    if not all(p.node in nodes and p.pin in ("", p.node) and p.info is not None for p in pods):  # type: ignore[attr-defined]
+        return False
+    priorities = set()
+    for shape, cls, phase, terminating, selected_by in set(map(_KIND, pods)):
+        if terminating or phase not in ("Pending", "Running") or selected_by != budgets or not _plain_shape(shape):
             return False
-    return True
+        if any(p.info.request is not cls.request for p in pods if p.info.cls is cls):  # type: ignore[attr-defined]
+            return False  # one reports what it was resized to
+        priorities.add(cls.priority)
+    return len(priorities) == 1
 
 
 def _plain_shape(shape: PodShape) -> bool:
-    cls = shape.cls
-    extended = cls.fit.scalars or cls.request.resources.scalars
-    return shape.claims == () and not shape.mirror and cls.node_names is None and not extended
+    cls, spec = shape.cls, shape.spec
+    if shape.claims != () or shape.mirror or cls.node_names is not None:
+        return False
+    if cls.fit.scalars or cls.request.resources.scalars or spec.get("schedulingGates"):
+        return False
+    return spec.get("schedulerName", DEFAULT_SCHEDULER) == DEFAULT_SCHEDULER  # type: ignore[no-any-return]
 
 
 def _plain_budget(kube: Any, budget: Any, good: dict[str, Group]) -> bool:

@@ -7,6 +7,9 @@ from collections.abc import (
     Sequence,
 )
 from functools import partial
+from operator import (
+    attrgetter,
+)
 from typing import (
     Any,
 )
@@ -148,6 +151,7 @@ _TIMES = (
     (T_STARTED, "started_at"),
     (T_CHANGED, "changed_at"),
 )
+_KIND = attrgetter("info.cls", "shape")
 _TIMERS = {"_started": STARTED, "_became_ready": BECAME_READY, "_stopped": STOPPED}
 
 
@@ -307,11 +311,11 @@ class Taking(Look):
         rows[:, P_NODE] = rows[:, P_NEXT] = rows[:, P_PREV] = -1
         rows[:, P_GPREV], rows[:, P_GNEXT] = numbers - 1, numbers + 1
         rows[ends - sizes, P_GPREV] = rows[ends - 1, P_GNEXT] = -1
-        rows[:, P_SERIAL] = [p.serial for p in pods]
-        rows[:, P_LIMIT] = [p.limit for p in pods]
         rows[:, P_PIN] = [self.node_id(p.pin) if p.pin else -1 for p in pods]
-        for column, name in _TIMES:
-            times[:, column] = [getattr(p, name) for p in pods]
+        for column, field in ((P_SERIAL, "serial"), (P_LIMIT, "limit")):
+            rows[:, column] = np.fromiter(map(attrgetter(field), pods), np.int64, count)
+        for column, field in _TIMES:
+            times[:, column] = np.fromiter(map(attrgetter(field), pods), np.float64, count)
         times[:, T_SINCE], times[:, T_READY_IN] = 0.0, -1.0
         for number, pod in enumerate(pods, 1):
             pod.order = number
@@ -320,20 +324,20 @@ class Taking(Look):
 
     def _add_kinds(self, pods: list[LeanPod], rows: Any) -> None:
         """Shapes and classes."""
-        info = self.lean.info
-        kinds: dict[tuple[PodShape, PodClass, Group], tuple[int, int]] = {}
-        found = []
-        for pod in pods:
-            assert pod.owner is not None
-            kind = (pod.shape, info(pod).cls, pod.owner)
-            numbers = kinds.get(kind)
-            if numbers is None:
-                numbers = kinds[kind] = (self.class_id(kind[1]), self.shape_id(kind[0], pod.spec))
-                group = self.by_uid[kind[2].uid]
-                if numbers[0] not in self._classes_of[group]:
-                    self._belongs(numbers[0], group, pod.labels)
-            found.append(numbers)
-        rows[:, P_CLASS : P_SHAPE + 1] = found
+        for number, group in enumerate(self.groups):
+            start, end = int(self.a.groups[number, G_HEAD]), int(self.a.groups[number, G_TAIL]) + 1
+            first_of: dict[tuple[PodClass, PodShape], LeanPod] = {}
+            kinds = list(map(_KIND, pods[start:end]))
+            for kind, pod in zip(kinds, pods[start:end], strict=True):
+                first_of.setdefault(kind, pod)
+            numbers = {}
+            for kind, pod in first_of.items():
+                cls = self.class_id(kind[0])
+                numbers[kind] = (cls, self.shape_id(kind[1], pod.spec))
+                if cls not in self._classes_of[number]:
+                    self._belongs(cls, number, pod.labels)
+            one = len(numbers) == 1
+            rows[start:end, P_CLASS : P_SHAPE + 1] = numbers[kinds[0]] if one else [numbers[k] for k in kinds]
 
     def _add_flags(self, pods: list[LeanPod], rows: Any) -> None:
         """What is the case of each."""
@@ -342,13 +346,13 @@ class Taking(Look):
         if fresh:
             rows[[i for i, p in enumerate(pods) if p.key in fresh], P_FLAGS] |= FRESH
         for number, group in enumerate(self.groups):
-            start = int(self.a.groups[number, G_HEAD])
-            first = pods[start]
-            if first.budgets:
-                counted = first.budgets[0].counted
-                rows[start : start + len(group.pods), P_FLAGS] |= [
-                    COUNTED if p.key in counted else 0 for p in group.pods.values()
-                ]
+            start, end = int(self.a.groups[number, G_HEAD]), int(self.a.groups[number, G_TAIL]) + 1
+            budget = next(iter(pods[start].budgets), None)
+            if budget is None:
+                continue
+            every = len(budget.counted) == len(budget.pods)
+            marks = COUNTED if every else [COUNTED if p.key in budget.counted else 0 for p in group.pods.values()]
+            rows[start:end, P_FLAGS] |= marks
 
     def _add_names(self, pods: list[LeanPod], rows: Any) -> None:
         """The numbers of their names, which no new pod may have."""
@@ -414,8 +418,9 @@ class Taking(Look):
         lean.by_namespace.update({name: {} for name in lean.by_namespace})
         for pod in stay.values():
             lean.by_namespace[pod.namespace][pod.name] = pod
-        for name, there in lean.by_node.items():
-            lean.by_node[name] = {k: p for k, p in there.items() if id(p.owner) not in owners}
+        lean.by_node.update({name: {} for name in lean.by_node})
+        for pod in sorted((p for p in stay.values() if p.node), key=attrgetter("order")):
+            lean.by_node[pod.node][pod.key] = pod
         state.pods = {k: i for k, i in state.pods.items() if k in stay}
         state.pods_at[:] = [{} for _ in state.pods_at]
         state.pods_with_affinity = {k: i for k, i in state.pods_with_affinity.items() if k in stay}

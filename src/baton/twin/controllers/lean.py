@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     from baton.twin.world import World
 
 
+DEFAULT_SCHEDULER = "default-scheduler"
+
+
 class Lane(dict[int, tuple[PodListener, ...]]):
     """What changed -> who hears of it, for the pods of one kind of controller, with and without budgets and claims."""
 
@@ -252,8 +255,10 @@ class LeanPods(PodCache):
 
     def shape_of(self, obj: Obj, cls: PodClass) -> PodShape:
         """Pods that were read share a shape where all that the twin asks of their template is equal."""
+        spec = obj["spec"]
         mirror = MIRROR_ANNOTATION in (obj["metadata"].get("annotations") or {})
-        key = (cls, grace_of(obj["spec"]), mirror, common_claims(obj["spec"]))
+        scheduler = (spec.get("schedulerName", DEFAULT_SCHEDULER), bool(spec.get("schedulingGates")))
+        key = (cls, grace_of(spec), mirror, common_claims(spec), scheduler)
         found = self._shapes.get(key)
         if found is None:
             found = self._shapes[key] = PodShape(obj, cls, self._state.classes.epoch)
@@ -465,6 +470,8 @@ class LeanPods(PodCache):
         if not isinstance(pod, LeanPod):
             raise not_found("pods", meta["name"])
         before = pod.obj
+        if obj["spec"] is not before["spec"]:
+            pod.shape = self.shape_of(obj, self._state.class_of(obj)[0])
         pod.base = pod._made = obj
         pod.info = None
         pod.limit, pod.bound_at, pod.started_at, pod.changed_at = -1, 0.0, 0.0, 0.0
