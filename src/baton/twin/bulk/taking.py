@@ -16,9 +16,6 @@ from typing import (
 
 import numpy as np
 
-from baton.logic.scheduling.podclass import (
-    PodClass,
-)
 from baton.twin.bulk.candidates import (
     rule_of,
 )
@@ -78,20 +75,15 @@ from baton.twin.bulk.layout import (
     N_TAIL,
     NAMES,
     NODE_COLUMNS,
-    P_CLASS,
     P_FLAGS,
     P_GNEXT,
     P_GPREV,
-    P_GROUP,
-    P_LIMIT,
     P_NAME,
     P_NEXT,
     P_NODE,
     P_ORDER,
     P_PIN,
     P_PREV,
-    P_SERIAL,
-    P_SHAPE,
     POD_COLUMNS,
     POD_TIMES,
     READY,
@@ -116,13 +108,7 @@ from baton.twin.bulk.layout import (
     SECONDS,
     STARTED,
     STOPPED,
-    T_BOUND,
-    T_CHANGED,
-    T_MADE,
     T_READY_IN,
-    T_SINCE,
-    T_STARTED,
-    T_TOLD,
     Arrays,
 )
 from baton.twin.bulk.look import (
@@ -138,20 +124,14 @@ from baton.twin.controllers.base import (
 )
 from baton.twin.controllers.lean import (
     LeanPod,
-    PodShape,
 )
 from baton.twin.timings import (
     PodTimes,
 )
 
-_TIMES = (
-    (T_MADE, "made_at"),
-    (T_TOLD, "told_at"),
-    (T_BOUND, "bound_at"),
-    (T_STARTED, "started_at"),
-    (T_CHANGED, "changed_at"),
-)
-_KIND = attrgetter("info.cls", "shape")
+_STATE = attrgetter(
+    "info.cls", "shape", "phase", "ready", "serial", "limit", "made_at", "told_at", "bound_at", "started_at", "changed_at",
+)  # fmt: skip
 _TIMERS = {"_started": STARTED, "_became_ready": BECAME_READY, "_stopped": STOPPED}
 
 
@@ -296,71 +276,58 @@ class Taking(Look):
 
     def _add_pods(self, pods: list[LeanPod]) -> None:
         """Rows for the records, in the order of their groups; a record's `order` is now its row's number and one."""
-        a, s, count = self.a, self.s, len(pods)
+        a, count = self.a, len(pods)
         self.read = pods
         sizes = np.array([len(g.pods) for g in self.groups])
         ends = np.cumsum(sizes)
-        a.groups[:, G_HEAD], a.groups[:, G_TAIL] = ends - sizes, ends - 1
+        starts = ends - sizes
+        a.groups[:, G_HEAD], a.groups[:, G_TAIL] = starts, ends - 1
         np.add.at(a.priorities, a.groups[:, G_PRIORITY_AT], sizes)
-        rows, times = a.pods[:count], a.times[:count]
-        rows[:, P_GROUP] = np.repeat(np.arange(len(sizes)), sizes)
-        self._add_kinds(pods, rows)
-        self._add_flags(pods, rows)
-        self._add_names(pods, rows)
-        numbers = np.arange(count)
-        rows[:, P_NODE] = rows[:, P_NEXT] = rows[:, P_PREV] = -1
+        tails: list[str] = []
+        for number, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
+            self._add_group_of_pods(number, pods[start:end], start)
+            prefix = self.groups[number].name + "-"
+            tails += [name[-5:] if name[:-5] == prefix else "" for name in self.groups[number].pods]
+        rows, numbers = a.pods[:count], np.arange(count)
         rows[:, P_GPREV], rows[:, P_GNEXT] = numbers - 1, numbers + 1
-        rows[ends - sizes, P_GPREV] = rows[ends - 1, P_GNEXT] = -1
-        rows[:, P_PIN] = [self.node_id(p.pin) if p.pin else -1 for p in pods]
-        for column, field in ((P_SERIAL, "serial"), (P_LIMIT, "limit")):
-            rows[:, column] = np.fromiter(map(attrgetter(field), pods), np.int64, count)
-        for column, field in _TIMES:
-            times[:, column] = np.fromiter(map(attrgetter(field), pods), np.float64, count)
-        times[:, T_SINCE], times[:, T_READY_IN] = 0.0, -1.0
-        for number, pod in enumerate(pods, 1):
-            pod.order = number
-        self._add_places()
-        s[S_PODS] = count
-
-    def _add_kinds(self, pods: list[LeanPod], rows: Any) -> None:
-        """Shapes and classes."""
-        for number, group in enumerate(self.groups):
-            start, end = int(self.a.groups[number, G_HEAD]), int(self.a.groups[number, G_TAIL]) + 1
-            first_of: dict[tuple[PodClass, PodShape], LeanPod] = {}
-            kinds = list(map(_KIND, pods[start:end]))
-            for kind, pod in zip(kinds, pods[start:end], strict=True):
-                first_of.setdefault(kind, pod)
-            numbers = {}
-            for kind, pod in first_of.items():
-                cls = self.class_id(kind[0])
-                numbers[kind] = (cls, self.shape_id(kind[1], pod.spec))
-                if cls not in self._classes_of[number]:
-                    self._belongs(cls, number, pod.labels)
-            one = len(numbers) == 1
-            rows[start:end, P_CLASS : P_SHAPE + 1] = numbers[kinds[0]] if one else [numbers[k] for k in kinds]
-
-    def _add_flags(self, pods: list[LeanPod], rows: Any) -> None:
-        """What is the case of each."""
-        rows[:, P_FLAGS] = [(RUNNING if p.phase == "Running" else 0) | (READY if p.ready else 0) for p in pods]
-        fresh = self.counts.fresh
-        if fresh:
-            rows[[i for i, p in enumerate(pods) if p.key in fresh], P_FLAGS] |= FRESH
-        for number, group in enumerate(self.groups):
-            start, end = int(self.a.groups[number, G_HEAD]), int(self.a.groups[number, G_TAIL]) + 1
-            budget = next(iter(pods[start].budgets), None)
-            if budget is None:
-                continue
-            every = len(budget.counted) == len(budget.pods)
-            marks = COUNTED if every else [COUNTED if p.key in budget.counted else 0 for p in group.pods.values()]
-            rows[start:end, P_FLAGS] |= marks
-
-    def _add_names(self, pods: list[LeanPod], rows: Any) -> None:
-        """The numbers of their names, which no new pod may have."""
-        prefixes = [(g.name + "-", g.pods) for g in self.groups]
-        codes = codes_of([name[-5:] if name[:-5] == prefix else "" for prefix, there in prefixes for name in there])
-        rows[:, P_NAME] = codes
+        rows[starts, P_GPREV] = rows[ends - 1, P_GNEXT] = -1
+        for key in self.counts.fresh:
+            pod = self.lean.by_key.get(key)
+            if pod is not None and pod.order:
+                rows[pod.order - 1, P_FLAGS] |= FRESH
+        rows[:, P_NAME] = codes = codes_of(tails)
         taken, times = np.unique(codes[codes >= 0], return_counts=True)
-        self.a.names[taken] = np.minimum(self.a.names[taken] + times, 255)
+        a.names[taken] = np.minimum(a.names[taken] + times, 255)
+        self._add_places()
+        self.s[S_PODS] = count
+
+    def _add_group_of_pods(self, group: int, pods: list[LeanPod], start: int) -> None:
+        """Rows for one group's pods; most of them are as they were read, and alike."""
+        rows, times = self.a.pods[start : start + len(pods)], self.a.times[start : start + len(pods)]
+        states = list(map(_STATE, pods))
+        made = {state: self._row_of(group, pods[states.index(state)]) for state in dict.fromkeys(states)}
+        if len(made) == 1:
+            rows[:], times[:] = made[states[0]]
+        else:
+            rows[:], times[:] = [made[s][0] for s in states], [made[s][1] for s in states]
+        if any(p.pin for p in pods):
+            rows[:, P_PIN] = [self.node_id(p.pin) if p.pin else -1 for p in pods]
+        budget = next(iter(pods[0].budgets), None)
+        if budget is not None:
+            every = len(budget.counted) == len(budget.pods)
+            rows[:, P_FLAGS] |= COUNTED if every else [COUNTED if p.key in budget.counted else 0 for p in pods]
+        for number, pod in enumerate(pods, start + 1):
+            pod.order = number
+
+    def _row_of(self, group: int, pod: LeanPod) -> tuple[tuple[int, ...], tuple[float, ...]]:
+        """What pods in the same state have in common; see P_GROUP and T_MADE."""
+        assert pod.info is not None
+        cls, shape = self.class_id(pod.info.cls), self.shape_id(pod.shape, pod.spec)
+        if cls not in self._classes_of[group]:
+            self._belongs(cls, group, pod.labels)
+        flags = (RUNNING if pod.phase == "Running" else 0) | (READY if pod.ready else 0)
+        row = (group, cls, shape, -1, flags, -1, -1, -1, -1, -1, pod.serial, pod.limit, 0, -1)
+        return row, (pod.made_at, pod.told_at, pod.bound_at, pod.started_at, pod.changed_at, 0.0, -1.0)
 
     def _add_places(self) -> None:
         """Nodes hold their rows in the order of binding."""
