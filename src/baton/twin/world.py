@@ -66,6 +66,13 @@ def not_found(resource: str, name: str) -> ApiError:
     return ApiError(404, "NotFound", f'{resource} "{name}" not found', details=details)
 
 
+def already_exists(resource: str, name: str) -> ApiError:
+    """`pods "x" already exists`, as upstream words it."""
+    plural, _, group = resource.partition(".")
+    details = {"name": name, "kind": plural, **({"group": group} if group else {})}
+    return ApiError(409, "AlreadyExists", f'{resource} "{name}" already exists', details=details)
+
+
 class Change(NamedTuple):
     """One entry of the history."""
 
@@ -195,9 +202,7 @@ class World:
             name = given["generateName"] + self.suffix()
         namespace = given.get("namespace") or ""
         if self.get(resource, namespace, name) is not None:
-            plural, _, group = resource.partition(".")
-            details = {"name": name, "kind": plural, **({"group": group} if group else {})}
-            raise ApiError(409, "AlreadyExists", f'{resource} "{name}" already exists', details=details)
+            raise already_exists(resource, name)
         self.rv += 1
         metadata = {
             **given,
@@ -214,8 +219,7 @@ class World:
         return stored
 
     def load(self, resource: str, objects: Iterable[Json]) -> None:
-        """Store objects as they were read from a cluster; they are kept as they are where the world need not fill in
-        anything. Raises ApiError AlreadyExists."""
+        """Store objects as they were read from a cluster, before anybody controls it. Raises ApiError AlreadyExists."""
         if self._pods is not None and resource == "pods":
             self._pods.load_all(objects)
             return

@@ -28,6 +28,8 @@ VOLATILE_LABELS = (
     "batch.kubernetes.io/job-completion-index",
     "job-completion-index",
 )
+NAMED = frozenset(("StatefulSet", "Job"))
+"""Kinds of controllers that give each of their pods labels of its own."""
 _SPEC_KEYS = (
     "containers",
     "initContainers",
@@ -328,7 +330,7 @@ class ClassCache:
             reference = owners[0] if owners[0].get("controller") else controller_of(metadata)
             if reference is not None:
                 owner = (reference.get("apiVersion", ""), reference.get("kind", ""), reference.get("name", ""))
-                if owner[1] in ("StatefulSet", "Job") and self.volatile:
+                if owner[1] in NAMED and self.volatile:
                     labels = {k: v for k, v in labels.items() if k not in self.volatile}
         parts = (
             get("containers"), get("initContainers"), affinity, get("tolerations"), get("nodeSelector"),

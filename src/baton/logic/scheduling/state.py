@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from baton.errors import ReadError
 from baton.logic.scheduling import matching
 from baton.logic.scheduling.matching import Json
-from baton.logic.scheduling.podclass import VOLATILE_LABELS, ClassCache, PodClass, request_row
+from baton.logic.scheduling.podclass import ClassCache, PodClass, request_row
 from baton.logic.scheduling.requests import (
     PodRequest,
     Resources,
@@ -495,7 +495,7 @@ class ClusterState:
             self._services.pop(key[0], None)
         if self.classes.volatile and resource in _SELECTING:
             selector = (obj.get("spec") or {}).get("selector")
-            if selector and any(label in str(selector) for label in VOLATILE_LABELS):
+            if selector and _mentions(selector, self.classes.volatile):
                 self.reclassify()
         if self.listener is not None:
             self.listener.object_changed(resource, *key)
@@ -536,6 +536,14 @@ class ClusterState:
 def _key(obj: Json) -> Key:
     metadata = obj["metadata"]
     return metadata.get("namespace") or "default", metadata["name"]
+
+
+def _mentions(selector: Json, some: frozenset[str]) -> bool:
+    """Whether a selector, of either kind, looks at one of the labels."""
+    labels = selector.get("matchLabels") or ()
+    expressions = selector.get("matchExpressions") or ()
+    flat = some.isdisjoint(selector) and some.isdisjoint(labels)
+    return not flat or any(e.get("key") in some for e in expressions)
 
 
 def _grown(values: NDArray[np.int64]) -> NDArray[np.int64]:

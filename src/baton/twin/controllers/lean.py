@@ -35,7 +35,7 @@ from baton.twin.controllers.base import (
 )
 from baton.twin.controllers.reading import Reader, common_claims
 from baton.twin.timefmt import rfc3339
-from baton.twin.world import ApiError, not_found
+from baton.twin.world import already_exists, not_found
 
 if TYPE_CHECKING:
     from baton.twin.clock import VirtualClock
@@ -87,24 +87,27 @@ class LeanPod(Pod):
 
     lane: Lane
     scheduling: Any
+    _made: Obj | None
 
-    def __init__(self, key: Key, shape: PodShape, labels: Obj, pin: str) -> None:
+    def __init__(self, key: Key, shape: PodShape, labels: Obj, pin: str, base: Obj | None = None) -> None:
         self.namespace, self.name = key
         self.key = key
         self.labels = labels
         self.shape = shape
-        self.spec = shape.spec
         self.pin = pin
-        self.node = ""
         self.phase = "Pending"
         self.ready = False
-        self.terminating = False
         self.gone = False
         self.owner = None
         self.budgets = ()
         self.scheduling = None
-        self.base: Obj | None = None  # the object as it was read or written from outside
-        self._made: Obj | None = None
+        self.base = self._made = base  # the object as it was read or written from outside
+        if base is None:
+            self.spec, self.node, self.terminating = shape.spec, "", False
+        else:
+            self.spec = base["spec"]
+            self.node = self.spec.get("nodeName") or ""
+            self.terminating = base["metadata"].get("deletionTimestamp") is not None
         self.info: PodInfo | None = None  # what the scheduler's view keeps of it
         self.limit = -1  # seconds of grace once the twin asked it to go
         self.serial = 0
@@ -161,11 +164,13 @@ class LeanPod(Pod):
 class LeanPods(PodCache):
     """The pods of a cluster that is rehearsed. The world reads them here and sends here what is written to it."""
 
+    record = LeanPod
+
     def __init__(self, world: World, clock: VirtualClock, state: ClusterState) -> None:
         super().__init__(world)
         self._clock = clock
         self._state = state
-        self._read: dict[Key, Obj] | None = {}  # objects stored before `start`
+        self._read: list[Obj] | None = []  # objects stored before `start`
         self._shapes: dict[Any, PodShape] = {}
         self._by_owner: dict[Any, tuple[Obj, PodShape]] = {}
         self._lanes: dict[tuple[str, bool, bool], Lane] = {}
@@ -222,36 +227,24 @@ class LeanPods(PodCache):
     # --- pods that come
 
     def start(self) -> None:
-        read, self._read = self._read or {}, None
+        read, self._read = self._read or [], None
         Reader(self, self._state).read(read)
 
     def load(self, obj: Obj) -> Obj:
         """A pod made by hand. Raises ApiError AlreadyExists."""
-        self.load_all((obj,))
+        namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
+        if (namespace, name) in self.by_key or (self._read and self.find(namespace, name) is not None):
+            raise already_exists("pods", name)
+        if self._read is not None:
+            self._read.append(obj)
+        else:
+            Reader(self, self._state).read((obj,))
         return obj
 
     def load_all(self, objects: Iterable[Obj]) -> None:
-        """Pods read from a cluster. Raises ApiError AlreadyExists."""
-        new: dict[Key, Obj] = {} if self._read is None else self._read
-        for obj in objects:
-            meta = obj["metadata"]
-            key: Key = (meta["namespace"], meta["name"])
-            if key in new or key in self.by_key:
-                details = {"name": key[1], "kind": "pods"}
-                raise ApiError(409, "AlreadyExists", f'pods "{key[1]}" already exists', details=details)
-            new[key] = obj
-        if new is not self._read:
-            Reader(self, self._state).read(new)
-
-    def record(self, key: Key, obj: Obj, shape: PodShape, labels: Obj, pin: str) -> LeanPod:
-        """A record of a pod as it was read; nobody knows it before it is entered."""
-        pod = LeanPod(key, shape, labels, pin)
-        spec = obj["spec"]
-        pod.spec = spec
-        pod.base = pod._made = obj
-        pod.terminating = obj["metadata"].get("deletionTimestamp") is not None
-        pod.node = spec.get("nodeName") or ""
-        return pod
+        """Pods read from a cluster, before `start`: that one is there twice is found then."""
+        assert self._read is not None
+        self._read.extend(objects)
 
     def shape_of(self, obj: Obj, cls: PodClass) -> PodShape:
         """Pods that were read share a shape where all that the twin asks of their template is equal."""
@@ -426,7 +419,8 @@ class LeanPods(PodCache):
     def find(self, namespace: str, name: str) -> Obj | None:
         """The object, None when there is none."""
         if self._read is not None:
-            return self._read.get((namespace, name))
+            metas = ((o["metadata"], o) for o in self._read)
+            return next((o for m, o in metas if m["name"] == name and m["namespace"] == namespace), None)
         pod = self.at((namespace, name))
         return None if pod is None else pod.obj
 
@@ -444,7 +438,7 @@ class LeanPods(PodCache):
     def objects(self, namespace: str | None = None) -> Iterable[Obj]:
         """The objects, in order of creation."""
         if self._read is not None:
-            return [o for key, o in self._read.items() if namespace in (None, "", key[0])]
+            return [o for o in self._read if namespace in (None, "", o["metadata"]["namespace"])]
         pods = self.by_namespace.get(namespace, {}).values() if namespace else self.by_key.values()
         found = [p.obj for p in pods]
         if self.bulk is not None:

@@ -7,13 +7,14 @@ order (tests/twin/test_twin_reading.py).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from baton.logic.eviction import MIRROR_ANNOTATION, controller_of
-from baton.logic.scheduling.podclass import without_mounts, without_pin
+from baton.logic.scheduling.podclass import NAMED, without_mounts, without_pin
 from baton.logic.scheduling.state import ClusterState, claim_names
 from baton.twin.controllers.base import Group, Key, Obj, status_of
+from baton.twin.world import already_exists
 
 if TYPE_CHECKING:
     from baton.twin.controllers.lean import LeanPod, LeanPods, PodShape
@@ -22,9 +23,17 @@ if TYPE_CHECKING:
 class Template:
     """What pods that are alike have in common."""
 
-    __slots__ = ("epoch", "group", "labels", "namespace", "owners", "shape", "spec")
+    __slots__ = ("epoch", "group", "labels", "namespace", "owners", "runs", "shape", "spec", "volatile")
 
-    def __init__(self, obj: Obj, affinity: Obj | None, shape: PodShape, group: Group | None, epoch: int) -> None:
+    def __init__(
+        self,
+        obj: Obj,
+        affinity: Obj | None,
+        shape: PodShape,
+        group: Group | None,
+        epoch: int,
+        volatile: frozenset[str],
+    ) -> None:
         meta = obj["metadata"]
         self.namespace: str = meta["namespace"]
         self.labels: Obj = meta.get("labels") or {}
@@ -33,16 +42,32 @@ class Template:
         self.shape = shape
         self.group = group
         self.epoch = epoch
+        self.runs = group is not None and shape.claims == ()
+        """Whether nothing is to be done about pods of it that run."""
+        self.volatile = volatile if group is not None and group.kind in NAMED else frozenset()
+
+    def labels_of(self, meta: Obj) -> Obj:
+        """The labels of a pod of it."""
+        return (meta.get("labels") or {}) if self.volatile else self.labels
 
     def fits(self, meta: Obj, spec: Obj, affinity: Obj | None) -> bool:
         """Whether a pod, its affinity without the node it is pinned to, is of this template."""
         return (
-            (meta.get("labels") or {}) == self.labels
+            self._alike(meta.get("labels") or {})
             and meta["namespace"] == self.namespace
             and meta.get("ownerReferences") == self.owners
             and _common(spec, affinity) == self.spec
             and self.shape.mirror == (MIRROR_ANNOTATION in (meta.get("annotations") or ()))
         )
+
+    def _alike(self, labels: Obj) -> bool:
+        if labels == self.labels:
+            return True
+        return bool(self.volatile) and _without(labels, self.volatile) == _without(self.labels, self.volatile)
+
+
+def _without(labels: Obj, some: frozenset[str]) -> Obj:
+    return {k: v for k, v in labels.items() if k not in some}
 
 
 def _common(spec: Obj, affinity: Obj | None) -> Obj:
@@ -72,23 +97,30 @@ class Reader:
         self._templates: dict[str, Template] = {}  # the last of each controller, by its uid
         self._run: list[LeanPod] = []  # pods of one template that are still to be told of
 
-    def read(self, objects: Mapping[Key, Obj]) -> None:
-        """All of these, by (namespace, name)."""
+    def read(self, objects: Iterable[Obj]) -> None:
+        """All of these. Raises ApiError AlreadyExists."""
+        record, by_key = self._pods.record, self._pods.by_key
+        known = len(by_key)
         template: Template | None = None
         status: Any = None
         phase, ready = "", False
-        for key, obj in objects.items():
+        for obj in objects:
             meta, spec = obj["metadata"], obj["spec"]
-            affinity, pin = without_pin(spec)
+            affinity, pin = without_pin(spec) if spec.get("affinity") else (None, None)
             if template is None or not template.fits(meta, spec, affinity):
                 self._tell()
                 template = self._template(obj, affinity)
             if status is None or obj.get("status") is not status:
                 status = obj.get("status")
                 phase, ready = status_of(obj)
-            pod = self._pods.record(key, obj, template.shape, template.labels, pin or "")
+            key: Key = (meta["namespace"], meta["name"])
+            pod = record(key, template.shape, template.labels_of(meta), pin or "", obj)
             pod.phase, pod.ready, pod.owner = phase, ready, template.group
-            if phase == "Running" and pod.node and not pod.terminating and template.shape.claims == () and pod.owner:
+            by_key[key] = pod
+            known += 1
+            if len(by_key) != known:
+                raise already_exists("pods", key[1])
+            if phase == "Running" and template.runs and pod.node and not pod.terminating:
                 self._run.append(pod)
                 continue
             self._tell()
@@ -113,7 +145,8 @@ class Reader:
         group = None
         if owner is not None:
             group = self._pods.group(uid, owner["kind"], meta["namespace"], owner["name"])
-        made = Template(obj, affinity, self._pods.shape_of(obj, cls), group, self._state.classes.epoch)
+        classes, shape = self._state.classes, self._pods.shape_of(obj, cls)
+        made = Template(obj, affinity, shape, group, classes.epoch, classes.volatile)
         if uid:
             self._templates[uid] = made
         return made
