@@ -151,8 +151,16 @@ def pod_request(spec: Json, status: Json | None = None) -> PodRequest:
     defaults: Mapping[str, int] = DEFAULTS
     if pod_level(spec):
         defaults = {name: value for name, value in DEFAULTS.items() if name not in plain}
-    full = sum_requests(spec, status, defaults) if defaults else plain
+    full = sum_requests(spec, status, defaults) if defaults and not _ask_all(spec, status) else plain
     return PodRequest(to_resources(plain), round_up(full.get("cpu", 0), MILLI), round_up(full.get("memory", 0), NANO))
+
+
+def _ask_all(spec: Json, status: Json | None) -> bool:
+    """Whether no container lacks a request that has a default."""
+    if status is not None:
+        return False
+    containers = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
+    return all(DEFAULTS.keys() <= ((c.get("resources") or {}).get("requests") or {}).keys() for c in containers)
 
 
 def scoring_request(spec: Json) -> tuple[int, int]:

@@ -6,7 +6,7 @@ is gone. Pods that have ended (phase Succeeded or Failed) hold nothing. Pods on 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
@@ -401,25 +401,24 @@ class ClusterState:
         else:
             self._settle(key, info, slot)
 
-    def enter_all(self, pods: Iterable[tuple[Key, PodInfo, str]], cls: PodClass) -> None:
-        """The same as `enter` for pods of one class, given as (key, info, node)."""
-        request = cls.request
-        if self.listener is not None or request.resources.scalars:
-            for key, info, node in pods:
-                self.enter(key, info, node)
-            return
+    def enter_all(self, keys: Iterable[Key], infos: Sequence[PodInfo], nodes: Iterable[str]) -> None:
+        """The same as `enter` for each of several pods of one class."""
+        cls = infos[0].cls
+        request, slot_of = cls.request, self.nodes.get
+        pods, pods_at, versions = self.pods, self.pods_at, self.versions
+        each = self.listener is not None or bool(request.resources.scalars)
         slots = []
-        for key, info, node in pods:
-            slot = self.nodes.get(node)
-            if slot is None or info.request is not request or info.claims:
+        for key, info, node in zip(keys, infos, nodes, strict=True):
+            slot = slot_of(node)
+            if slot is None or each or info.request is not request or info.claims:
                 self.enter(key, info, node)
                 continue
             info.slot = slot
-            self.pods[key] = self.pods_at[slot][key] = info
+            pods[key] = pods_at[slot][key] = info
+            versions[slot] += 1
+            slots.append(slot)
             if cls.has_affinity:
                 self.pods_with_affinity[key] = info
-            self.versions[slot] += 1
-            slots.append(slot)
         if slots:
             np.add.at(self.used, slots, cls.row)
 

@@ -46,14 +46,10 @@ class Template:
         """Whether nothing is to be done about pods of it that run."""
         self.volatile = volatile if group is not None and group.kind in NAMED else frozenset()
 
-    def labels_of(self, meta: Obj) -> Obj:
-        """The labels of a pod of it."""
-        return (meta.get("labels") or {}) if self.volatile else self.labels
-
     def fits(self, meta: Obj, spec: Obj, affinity: Obj | None) -> bool:
         """Whether a pod, its affinity without the node it is pinned to, is of this template."""
         return (
-            self._alike(meta.get("labels") or {})
+            ((labels := meta.get("labels") or {}) == self.labels or self._alike(labels))
             and meta["namespace"] == self.namespace
             and meta.get("ownerReferences") == self.owners
             and _common(spec, affinity) == self.spec
@@ -61,8 +57,7 @@ class Template:
         )
 
     def _alike(self, labels: Obj) -> bool:
-        if labels == self.labels:
-            return True
+        """But for those that pods of some controllers have of their own."""
         return bool(self.volatile) and _without(labels, self.volatile) == _without(self.labels, self.volatile)
 
 
@@ -114,7 +109,8 @@ class Reader:
                 status = obj.get("status")
                 phase, ready = status_of(obj)
             key: Key = (meta["namespace"], meta["name"])
-            pod = record(key, template.shape, template.labels_of(meta), pin or "", obj)
+            labels = (meta.get("labels") or {}) if template.volatile else template.labels
+            pod = record(key, template.shape, labels, pin or "", obj)
             pod.phase, pod.ready, pod.owner = phase, ready, template.group
             by_key[key] = pod
             known += 1

@@ -134,8 +134,7 @@ class SchedulingLoop(Controller):
 
     def _on_all_here(self, pods: Sequence[Pod]) -> None:
         """Pods of one template run on nodes."""
-        infos: list[PodInfo] = self.cluster.lean.infos(pods)
-        self.state.enter_all([(p.key, i, p.node) for p, i in zip(pods, infos, strict=True)], infos[0].cls)
+        self.state.enter_all([p.key for p in pods], self.cluster.lean.infos(pods), [p.node for p in pods])
         self._priorities[pods[0].spec.get("priority") or 0] += len(pods)
         self.wake_far()
 
