@@ -207,7 +207,14 @@ def test_names_of_bulk_pods_are_those_a_controller_would_give(code: int):
 
 def test_other_names_have_no_number():
     """A pod named by hand would be taken for one named by its controller."""
-    assert codes_of(["1a2b3", "abcde", "bcdf", "", "bcdfg", "bcdfé"]).tolist() == [-1, -1, -1, -1, 1 * 27**3 + 2 * 27**2 + 3 * 27 + 4, -1]
+    assert codes_of(["1a2b3", "abcde", "bcdf", "", "bcdfg", "bcdfé"]).tolist() == [
+        -1,
+        -1,
+        -1,
+        -1,
+        1 * 27**3 + 2 * 27**2 + 3 * 27 + 4,
+        -1,
+    ]
 
 
 def test_draws_kept_ahead_are_the_generators_own():

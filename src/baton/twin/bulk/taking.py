@@ -130,7 +130,8 @@ from baton.twin.timings import (
 )
 
 _STATE = attrgetter(
-    "info.cls", "shape", "phase", "ready", "serial", "limit", "made_at", "told_at", "bound_at", "started_at", "changed_at",
+    "info.cls", "shape", "phase", "ready", "serial", "limit", "made_at", "told_at", "bound_at", "started_at",
+    "changed_at",
 )  # fmt: skip
 _TIMERS = {"_started": STARTED, "_became_ready": BECAME_READY, "_stopped": STOPPED}
 
@@ -144,7 +145,7 @@ class Taking(Look):
     """Records of pods become rows, and everybody who knew the records learns of it."""
 
     def _build(self, groups: Sequence[Group], budgets: Sequence[Any]) -> None:
-        pods: list[LeanPod] = [p for g in groups for p in g.pods.values()]
+        pods: list[Any] = [p for g in groups for p in g.pods.values()]
         count = len(pods)
         margin = max(len(g.pods) for g in groups) + 64
         room = count + count // 2 + 4 * margin

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from baton.logic.eviction import MIRROR_ANNOTATION, controller_of
+from baton.logic.scheduling.matching import Json
 from baton.logic.scheduling.podclass import NAMED, without_mounts, without_pin
 from baton.logic.scheduling.state import ClusterState, claim_names
 from baton.twin.controllers.base import Group, Key, Obj, status_of
@@ -28,7 +29,7 @@ class Template:
     def __init__(
         self,
         obj: Obj,
-        affinity: Obj | None,
+        affinity: Json | None,
         shape: PodShape,
         group: Group | None,
         epoch: int,
@@ -46,7 +47,7 @@ class Template:
         """Whether nothing is to be done about pods of it that run."""
         self.volatile = volatile if group is not None and group.kind in NAMED else frozenset()
 
-    def fits(self, meta: Obj, spec: Obj, affinity: Obj | None) -> bool:
+    def fits(self, meta: Obj, spec: Obj, affinity: Json | None) -> bool:
         """Whether a pod, its affinity without the node it is pinned to, is of this template."""
         return (
             ((labels := meta.get("labels") or {}) == self.labels or self._alike(labels))
@@ -65,7 +66,7 @@ def _without(labels: Obj, some: frozenset[str]) -> Obj:
     return {k: v for k, v in labels.items() if k not in some}
 
 
-def _common(spec: Obj, affinity: Obj | None) -> Obj:
+def _common(spec: Obj, affinity: Json | None) -> Obj:
     """A pod's spec but for its node, and for what is named after the pod: the volume of its token."""
     common = {**spec, "nodeName": "", "affinity": affinity}
     if spec.get("volumes"):
@@ -128,7 +129,7 @@ class Reader:
             run, self._run = self._run, []
             self._pods.enter_all(run)
 
-    def _template(self, obj: Obj, affinity: Obj | None) -> Template:
+    def _template(self, obj: Obj, affinity: Json | None) -> Template:
         """What fits the pod: the last of its controller, or a new one."""
         meta, spec = obj["metadata"], obj["spec"]
         owner = controller_of(obj)
