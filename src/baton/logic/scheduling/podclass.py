@@ -18,8 +18,6 @@ from baton.logic.scheduling.requests import (
     is_sidecar,
     pod_request,
     scoring_request,
-    sum_requests,
-    to_resources,
 )
 
 VOLATILE_LABELS = (
@@ -169,10 +167,10 @@ class PodClass:
         self.priority = int(spec.get("priority") or 0)
         self.tolerations: tuple[Json, ...] = tuple(spec.get("tolerations") or ())
 
-    @cached_property
+    @property
     def fit(self) -> Resources:
         """What NodeResourcesFit compares."""
-        return to_resources(sum_requests(self.spec))
+        return self.request.resources
 
     @cached_property
     def scoring(self) -> tuple[int, int]:
