@@ -7,6 +7,7 @@ stopping. Heartbeats are not simulated: who reads a node or a lease is told the 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -60,6 +61,12 @@ class Kubelets(Controller):
             self._start(pod)
         elif pod.phase == "Running" and bits & ADDED:
             self._resume(pod)
+
+    def on_running(self, pods: Sequence[Pod]) -> None:
+        """Pods of one controller that were running when the twin began."""
+        if self._runs_to_end(pods[0]):
+            for pod in pods:
+                self._resume(pod)
 
     def on_going(self, pod: Pod, bits: int) -> None:
         """A pod was asked to go."""

@@ -66,6 +66,13 @@ def not_found(resource: str, name: str) -> ApiError:
     return ApiError(404, "NotFound", f'{resource} "{name}" not found', details=details)
 
 
+def already_exists(resource: str, name: str) -> ApiError:
+    """`pods "x" already exists`, as upstream words it."""
+    plural, _, group = resource.partition(".")
+    details = {"name": name, "kind": plural, **({"group": group} if group else {})}
+    return ApiError(409, "AlreadyExists", f'{resource} "{name}" already exists', details=details)
+
+
 class Change(NamedTuple):
     """One entry of the history."""
 
@@ -90,6 +97,8 @@ class PodTable(Protocol):
     def owned(self, uid: str) -> Iterable[Json]: ...
 
     def load(self, obj: Json) -> Json: ...
+
+    def load_all(self, objects: Iterable[Json]) -> None: ...
 
     def replace(self, obj: Json) -> Json: ...
 
@@ -193,9 +202,7 @@ class World:
             name = given["generateName"] + self.suffix()
         namespace = given.get("namespace") or ""
         if self.get(resource, namespace, name) is not None:
-            plural, _, group = resource.partition(".")
-            details = {"name": name, "kind": plural, **({"group": group} if group else {})}
-            raise ApiError(409, "AlreadyExists", f'{resource} "{name}" already exists', details=details)
+            raise already_exists(resource, name)
         self.rv += 1
         metadata = {
             **given,
@@ -210,6 +217,14 @@ class World:
         self._add(resource, (namespace, name), stored)
         self._tell("ADDED", resource, stored, None)
         return stored
+
+    def load(self, resource: str, objects: Iterable[Json]) -> None:
+        """Store objects as they were read from a cluster, before anybody controls it. Raises ApiError AlreadyExists."""
+        if self._pods is not None and resource == "pods":
+            self._pods.load_all(objects)
+            return
+        for obj in objects:
+            self.create(resource, obj)
 
     def update(self, resource: str, obj: Mapping[str, Any], *, check_rv: bool = False) -> Json:
         """Replace an object. Raises ApiError NotFound, or Conflict when `check_rv` and its resourceVersion is stale."""

@@ -107,7 +107,11 @@ class Index:
         self._ports: dict[tuple[tuple[str, str, int], ...], int] = {}
         state.listener = self
         for key, info in state.pods.items():
-            self.pod_added(info, key)
+            entry = info.cls.index or self.register(info.cls)
+            if entry.all_rows or entry.live_rows or info.claims:
+                self.pod_added(info, key)
+            else:
+                entry.pods[key] = info
 
     # what the state tells ---------------------------------------------------------------------------------------------
 

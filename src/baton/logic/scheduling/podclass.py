@@ -18,8 +18,6 @@ from baton.logic.scheduling.requests import (
     is_sidecar,
     pod_request,
     scoring_request,
-    sum_requests,
-    to_resources,
 )
 
 VOLATILE_LABELS = (
@@ -28,6 +26,8 @@ VOLATILE_LABELS = (
     "batch.kubernetes.io/job-completion-index",
     "job-completion-index",
 )
+NAMED = frozenset(("StatefulSet", "Job"))
+"""Kinds of controllers that give each of their pods labels of its own."""
 _SPEC_KEYS = (
     "containers",
     "initContainers",
@@ -167,10 +167,10 @@ class PodClass:
         self.priority = int(spec.get("priority") or 0)
         self.tolerations: tuple[Json, ...] = tuple(spec.get("tolerations") or ())
 
-    @cached_property
+    @property
     def fit(self) -> Resources:
         """What NodeResourcesFit compares."""
-        return to_resources(sum_requests(self.spec))
+        return self.request.resources
 
     @cached_property
     def scoring(self) -> tuple[int, int]:
@@ -287,6 +287,22 @@ def _unpinned(affinity: Json) -> Json | None:
     return kept or None
 
 
+def without_pin(spec: Json) -> tuple[Json | None, str | None]:
+    """A pod's affinity but for the node that it is pinned to, and that node; None for what there is not."""
+    affinity = spec.get("affinity")
+    if not affinity or spec.get("topologySpreadConstraints"):
+        return affinity, None
+    pin = pinned_to(affinity)
+    return (affinity, None) if pin is None else (_unpinned(affinity), pin)
+
+
+def without_mounts(containers: Any) -> Any:
+    """Containers as the scheduler reads them: a token's volume is named after the pod, so its mount is as well."""
+    if not any("volumeMounts" in c for c in containers or ()):
+        return containers
+    return [{k: v for k, v in c.items() if k != "volumeMounts"} for c in containers]
+
+
 class ClassCache:
     """Pods -> their class. First by the identity of the template's parts, then by their content."""
 
@@ -304,10 +320,7 @@ class ClassCache:
         """The class of a pod, shared by the pods of one template, and the node it is pinned to, if any."""
         metadata, spec = pod["metadata"], pod["spec"]
         get = spec.get
-        affinity, spreading = get("affinity"), get("topologySpreadConstraints")
-        pin = pinned_to(affinity) if affinity and not spreading else None
-        if pin is not None:
-            affinity = _unpinned(affinity)
+        affinity, pin = without_pin(spec)
         labels = metadata.get("labels") or {}
         owners = metadata.get("ownerReferences")
         owner: tuple[str, str, str] | None = None
@@ -315,11 +328,11 @@ class ClassCache:
             reference = owners[0] if owners[0].get("controller") else controller_of(metadata)
             if reference is not None:
                 owner = (reference.get("apiVersion", ""), reference.get("kind", ""), reference.get("name", ""))
-                if owner[1] in ("StatefulSet", "Job") and self.volatile:
+                if owner[1] in NAMED and self.volatile:
                     labels = {k: v for k, v in labels.items() if k not in self.volatile}
         parts = (
-            get("containers"), get("initContainers"), affinity, get("tolerations"), get("nodeSelector"), spreading,
-            get("overhead"), get("resources"),
+            get("containers"), get("initContainers"), affinity, get("tolerations"), get("nodeSelector"),
+            get("topologySpreadConstraints"), get("overhead"), get("resources"),
         )  # fmt: skip
         key = (
             metadata.get("namespace"), get("priority"), get("preemptionPolicy"), owner, tuple(labels.items()),
@@ -339,6 +352,9 @@ class ClassCache:
     ) -> PodClass:
         namespace = metadata.get("namespace") or "default"
         kept = {k: spec[k] for k in (*_SPEC_KEYS, "priority", "preemptionPolicy") if spec.get(k) is not None}
+        for kind in ("containers", "initContainers"):
+            if kind in kept:
+                kept[kind] = without_mounts(kept[kind])
         if affinity is not spec.get("affinity"):
             kept.pop("affinity", None)
             if affinity is not None:

@@ -5,7 +5,7 @@ Sums are kept in nano units (see baton.logic.quantity) and rounded up once, at t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from baton.logic.quantity import NANO, parse_nanos, round_up
@@ -151,8 +151,16 @@ def pod_request(spec: Json, status: Json | None = None) -> PodRequest:
     defaults: Mapping[str, int] = DEFAULTS
     if pod_level(spec):
         defaults = {name: value for name, value in DEFAULTS.items() if name not in plain}
-    full = sum_requests(spec, status, defaults) if defaults else plain
+    full = sum_requests(spec, status, defaults) if defaults and not _ask_all(spec, status) else plain
     return PodRequest(to_resources(plain), round_up(full.get("cpu", 0), MILLI), round_up(full.get("memory", 0), NANO))
+
+
+def _ask_all(spec: Json, status: Json | None) -> bool:
+    """Whether no container lacks a request that has a default."""
+    if status is not None:
+        return False
+    containers = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
+    return all(DEFAULTS.keys() <= ((c.get("resources") or {}).get("requests") or {}).keys() for c in containers)
 
 
 def scoring_request(spec: Json) -> tuple[int, int]:
@@ -169,5 +177,8 @@ def reports_resources(status: Json | None) -> bool:
     """Whether a running pod's status may change what it counts for."""
     if not status:
         return False
-    lists: Iterable[Any] = (status.get("containerStatuses") or (), status.get("initContainerStatuses") or ())
-    return any(s.get("resources") is not None for entries in lists for s in entries)
+    for kind in ("containerStatuses", "initContainerStatuses"):
+        for container in status.get(kind) or ():
+            if container.get("resources") is not None:
+                return True
+    return False

@@ -162,11 +162,13 @@ class NodeOrder:
 
     def __init__(self, state: ClusterState) -> None:
         self.state = state
-        self._zones: dict[str, Ints] = {}
         self._zone_of: dict[int, str] = {}
         self._order: Ints | None = None
+        zones: dict[str, list[int]] = {}
         for info in state.node_infos():
-            self.update(info.slot)
+            zone = self._zone_of[info.slot] = zone_key(info.labels)
+            zones.setdefault(zone, []).append(info.slot)
+        self._zones = {zone: np.array(slots, dtype=np.int32) for zone, slots in zones.items()}
 
     def update(self, slot: int) -> None:
         """A node came to the slot, left it, or changed its labels."""

@@ -6,7 +6,7 @@ is gone. Pods that have ended (phase Succeeded or Failed) hold nothing. Pods on 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from baton.errors import ReadError
 from baton.logic.scheduling import matching
 from baton.logic.scheduling.matching import Json
-from baton.logic.scheduling.podclass import VOLATILE_LABELS, ClassCache, PodClass, request_row
+from baton.logic.scheduling.podclass import ClassCache, PodClass, request_row
 from baton.logic.scheduling.requests import (
     PodRequest,
     Resources,
@@ -401,6 +401,27 @@ class ClusterState:
         else:
             self._settle(key, info, slot)
 
+    def enter_all(self, keys: Iterable[Key], infos: Sequence[PodInfo], nodes: Iterable[str]) -> None:
+        """The same as `enter` for each of several pods of one class."""
+        cls = infos[0].cls
+        request, slot_of = cls.request, self.nodes.get
+        pods, pods_at, versions = self.pods, self.pods_at, self.versions
+        each = self.listener is not None or bool(request.resources.scalars)
+        slots = []
+        for key, info, node in zip(keys, infos, nodes, strict=True):
+            slot = slot_of(node)
+            if slot is None or each or info.request is not request or info.claims:
+                self.enter(key, info, node)
+                continue
+            info.slot = slot
+            pods[key] = pods_at[slot][key] = info
+            versions[slot] += 1
+            slots.append(slot)
+            if cls.has_affinity:
+                self.pods_with_affinity[key] = info
+        if slots:
+            np.add.at(self.used, slots, cls.row)
+
     def _settle(self, key: Key, info: PodInfo, slot: int) -> None:
         info.slot = slot
         self.pods[key] = info
@@ -473,7 +494,7 @@ class ClusterState:
             self._services.pop(key[0], None)
         if self.classes.volatile and resource in _SELECTING:
             selector = (obj.get("spec") or {}).get("selector")
-            if selector and any(label in str(selector) for label in VOLATILE_LABELS):
+            if selector and _mentions(selector, self.classes.volatile):
                 self.reclassify()
         if self.listener is not None:
             self.listener.object_changed(resource, *key)
@@ -514,6 +535,14 @@ class ClusterState:
 def _key(obj: Json) -> Key:
     metadata = obj["metadata"]
     return metadata.get("namespace") or "default", metadata["name"]
+
+
+def _mentions(selector: Json, some: frozenset[str]) -> bool:
+    """Whether a selector, of either kind, looks at one of the labels."""
+    labels = selector.get("matchLabels") or ()
+    expressions = selector.get("matchExpressions") or ()
+    flat = some.isdisjoint(selector) and some.isdisjoint(labels)
+    return not flat or any(e.get("key") in some for e in expressions)
 
 
 def _grown(values: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from operator import (
+    attrgetter,
+)
 from typing import (
     Any,
 )
 
 from baton.logic.eviction import (
     controller_of,
-)
-from baton.logic.scheduling.requests import (
-    reports_resources,
 )
 from baton.twin.bulk.layout import (
     MAX_NUMBER,
@@ -23,11 +23,13 @@ from baton.twin.controllers.base import (
     Group,
     Key,
     Obj,
-    Pod,
 )
 from baton.twin.controllers.lean import (
-    LeanPod,
+    DEFAULT_SCHEDULER,
+    PodShape,
 )
+
+_KIND = attrgetter("shape", "info.cls", "phase", "terminating", "budgets")
 
 
 def candidates(kube: Any) -> tuple[list[Group], list[Any]]:
@@ -36,6 +38,7 @@ def candidates(kube: Any) -> tuple[list[Group], list[Any]]:
     Settled ones with running pods that go anywhere (or to their node), have no volumes to mount and wait for nothing;
     no ReplicaSets of kube-system (add-ons roll there) and no DaemonSets with budgets.
     """
+    _refresh_infos(kube)
     good: dict[str, Group] = {}
     for group in kube.pods.groups.values():
         plain = _plain_group if group.kind == "ReplicaSet" else _plain_daemons if group.kind == "DaemonSet" else None
@@ -58,6 +61,14 @@ def candidates(kube: Any) -> tuple[list[Group], list[Any]]:
     return list(good.values()), list(budgets.values())
 
 
+def _refresh_infos(kube: Any) -> None:
+    """What the scheduler keeps of pods on nodes, after classes were drawn anew."""
+    if kube.scheduling.state.classes.epoch:
+        for pod in kube.pods.by_key.values():
+            if pod.node:
+                kube.cluster.lean.info(pod)
+
+
 def _plain_group(kube: Any, group: Group) -> bool:
     if group.namespace == "kube-system" or group.rolling or group.desired != group.active:
         return False
@@ -67,40 +78,38 @@ def _plain_group(kube: Any, group: Group) -> bool:
     owner = controller_of(obj)
     if owner is not None and (group.namespace, owner["name"]) in kube.deployments.pending:
         return False
-    budgets = next(iter(group.pods.values())).budgets
-    priority = next(iter(group.pods.values())).spec.get("priority") or 0
-    return all(_plain_pod(kube, p, budgets) and (p.spec.get("priority") or 0) == priority for p in group.pods.values())
+    return _plain_pods(kube, group, next(iter(group.pods.values())).budgets)
 
 
 def _plain_daemons(kube: Any, group: Group) -> bool:
     obj = kube.world.get("daemonsets.apps", *group.key)
     if obj is None or obj["metadata"]["uid"] != group.uid or obj["metadata"].get("deletionTimestamp"):
         return False
-    priority = next(iter(group.pods.values())).spec.get("priority") or 0
-    return bool(kube.daemonsets.settled(group)) and all(
-        _plain_pod(kube, p, ()) and (p.spec.get("priority") or 0) == priority for p in group.pods.values()
-    )
+    return bool(kube.daemonsets.settled(group)) and _plain_pods(kube, group, ())
 
 
-def _plain_pod(kube: Any, pod: Pod, budgets: tuple[Any, ...]) -> bool:
-    assert isinstance(pod, LeanPod)
-    spec, cls = pod.spec, pod.shape.cls
-    return (
-        bool(pod.node)
-        and pod.phase in ("Pending", "Running")
-        and not pod.terminating
-        and pod.node in kube.scheduling.state.nodes
-        and pod.budgets == budgets
-        and pod.pin in ("", pod.node)
-        and pod.shape.claims == ()
-        and not pod.shape.mirror
-        and cls.node_names is None
-        and not cls.fit.scalars
-        and not cls.request.resources.scalars
-        and spec.get("schedulerName", "default-scheduler") == "default-scheduler"
-        and not spec.get("schedulingGates")
-        and (pod.base is None or not reports_resources(pod.base.get("status")))
-    )
+def _plain_pods(kube: Any, group: Group, budgets: tuple[Any, ...]) -> bool:
+    """Whether all of them are on nodes, without anything that rows do not hold, and alike in what a group holds."""
+    pods, nodes = group.pods.values(), kube.scheduling.state.nodes
+    if not all(p.node in nodes and p.pin in ("", p.node) and p.info is not None for p in pods):  # type: ignore[attr-defined]
+        return False
+    priorities = set()
+    for shape, cls, phase, terminating, selected_by in set(map(_KIND, pods)):
+        if terminating or phase not in ("Pending", "Running") or selected_by != budgets or not _plain_shape(shape):
+            return False
+        if any(p.info.request is not cls.request for p in pods if p.info.cls is cls):  # type: ignore[attr-defined]
+            return False  # one reports what it was resized to
+        priorities.add(cls.priority)
+    return len(priorities) == 1
+
+
+def _plain_shape(shape: PodShape) -> bool:
+    cls, spec = shape.cls, shape.spec
+    if shape.claims != () or shape.mirror or cls.node_names is not None:
+        return False
+    if cls.fit.scalars or cls.request.resources.scalars or spec.get("schedulingGates"):
+        return False
+    return spec.get("schedulerName", DEFAULT_SCHEDULER) == DEFAULT_SCHEDULER  # type: ignore[no-any-return]
 
 
 def _plain_budget(kube: Any, budget: Any, good: dict[str, Group]) -> bool:

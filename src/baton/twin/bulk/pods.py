@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 
 
 _LETTERS = "bcdfghjklmnpqrstvwxz2456789"
-_NUMBER = {letter: i for i, letter in enumerate(_LETTERS)}
+_DIGITS = np.full(128, -1, dtype=np.int64)
+_DIGITS[np.frombuffer(_LETTERS.encode("ascii"), dtype=np.uint8)] = np.arange(LETTERS)
+_PLACES = LETTERS ** np.arange(4, -1, -1)
 
 
 def letters(code: int) -> str:
@@ -36,18 +39,13 @@ def letters(code: int) -> str:
     return "".join(_LETTERS[d] for d in digits)
 
 
-def code_of(name: str, prefix: str) -> int:
-    """The number of a name made of `prefix` and five letters, -1 for another."""
-    tail = name[len(prefix) :]
-    if len(tail) != 5 or not name.startswith(prefix):
-        return -1
-    code = 0
-    for letter in tail:
-        digit = _NUMBER.get(letter)
-        if digit is None:
-            return -1
-        code = code * LETTERS + digit
-    return code
+def codes_of(tails: Sequence[str]) -> Any:
+    """The numbers of names' last five letters, -1 where a name ends otherwise."""
+    texts = [t if len(t) == 5 and t.isascii() else "-----" for t in tails]
+    digits = _DIGITS[np.frombuffer("".join(texts).encode("ascii"), dtype=np.uint8)].reshape(len(texts), 5)
+    codes = digits @ _PLACES
+    codes[(digits < 0).any(axis=1)] = -1
+    return codes
 
 
 class Speaker(NamedTuple):

@@ -278,13 +278,11 @@ class Rows:
         for container in facts.probes:
             self._probe_counts.append((len(self._probes), len(container)))
             self._probes += container
-        self._grown("probes", len(self._probes) + 1)
-        counts = self._grown("probe_counts", len(self._probe_counts) + 1)
-        for i in range(start, len(self._probe_counts)):
-            counts[i] = self._probe_counts[i]
-            first, many = self._probe_counts[i]
-            for j in range(first, first + many):
-                self.a.probes[j] = self._probes[j]
+        if facts.probes:
+            begin = self._probe_counts[start][0]
+            self._grown("probes", len(self._probes) + 1)[begin : len(self._probes)] = self._probes[begin:]
+            counts = self._grown("probe_counts", len(self._probe_counts) + 1)
+            counts[start : len(self._probe_counts)] = self._probe_counts[start:]
         rows = self._grown("shapes", found + 1)
         rows[found] = (facts.init, facts.pre_stop, shape.grace, len(facts.probes), start)
         return found

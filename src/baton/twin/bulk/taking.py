@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import (
-    Mapping,
     Sequence,
 )
 from functools import partial
+from operator import (
+    attrgetter,
+)
 from typing import (
     Any,
 )
@@ -77,10 +79,14 @@ from baton.twin.bulk.layout import (
     N_TAIL,
     NAMES,
     NODE_COLUMNS,
+    P_FLAGS,
     P_GNEXT,
+    P_GPREV,
+    P_NAME,
     P_NEXT,
     P_NODE,
     P_ORDER,
+    P_PIN,
     P_PREV,
     POD_COLUMNS,
     POD_TIMES,
@@ -114,7 +120,7 @@ from baton.twin.bulk.look import (
 )
 from baton.twin.bulk.pods import (
     Draws,
-    code_of,
+    codes_of,
 )
 from baton.twin.controllers.base import (
     Group,
@@ -127,6 +133,10 @@ from baton.twin.timings import (
     PodTimes,
 )
 
+_STATE = attrgetter(
+    "info.cls", "shape", "phase", "ready", "serial", "limit", "made_at", "told_at", "bound_at", "started_at",
+    "changed_at",
+)  # fmt: skip
 _TIMERS = {"_started": STARTED, "_became_ready": BECAME_READY, "_stopped": STOPPED}
 
 
@@ -277,88 +287,88 @@ class Taking(Look):
         for node in self.cluster.world.items("nodes"):
             self.node_changed(node)
 
-    def _add_pods(self, pods: Sequence[Any]) -> None:
-        """Rows for the records, in the order of their groups; nodes hold them in the order of binding."""
-        s = self.s
-        numbers = {id(p): i for i, p in enumerate(pods)}
-        self.read = list(pods)
-        group_of = {id(g): i for i, g in enumerate(self.groups)}
-        rows: list[tuple[int, ...]] = []
-        times: list[tuple[float, ...]] = []
-        previous, last_group, group, prefix = -1, None, -1, ""
-        fresh, names, heads = self.counts.fresh, [], []
-        for number, pod in enumerate(pods):
-            if pod.owner is not last_group:
-                last_group, previous = pod.owner, -1
-                group, prefix = group_of[id(last_group)], last_group.name + "-"
-                heads.append((group, number))
-            shape = self.shape_id(pod.shape, pod.spec)
-            cls = self.class_id(self.lean.info(pod).cls)
-            if cls not in self._classes_of[group]:
-                self._belongs(cls, group, pod.labels)
-            code = code_of(pod.name, prefix)
-            names.append(code)
-            flags = (RUNNING if pod.phase == "Running" else 0) | (READY if pod.ready else 0)
-            if pod.budgets and pod.key in pod.budgets[0].counted:
-                flags |= COUNTED
-            if pod.key in fresh:
-                flags |= FRESH
-            pin = self.node_id(pod.pin) if pod.pin else -1
-            lists = (-1, -1, previous, number + 1)
-            rows.append((group, cls, shape, -1, flags, code, *lists, pod.serial, pod.limit, 0, pin))
-            times.append((pod.made_at, pod.told_at, pod.bound_at, pod.started_at, pod.changed_at, 0.0, -1.0))
-            previous = number
-        ends = [*(number for _, number in heads[1:]), len(pods)]
-        for (group, number), end in zip(heads, ends, strict=True):
-            self.a.groups[group, G_HEAD], self.a.groups[group, G_TAIL] = number, end - 1
-        for code in names:
-            if code >= 0 and self.a.names[code] < 255:
-                self.a.names[code] += 1
-        a = self.a
-        a.pods[: len(pods)] = rows
-        a.times[: len(pods)] = times
-        for group in range(len(self.groups)):
-            a.pods[a.groups[group, G_TAIL], P_GNEXT] = -1
-            a.priorities[a.groups[group, G_PRIORITY_AT]] += len(self.groups[group].pods)
-        order = 0
-        for name, there in self.lean.by_node.items():
-            node = self.node_ids.get(name, -1)
-            for pod in there.values():
-                order += 1
-                number = numbers.get(id(pod), -1)
-                if number < 0:
-                    pod.order = order
-                    continue
-                row, last = a.pods[number], a.nodes[node, N_TAIL]
-                row[P_NODE], row[P_ORDER], row[P_PREV] = node, order, last
-                if last >= 0:
-                    a.pods[last, P_NEXT] = number
-                else:
-                    a.nodes[node, N_HEAD] = number
-                a.nodes[node, N_TAIL] = number
-                a.nodes[node, N_PODS] += 1
-        s[S_ORDER] = order
-        s[S_PODS] = len(pods)
+    def _add_pods(self, pods: list[LeanPod]) -> None:
+        """Rows for the records, in the order of their groups; a record's `order` is now its row's number and one."""
+        a, count = self.a, len(pods)
+        self.read = pods
+        sizes = np.array([len(g.pods) for g in self.groups])
+        ends = np.cumsum(sizes)
+        starts = ends - sizes
+        a.groups[:, G_HEAD], a.groups[:, G_TAIL] = starts, ends - 1
+        np.add.at(a.priorities, a.groups[:, G_PRIORITY_AT], sizes)
+        tails: list[str] = []
+        for number, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
+            self._add_group_of_pods(number, pods[start:end], start)
+            prefix = self.groups[number].name + "-"
+            tails += [name[-5:] if name[:-5] == prefix else "" for name in self.groups[number].pods]
+        rows, numbers = a.pods[:count], np.arange(count)
+        rows[:, P_GPREV], rows[:, P_GNEXT] = numbers - 1, numbers + 1
+        rows[starts, P_GPREV] = rows[ends - 1, P_GNEXT] = -1
+        for key in self.counts.fresh:
+            pod = self.lean.by_key.get(key)
+            if pod is not None and pod.order:
+                rows[pod.order - 1, P_FLAGS] |= FRESH
+        rows[:, P_NAME] = codes = codes_of(tails)
+        taken, times = np.unique(codes[codes >= 0], return_counts=True)
+        a.names[taken] = np.minimum(a.names[taken] + times, 255)
+        self._add_places()
+        self.s[S_PODS] = count
+
+    def _add_group_of_pods(self, group: int, pods: list[LeanPod], start: int) -> None:
+        """Rows for one group's pods; most of them are as they were read, and alike."""
+        rows, times = self.a.pods[start : start + len(pods)], self.a.times[start : start + len(pods)]
+        states = list(map(_STATE, pods))
+        made = {state: self._row_of(group, pods[states.index(state)]) for state in dict.fromkeys(states)}
+        if len(made) == 1:
+            rows[:], times[:] = made[states[0]]
+        else:
+            rows[:], times[:] = [made[s][0] for s in states], [made[s][1] for s in states]
+        if any(p.pin for p in pods):
+            rows[:, P_PIN] = [self.node_id(p.pin) if p.pin else -1 for p in pods]
+        budget = next(iter(pods[0].budgets), None)
+        if budget is not None:
+            every = len(budget.counted) == len(budget.pods)
+            rows[:, P_FLAGS] |= COUNTED if every else [COUNTED if p.key in budget.counted else 0 for p in pods]
+        for number, pod in enumerate(pods, start + 1):
+            pod.order = number
+
+    def _row_of(self, group: int, pod: LeanPod) -> tuple[tuple[int, ...], tuple[float, ...]]:
+        """What pods in the same state have in common; see P_GROUP and T_MADE."""
+        assert pod.info is not None
+        cls, shape = self.class_id(pod.info.cls), self.shape_id(pod.shape, pod.spec)
+        if cls not in self._classes_of[group]:
+            self._belongs(cls, group, pod.labels)
+        flags = (RUNNING if pod.phase == "Running" else 0) | (READY if pod.ready else 0)
+        row = (group, cls, shape, -1, flags, -1, -1, -1, -1, -1, pod.serial, pod.limit, 0, -1)
+        return row, (pod.made_at, pod.told_at, pod.bound_at, pod.started_at, pod.changed_at, 0.0, -1.0)
+
+    def _add_places(self) -> None:
+        """Nodes hold their rows in the order of binding."""
+        a, s = self.a, self.s
+        by_node = self.lean.by_node
+        lengths = [len(there) for there in by_node.values()]
+        there = [p for at in by_node.values() for p in at.values()]
+        marks = np.array([p.order for p in there], dtype=np.int64)
+        for at in np.flatnonzero(marks == 0).tolist():
+            there[at].order = at + 1
+        bound = np.flatnonzero(marks)
+        rows = marks[bound] - 1
+        nodes = np.repeat([self.node_ids.get(name, -1) for name in by_node], lengths)[bound]
+        a.pods[rows, P_NODE], a.pods[rows, P_ORDER] = nodes, bound + 1
+        same = nodes[1:] == nodes[:-1]
+        before, after = rows[:-1][same], rows[1:][same]
+        a.pods[after, P_PREV], a.pods[before, P_NEXT] = before, after
+        heads, tails = np.append(True, ~same), np.append(~same, True)
+        a.nodes[nodes[heads], N_HEAD], a.nodes[nodes[tails], N_TAIL] = rows[heads], rows[tails]
+        a.nodes[nodes[heads], N_PODS] = np.diff(np.flatnonzero(np.append(heads, True)))
+        s[S_ORDER] = len(there)
 
     def _take_over(self, groups: Sequence[Group], budgets: Sequence[Any], pods: Sequence[LeanPod]) -> None:
         """Out of the dictionaries with what are rows now; then everybody knows."""
-        lean, state = self.lean, self.state
-        ours = {id(p) for p in pods}
-        keys = {p.key for p in pods}
-        for name, there in lean.by_node.items():
-            lean.by_node[name] = {k: p for k, p in there.items() if id(p) not in ours}
-        for name, named in lean.by_namespace.items():
-            lean.by_namespace[name] = {k: p for k, p in named.items() if id(p) not in ours}
-        lean.by_key = {k: p for k, p in lean.by_key.items() if id(p) not in ours}
-        state.pods = {k: i for k, i in state.pods.items() if k not in keys}
-        for slot, at in enumerate(state.pods_at):
-            state.pods_at[slot] = {k: i for k, i in at.items() if k not in keys}
-        state.pods_with_affinity = {k: i for k, i in state.pods_with_affinity.items() if k not in keys}
-        for cls in self.classes:
-            cls.index.pods = {k: i for k, i in cls.index.pods.items() if k not in keys}
+        self._take_records(groups)
         daemons = [g for g in groups if g.kind == "DaemonSet"]
-        of_sets = [i for i, p in enumerate(pods) if p.owner in daemons]
-        self.kube.daemonsets.take(daemons, {pods[i].key: self.handle(i) for i in of_sets})
+        handles = {p.key: self.handle(p.order - 1) for g in daemons for p in g.pods.values()}  # type: ignore[attr-defined]
+        self.kube.daemonsets.take(daemons, handles)
         for group in groups:
             group.pods = {}
             count = self.loop._priorities
@@ -370,7 +380,7 @@ class Taking(Look):
         for budget in budgets:
             budget.pods, budget.counted = {}, set()
         self._take_counts(groups)
-        self._take_timers({id(p): i for i, p in enumerate(pods)})
+        self._take_timers()
         self._take_work()
         self.kube.kubelets._rng = self.kubelet_draws
         self.cluster.names = self.name_draws
@@ -378,6 +388,28 @@ class Taking(Look):
         self.kube.bulk = self.cluster.bulk = self.lean.bulk = self.clock.bulk = self.queue.bulk = self
         self.state.elsewhere = self
         self.cluster.world.subscribe(self._on_node, ["nodes"])
+
+    def _take_records(self, groups: Sequence[Group]) -> None:
+        """What stays is little, and put into new dictionaries in the order of the old."""
+        lean, state = self.lean, self.state
+        owners = {id(g) for g in groups}
+        stay = {k: p for k, p in lean.by_key.items() if id(p.owner) not in owners}
+        lean.by_key = stay
+        lean.by_namespace.update({name: {} for name in lean.by_namespace})
+        for pod in stay.values():
+            lean.by_namespace[pod.namespace][pod.name] = pod
+        lean.by_node.update({name: {} for name in lean.by_node})
+        for pod in sorted((p for p in stay.values() if p.node), key=attrgetter("order")):
+            lean.by_node[pod.node][pod.key] = pod
+        state.pods = {k: i for k, i in state.pods.items() if k in stay}
+        state.pods_at[:] = [{} for _ in state.pods_at]
+        state.pods_with_affinity = {k: i for k, i in state.pods_with_affinity.items() if k in stay}
+        for cls in self.classes:
+            cls.index.pods = {}
+        for key, info in state.pods.items():
+            state.pods_at[info.slot][key] = info
+            if info.cls in self.class_ids:
+                info.cls.index.pods[key] = info
 
     def _take_counts(self, groups: Sequence[Group]) -> None:
         for group, owner in self.counts.take_owners(self, groups):
@@ -387,17 +419,17 @@ class Taking(Look):
             self.a.group_times[self.by_uid[group.uid], GT_SINCE] = owner.since
         self.s[S_MISSED] = self.counts.missed
 
-    def _take_timers(self, numbers: Mapping[int, int]) -> None:
+    def _take_timers(self) -> None:
         """Pods that are starting, or becoming ready, go on doing so as rows."""
         heap = self.clock._heap
         taken = []
         kept = []
         for entry in heap:
-            number = numbers.get(id(entry[3].args[0]), -1) if waits_for_pod(entry[3]) else -1
-            if number < 0:
+            call = entry[3]
+            if not waits_for_pod(call) or call.args[0].owner is None or call.args[0].owner.uid not in self.by_uid:
                 kept.append(entry)
                 continue
-            call = entry[3]
+            number = call.args[0].order - 1
             kind = _TIMERS[call.func.__name__]
             if kind == STARTED:
                 self.a.times[number, T_READY_IN] = -1.0 if call.args[1] is None else call.args[1]

@@ -175,8 +175,7 @@ class Loader:
         for resource, objects in self._snapshot.objects.items():
             if resource in ("events", "leases.coordination.k8s.io"):
                 continue
-            for obj in objects:
-                kube.world.create(resource, _typed(resource, obj))
+            kube.world.load(resource, _typed(resource, objects))
         kube.start()
 
     # --- node groups ------------------------------------------------------------------------------------------
@@ -364,11 +363,11 @@ _KINDS = {
 }
 
 
-def _typed(resource: str, obj: KubeObject) -> KubeObject:
+def _typed(resource: str, objects: Iterable[KubeObject]) -> Iterable[KubeObject]:
     known = _KINDS.get(resource)
-    if known is None or "kind" in obj:
-        return obj
-    return {"apiVersion": known[0], "kind": known[1], **obj}
+    if known is None:
+        return objects
+    return (o if "kind" in o else {"apiVersion": known[0], "kind": known[1], **o} for o in objects)
 
 
 def _issues(health: tuple[Any, ...]) -> list[dict[str, Any]]:

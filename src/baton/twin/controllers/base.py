@@ -7,7 +7,7 @@ look-ups; no controller scans the pods of the cluster.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -254,10 +254,19 @@ class PodCache:
         self._listeners: list[tuple[PodListener, int, str]] = []
         self._chosen: dict[tuple[int, str], tuple[PodListener, ...]] = {}
 
-    def listen(self, fn: PodListener, bits: int = EVERY, kind: str = "", trait: str = "") -> None:
+    def listen(
+        self,
+        fn: PodListener,
+        bits: int = EVERY,
+        kind: str = "",
+        trait: str = "",
+        together: Callable[[Sequence[Pod]], object] | None = None,
+    ) -> None:
         """Call `fn(pod, bits)` when any of `bits` changed, for pods of controllers of this kind ("": of all pods).
 
-        `trait`, "budgets" or "claims", leaves out pods that have none, where that is known."""
+        `trait`, "budgets" or "claims", leaves out pods that have none, where that is known. `together(pods)` may be
+        called instead of `fn(pod, ADDED)` for each of several pods that were read, of one template and controller,
+        which run on nodes, are not asked to go and mount no claims."""
         self._listeners.append((fn, bits, kind))
         self._chosen.clear()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from baton.errors import ReadError
@@ -103,6 +103,18 @@ class Budget:
                 news = True
         return self.recount(pod) or news
 
+    def join_all(self, pods: Sequence[Pod]) -> bool:
+        """The same for pods of one controller that run and are not asked to go."""
+        if self.disrupted:
+            return any([self.join(pod) for pod in pods])
+        news = self.join(pods[0])
+        self.pods.update({p.key: p for p in pods})
+        self.counted.update([p.key for p in pods if p.ready])
+        owner = pods[0].owner
+        if owner is not None:
+            self.controllers[owner.uid] += len(pods) - 1
+        return news or any(p.ready for p in pods)
+
     def leave(self, pod: Pod) -> bool:
         """Whether the status may change."""
         if self.pods.pop(pod.key, None) is None:
@@ -188,6 +200,12 @@ class DisruptionController(Controller):
             else:
                 news = budget.recount(pod)
             if news:
+                self.enqueue(budget.key)
+
+    def on_added(self, pods: Sequence[Pod]) -> None:
+        """The same for new pods of one controller, which the same budgets select."""
+        for budget in pods[0].budgets:
+            if budget.join_all(pods):
                 self.enqueue(budget.key)
 
     def _rematch(self, pod: Pod) -> None:

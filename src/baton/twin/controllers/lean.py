@@ -7,7 +7,7 @@ the same changes in the same order, so both tell one story (tests/twin/test_twin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from baton.logic.eviction import MIRROR_ANNOTATION, controller_of
@@ -17,6 +17,7 @@ from baton.logic.scheduling.state import ClusterState, PodInfo, claim_names
 from baton.twin.controllers.base import (
     ADDED,
     BOUND,
+    EVERY,
     FINISHED,
     LABELS,
     PHASE,
@@ -30,15 +31,18 @@ from baton.twin.controllers.base import (
     PodCache,
     PodListener,
     grace_of,
-    pinned,
-    status_of,
 )
+from baton.twin.controllers.reading import Reader, common_claims
+from baton.twin.controllers.rendering import render
 from baton.twin.timefmt import rfc3339
-from baton.twin.world import ApiError, not_found
+from baton.twin.world import already_exists, not_found
 
 if TYPE_CHECKING:
     from baton.twin.clock import VirtualClock
     from baton.twin.world import World
+
+
+DEFAULT_SCHEDULER = "default-scheduler"
 
 
 class Lane(dict[int, tuple[PodListener, ...]]):
@@ -68,7 +72,7 @@ class PodShape:
         self.grace = grace_of(spec)
         self.mirror = MIRROR_ANNOTATION in (meta.get("annotations") or {})
         self.facts: Any = None  # what the kubelets read from the containers
-        self.claims = _common_claims(obj)
+        self.claims = common_claims(spec)
         owner = controller_of(obj)
         self.daemon: str = owner["name"] if owner is not None and owner.get("kind") == "DaemonSet" else ""
         self.cls = cls
@@ -83,24 +87,27 @@ class LeanPod(Pod):
 
     lane: Lane
     scheduling: Any
+    _made: Obj | None
 
-    def __init__(self, key: Key, shape: PodShape, labels: Obj, pin: str) -> None:
+    def __init__(self, key: Key, shape: PodShape, labels: Obj, pin: str, base: Obj | None = None) -> None:
         self.namespace, self.name = key
         self.key = key
         self.labels = labels
         self.shape = shape
-        self.spec = shape.spec
         self.pin = pin
-        self.node = ""
         self.phase = "Pending"
         self.ready = False
-        self.terminating = False
         self.gone = False
         self.owner = None
         self.budgets = ()
         self.scheduling = None
-        self.base: Obj | None = None  # the object as it was read or written from outside
-        self._made: Obj | None = None
+        self.base = self._made = base  # the object as it was read or written from outside
+        if base is None:
+            self.spec, self.node, self.terminating = shape.spec, "", False
+        else:
+            self.spec = base["spec"]
+            self.node = self.spec.get("nodeName") or ""
+            self.terminating = base["metadata"].get("deletionTimestamp") is not None
         self.info: PodInfo | None = None  # what the scheduler's view keeps of it
         self.limit = -1  # seconds of grace once the twin asked it to go
         self.serial = 0
@@ -118,7 +125,7 @@ class LeanPod(Pod):
     def obj(self) -> Obj:
         """The object as an API server would show it, made anew after a change."""
         if self._made is None:
-            self._made = _render(self)
+            self._made = render(self)
         return self._made
 
     @property
@@ -157,15 +164,18 @@ class LeanPod(Pod):
 class LeanPods(PodCache):
     """The pods of a cluster that is rehearsed. The world reads them here and sends here what is written to it."""
 
+    record = LeanPod
+
     def __init__(self, world: World, clock: VirtualClock, state: ClusterState) -> None:
         super().__init__(world)
         self._clock = clock
         self._state = state
-        self._read: dict[Key, Obj] | None = {}  # objects stored before `start`
+        self._read: list[Obj] | None = []  # objects stored before `start`
         self._shapes: dict[Any, PodShape] = {}
         self._by_owner: dict[Any, tuple[Obj, PodShape]] = {}
         self._lanes: dict[tuple[str, bool, bool], Lane] = {}
         self._traits: dict[PodListener, str] = {}
+        self._together: dict[PodListener, Callable[[Sequence[Pod]], object]] = {}
         self._serial = 0
         self._watchers = world.keep_pods(self)
         self.bulk: Any = None
@@ -173,9 +183,18 @@ class LeanPods(PodCache):
 
     # --- who hears of what
 
-    def listen(self, fn: PodListener, bits: int = 255, kind: str = "", trait: str = "") -> None:
+    def listen(
+        self,
+        fn: PodListener,
+        bits: int = EVERY,
+        kind: str = "",
+        trait: str = "",
+        together: Callable[[Sequence[Pod]], object] | None = None,
+    ) -> None:
         super().listen(fn, bits, kind)
         self._traits[fn] = trait
+        if together is not None:
+            self._together[fn] = together
         for lane in self._lanes.values():
             lane.clear()
 
@@ -208,38 +227,31 @@ class LeanPods(PodCache):
     # --- pods that come
 
     def start(self) -> None:
-        read, self._read = self._read or {}, None
-        for obj in read.values():
-            self.load(obj)
+        read, self._read = self._read or [], None
+        Reader(self, self._state).read(read)
 
     def load(self, obj: Obj) -> Obj:
-        """A pod read from a cluster, or made by hand. Raises ApiError AlreadyExists."""
-        meta = obj["metadata"]
-        key: Key = (meta["namespace"], meta["name"])
-        if key in self.by_key or (self._read is not None and key in self._read):
-            details = {"name": key[1], "kind": "pods"}
-            raise ApiError(409, "AlreadyExists", f'pods "{key[1]}" already exists', details=details)
+        """A pod made by hand. Raises ApiError AlreadyExists."""
+        namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
+        if (namespace, name) in self.by_key or (self._read and self.find(namespace, name) is not None):
+            raise already_exists("pods", name)
         if self._read is not None:
-            self._read[key] = obj
-            return obj
-        cls, pin = self._state.class_of(obj)
-        pod = LeanPod(key, self._shape_of(obj, cls), meta.get("labels") or {}, pin or "")
-        pod.spec = obj["spec"]
-        pod.base = pod._made = obj
-        pod.phase, pod.ready = status_of(obj)
-        pod.terminating = meta.get("deletionTimestamp") is not None
-        pod.node = obj["spec"].get("nodeName") or ""
-        if pod.node:
-            self.by_node.setdefault(pod.node, {})[key] = pod
-        if meta.get("ownerReferences"):
-            self._join(pod, obj)
-        self._enter(pod)
+            self._read.append(obj)
+        else:
+            Reader(self, self._state).read((obj,))
         return obj
 
-    def _shape_of(self, obj: Obj, cls: PodClass) -> PodShape:
+    def load_all(self, objects: Iterable[Obj]) -> None:
+        """Pods read from a cluster, before `start`: that one is there twice is found then."""
+        assert self._read is not None
+        self._read.extend(objects)
+
+    def shape_of(self, obj: Obj, cls: PodClass) -> PodShape:
         """Pods that were read share a shape where all that the twin asks of their template is equal."""
+        spec = obj["spec"]
         mirror = MIRROR_ANNOTATION in (obj["metadata"].get("annotations") or {})
-        key = (cls, grace_of(obj["spec"]), mirror, _common_claims(obj))
+        scheduler = (spec.get("schedulerName", DEFAULT_SCHEDULER), bool(spec.get("schedulingGates")))
+        key = (cls, grace_of(spec), mirror, common_claims(spec), scheduler)
         found = self._shapes.get(key)
         if found is None:
             found = self._shapes[key] = PodShape(obj, cls, self._state.classes.epoch)
@@ -262,10 +274,14 @@ class LeanPods(PodCache):
         self._serial += 1
         pod.serial = self._serial
         pod.owner = group
-        group.pods[name] = pod
-        self._enter(pod)
+        self.enter(pod)
 
-    def _enter(self, pod: LeanPod) -> None:
+    def enter(self, pod: LeanPod) -> None:
+        """A new pod: everybody hears of it."""
+        if pod.node:
+            self._put_on_node(pod)
+        if pod.owner is not None:
+            pod.owner.pods[pod.name] = pod
         self.by_key[pod.key] = pod
         names = self.by_namespace.get(pod.namespace)
         if names is None:
@@ -279,6 +295,45 @@ class LeanPods(PodCache):
         for fn in pod.lane[ADDED]:
             fn(pod, ADDED)
 
+    def enter_all(self, pods: list[LeanPod]) -> None:
+        """The same as `enter` for pods of one shape and controller that run on nodes and mount no claims."""
+        one = pods[0]
+        group = one.owner
+        assert group is not None
+        if len(pods) == 1 or self._watchers:
+            for pod in pods:
+                self.enter(pod)
+            return
+        one.budgets = budgets = self.budgets_for(one)
+        self._enter_lane(one)
+        lane, by_key, by_node, members = one.lane, self.by_key, self.by_node, group.pods
+        names = self.by_namespace.setdefault(one.namespace, {})
+        ready = 0
+        for pod in pods:
+            name, key = pod.name, pod.key
+            by_key[key] = names[name] = members[name] = pod
+            there = by_node.get(pod.node)
+            if there is None:
+                there = by_node[pod.node] = {}
+            there[key] = pod
+            pod.budgets, pod.lane = budgets, lane
+            ready += pod.ready
+        group.active += len(pods)
+        group.ready += ready
+        for fn in lane[ADDED]:
+            together = self._together.get(fn)
+            if together is not None:
+                together(pods)
+            else:
+                for pod in pods:
+                    fn(pod, ADDED)
+
+    def _put_on_node(self, pod: LeanPod) -> None:
+        there = self.by_node.get(pod.node)
+        if there is None:
+            there = self.by_node[pod.node] = {}
+        there[pod.key] = pod
+
     # --- what becomes of them
 
     def bind(self, pod: LeanPod, node: str) -> None:
@@ -289,10 +344,7 @@ class LeanPods(PodCache):
         pod.node = node
         pod.bound_at = self._clock.now()
         pod._made = None
-        there = self.by_node.get(node)
-        if there is None:
-            there = self.by_node[node] = {}
-        there[pod.key] = pod
+        self._put_on_node(pod)
         self._changed(pod, BOUND, before)
 
     def run(self, pod: LeanPod, ready: bool) -> None:
@@ -367,7 +419,8 @@ class LeanPods(PodCache):
     def find(self, namespace: str, name: str) -> Obj | None:
         """The object, None when there is none."""
         if self._read is not None:
-            return self._read.get((namespace, name))
+            metas = ((o["metadata"], o) for o in self._read)
+            return next((o for m, o in metas if m["name"] == name and m["namespace"] == namespace), None)
         pod = self.at((namespace, name))
         return None if pod is None else pod.obj
 
@@ -385,7 +438,7 @@ class LeanPods(PodCache):
     def objects(self, namespace: str | None = None) -> Iterable[Obj]:
         """The objects, in order of creation."""
         if self._read is not None:
-            return [o for key, o in self._read.items() if namespace in (None, "", key[0])]
+            return [o for o in self._read if namespace in (None, "", o["metadata"]["namespace"])]
         pods = self.by_namespace.get(namespace, {}).values() if namespace else self.by_key.values()
         found = [p.obj for p in pods]
         if self.bulk is not None:
@@ -411,6 +464,8 @@ class LeanPods(PodCache):
         if not isinstance(pod, LeanPod):
             raise not_found("pods", meta["name"])
         before = pod.obj
+        if obj["spec"] is not before["spec"]:
+            pod.shape = self.shape_of(obj, self._state.class_of(obj)[0])
         pod.base = pod._made = obj
         pod.info = None
         pod.limit, pod.bound_at, pod.started_at, pod.changed_at = -1, 0.0, 0.0, 0.0
@@ -450,6 +505,26 @@ class LeanPods(PodCache):
             pod.info = info = self._new_info(pod)
         return info
 
+    def infos(self, pods: Sequence[Pod]) -> list[PodInfo]:
+        """`info` of new pods of one shape that mount no claims."""
+        one = pods[0]
+        assert isinstance(one, LeanPod)
+        shape = one.shape
+        cls = shape.cls
+        if shape.epoch != self._state.classes.epoch:
+            return [self.info(p) for p in pods if isinstance(p, LeanPod)]
+        found = []
+        status: Any = None
+        request = cls.request
+        for pod in pods:
+            assert isinstance(pod, LeanPod) and pod.base is not None
+            if pod.base.get("status") is not status:
+                status = pod.base.get("status")
+                request = pod_request(pod.spec, status) if reports_resources(status) else cls.request
+            pod.info = info = PodInfo(pod, cls, pod.pin or None, request, (), pod.terminating)
+            found.append(info)
+        return found
+
     def _new_info(self, pod: LeanPod) -> PodInfo:
         state, shape = self._state, pod.shape
         if shape.epoch != state.classes.epoch:
@@ -461,54 +536,3 @@ class LeanPods(PodCache):
         if pod.base is not None and reports_resources(pod.base.get("status")):
             request = pod_request(pod.base["spec"], pod.base["status"])
         return PodInfo(pod, shape.cls, pod.pin or None, request, pod.claims, pod.terminating)
-
-
-def _common_claims(obj: Obj) -> tuple[str, ...] | None:
-    """Names of the claims that a pod mounts; None when some are named after it."""
-    volumes = obj["spec"].get("volumes")
-    if not volumes:
-        return ()
-    return None if any(v.get("ephemeral") is not None for v in volumes) else claim_names(obj)
-
-
-def _render(pod: LeanPod) -> Obj:
-    """The object: as it was read with what changed since, or as its controller made it."""
-    if pod.base is not None:
-        meta, spec, status = dict(pod.base["metadata"]), pod.base["spec"], dict(pod.base.get("status") or {})
-    else:
-        made = {"name": pod.name, "namespace": pod.namespace, "uid": pod.uid, "creationTimestamp": rfc3339(pod.made_at)}
-        meta, spec, status = {**pod.shape.meta, **made}, pod.shape.spec, {"qosClass": "Burstable"}
-        if pod.pin:
-            affinity = spec.get("affinity") or {}
-            node_affinity = pinned(affinity.get("nodeAffinity") or {}, pod.pin)
-            spec = {**spec, "affinity": {**affinity, "nodeAffinity": node_affinity}}
-    if pod.node and spec.get("nodeName") != pod.node:
-        spec = {**spec, "nodeName": pod.node}
-    if pod.limit >= 0:
-        meta["deletionTimestamp"] = rfc3339(pod.told_at + pod.limit)
-        meta["deletionGracePeriodSeconds"] = pod.limit
-    status["phase"] = pod.phase
-    if pod.started_at:
-        status.setdefault("startTime", rfc3339(pod.started_at))
-    if pod.scheduling is not None and pod.scheduling.nominated:
-        status["nominatedNodeName"] = pod.scheduling.nominated
-    news = {c["type"]: c for c in _news(pod)}
-    if news:
-        kept = [c for c in status.get("conditions") or () if c.get("type") not in news]
-        status["conditions"] = [*kept, *news.values()]
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec, "status": status}
-
-
-def _news(pod: LeanPod) -> list[Obj]:
-    """The conditions that came of what happened in the twin."""
-    found: list[Obj] = []
-    if pod.bound_at:
-        found.append({"type": "PodScheduled", "status": "True", "lastTransitionTime": rfc3339(pod.bound_at)})
-    elif pod.scheduling is not None and pod.scheduling.told:
-        since = rfc3339(pod.scheduling.since)
-        said = {"reason": "Unschedulable", "message": pod.scheduling.told}
-        found.append({"type": "PodScheduled", "status": "False", **said, "lastTransitionTime": since})
-    if pod.changed_at:
-        truth = "True" if pod.ready else "False"
-        found.append({"type": "Ready", "status": truth, "lastTransitionTime": rfc3339(pod.changed_at)})
-    return found

@@ -84,6 +84,13 @@ class NodeController(Controller):
             else:
                 self._calm.add(pod.node)
 
+    def on_added(self, pods: Sequence[Pod]) -> None:
+        """The same for pods on nodes."""
+        calm = self._calm
+        for pod in pods:
+            if pod.node not in calm:
+                self.on_pod(pod, ADDED)
+
     def sync(self, key: str) -> None:
         node = self.world.get(NODES, None, key)
         if node is None:

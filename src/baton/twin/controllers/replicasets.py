@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from baton.twin.controllers.base import Controller, Group, Key, Obj, Pod
+from baton.twin.controllers.base import ADDED, Controller, Group, Key, Obj, Pod
 from baton.twin.controllers.lean import PodShape
 from baton.twin.controllers.pods import PodMaker
 from baton.twin.controllers.templates import new_pod
@@ -45,6 +46,10 @@ class ReplicaSetController(Controller):
             self.enqueue(group.key)
         else:
             self._unpublished[group.key] = None
+
+    def on_added(self, pods: Sequence[Pod]) -> None:
+        """The same for new pods of one ReplicaSet: how many they are is counted already."""
+        self.on_pod(pods[0], ADDED)
 
     def sync(self, key: Key) -> None:
         bulk = self.cluster.bulk

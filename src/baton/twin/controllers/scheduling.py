@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from baton.logic.scheduling import RESOURCES, ClusterState, Decision, Scheduler
@@ -109,7 +109,7 @@ class SchedulingLoop(Controller):
         """Hear of pods; what is told here is told in this order."""
         listen = self.cluster.pods.listen
         listen(self._on_gone, REMOVED)
-        listen(self._on_here, ADDED | BOUND)
+        listen(self._on_here, ADDED | BOUND, together=self._on_all_here)
         listen(self._on_change, FINISHED | LABELS | TERMINATING)
 
     def _on_gone(self, pod: Pod, bits: int) -> None:
@@ -131,6 +131,12 @@ class SchedulingLoop(Controller):
                 self.wake_far()
         elif not pod.terminating:
             self._queue(pod)
+
+    def _on_all_here(self, pods: Sequence[Pod]) -> None:
+        """Pods of one template run on nodes."""
+        self.state.enter_all([p.key for p in pods], self.cluster.lean.infos(pods), [p.node for p in pods])
+        self._priorities[pods[0].spec.get("priority") or 0] += len(pods)
+        self.wake_far()
 
     def _on_change(self, pod: Pod, bits: int) -> None:
         if bits & (ADDED | BOUND | REMOVED):

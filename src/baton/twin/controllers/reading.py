@@ -1,0 +1,149 @@
+"""Pods read from a cluster become records. What the pods of one template share is read from the first of them.
+
+A snapshot holds 150,000 pods of some 3,000 templates. A pod that is like one before but for its name, node, status and
+uid takes over what was found for that one; others are read by themselves. Either way all hear of the pods in the same
+order (tests/twin/test_twin_reading.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from baton.logic.eviction import MIRROR_ANNOTATION, controller_of
+from baton.logic.scheduling.matching import Json
+from baton.logic.scheduling.podclass import NAMED, without_mounts, without_pin
+from baton.logic.scheduling.state import ClusterState, claim_names
+from baton.twin.controllers.base import Group, Key, Obj, status_of
+from baton.twin.world import already_exists
+
+if TYPE_CHECKING:
+    from baton.twin.controllers.lean import LeanPod, LeanPods, PodShape
+
+
+class Template:
+    """What pods that are alike have in common."""
+
+    __slots__ = ("epoch", "group", "labels", "namespace", "owners", "runs", "shape", "spec", "volatile")
+
+    def __init__(
+        self,
+        obj: Obj,
+        affinity: Json | None,
+        shape: PodShape,
+        group: Group | None,
+        epoch: int,
+        volatile: frozenset[str],
+    ) -> None:
+        meta = obj["metadata"]
+        self.namespace: str = meta["namespace"]
+        self.labels: Obj = meta.get("labels") or {}
+        self.owners = meta.get("ownerReferences")
+        self.spec = _common(obj["spec"], affinity)
+        self.shape = shape
+        self.group = group
+        self.epoch = epoch
+        self.runs = group is not None and shape.claims == ()
+        """Whether nothing is to be done about pods of it that run."""
+        self.volatile = volatile if group is not None and group.kind in NAMED else frozenset()
+
+    def fits(self, meta: Obj, spec: Obj, affinity: Json | None) -> bool:
+        """Whether a pod, its affinity without the node it is pinned to, is of this template."""
+        return (
+            ((labels := meta.get("labels") or {}) == self.labels or self._alike(labels))
+            and meta["namespace"] == self.namespace
+            and meta.get("ownerReferences") == self.owners
+            and _common(spec, affinity) == self.spec
+            and self.shape.mirror == (MIRROR_ANNOTATION in (meta.get("annotations") or ()))
+        )
+
+    def _alike(self, labels: Obj) -> bool:
+        """But for those that pods of some controllers have of their own."""
+        return bool(self.volatile) and _without(labels, self.volatile) == _without(self.labels, self.volatile)
+
+
+def _without(labels: Obj, some: frozenset[str]) -> Obj:
+    return {k: v for k, v in labels.items() if k not in some}
+
+
+def _common(spec: Obj, affinity: Json | None) -> Obj:
+    """A pod's spec but for its node, and for what is named after the pod: the volume of its token."""
+    common = {**spec, "nodeName": "", "affinity": affinity}
+    if spec.get("volumes"):
+        common["volumes"] = common_claims(spec)
+        for kind in ("containers", "initContainers"):
+            common[kind] = without_mounts(spec.get(kind))
+    return common
+
+
+def common_claims(spec: Obj) -> tuple[str, ...] | None:
+    """Names of the claims that a pod mounts; None when some are named after it."""
+    volumes = spec.get("volumes")
+    if not volumes:
+        return ()
+    return None if any(v.get("ephemeral") is not None for v in volumes) else claim_names({"spec": spec})
+
+
+class Reader:
+    """Brings pods into LeanPods, in order, those of one template that nothing is to be done about together."""
+
+    def __init__(self, pods: LeanPods, state: ClusterState) -> None:
+        self._pods = pods
+        self._state = state
+        self._templates: dict[str, Template] = {}  # the last of each controller, by its uid
+        self._run: list[LeanPod] = []  # pods of one template that are still to be told of
+
+    def read(self, objects: Iterable[Obj]) -> None:
+        """All of these. Raises ApiError AlreadyExists."""
+        record, by_key = self._pods.record, self._pods.by_key
+        known = len(by_key)
+        template: Template | None = None
+        status: Any = None
+        phase, ready = "", False
+        for obj in objects:
+            meta, spec = obj["metadata"], obj["spec"]
+            affinity, pin = without_pin(spec) if spec.get("affinity") else (None, None)
+            if template is None or not template.fits(meta, spec, affinity):
+                self._tell()
+                template = self._template(obj, affinity)
+            if status is None or obj.get("status") is not status:
+                status = obj.get("status")
+                phase, ready = status_of(obj)
+            key: Key = (meta["namespace"], meta["name"])
+            labels = (meta.get("labels") or {}) if template.volatile else template.labels
+            pod = record(key, template.shape, labels, pin or "", obj)
+            pod.phase, pod.ready, pod.owner = phase, ready, template.group
+            by_key[key] = pod
+            known += 1
+            if len(by_key) != known:
+                raise already_exists("pods", key[1])
+            if phase == "Running" and template.runs and pod.node and not pod.terminating:
+                self._run.append(pod)
+                continue
+            self._tell()
+            self._pods.enter(pod)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._run:
+            run, self._run = self._run, []
+            self._pods.enter_all(run)
+
+    def _template(self, obj: Obj, affinity: Json | None) -> Template:
+        """What fits the pod: the last of its controller, or a new one."""
+        meta, spec = obj["metadata"], obj["spec"]
+        owner = controller_of(obj)
+        uid = owner["uid"] if owner is not None else ""
+        known = self._templates.get(uid)
+        epoch = self._state.classes.epoch
+        if known is not None and known.epoch == epoch and known.fits(meta, spec, affinity):
+            return known
+        cls, _ = self._state.class_of(obj)
+        group = None
+        if owner is not None:
+            group = self._pods.group(uid, owner["kind"], meta["namespace"], owner["name"])
+        classes, shape = self._state.classes, self._pods.shape_of(obj, cls)
+        made = Template(obj, affinity, shape, group, classes.epoch, classes.volatile)
+        if uid:
+            self._templates[uid] = made
+        return made
