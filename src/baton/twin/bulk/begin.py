@@ -41,7 +41,7 @@ def compiles_first(pods: int) -> bool:
 
 
 def move_in_bulk(kube: KubeTwin, counts: Counts, wish: bool | None) -> None:
-    """From the first drain on, keep pods as rows where that pays; `wish` True always, False never."""
+    """From the first add-on or drain on, keep pods as rows where that pays; `wish` True always, False never."""
     if wish is False or kube.cluster.lean is None or not _accelerated():
         return
     pods = kube.world.count("pods")
@@ -49,9 +49,9 @@ def move_in_bulk(kube: KubeTwin, counts: Counts, wish: bool | None) -> None:
         return
     least = 1 if wish else AT_LEAST
 
-    def begin() -> None:
+    def begin() -> bool:
         from baton.twin.bulk.bulk import Bulk
 
-        Bulk.begin(kube, counts, least)
+        return Bulk.begin(kube, counts, least) is not None
 
-    kube.before_drain = begin
+    kube.before_moves = begin

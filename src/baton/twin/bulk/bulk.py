@@ -29,7 +29,6 @@ from baton.twin.bulk.layout import (
     BLOCKED,
     BUDGET_NEWS,
     CHASED,
-    DAEMON,
     DONE,
     DUE,
     E_BUDGET,
@@ -38,11 +37,9 @@ from baton.twin.bulk.layout import (
     F_SCHEDULER_TIME,
     G_BUDGET_AT,
     G_CLASS,
-    G_DESIRED,
-    G_DIRTY,
+    G_DAEMON,
     G_PRIORITY,
     G_SHAPE,
-    G_WATCHED,
     IDLE,
     N_DRAINING,
     NOTES,
@@ -81,13 +78,14 @@ from baton.twin.bulk.pods import (
 from baton.twin.bulk.rows import (
     FOREVER,
 )
+from baton.twin.bulk.sets import (
+    Sets,
+)
 from baton.twin.bulk.taking import (
-    Taking,
     waits_for_pod,
 )
 from baton.twin.controllers.base import (
     Controller,
-    Group,
     Key,
 )
 from baton.twin.controllers.lean import PodShape
@@ -98,7 +96,7 @@ from baton.twin.controllers.scheduling import (
 _KNOWN = ("_started", "_became_ready", "_stopped", "_finished")
 
 
-class Bulk(Taking):
+class Bulk(Sets):
     """The bulk pods of one cluster. Made once, between two events; see `candidates` for what it takes."""
 
     @classmethod
@@ -111,6 +109,7 @@ class Bulk(Taking):
             return None  # something unusual is about to happen to a pod
         bulk = cls(kube, counts)
         bulk._build(groups, budgets)
+        bulk._take_sets()
         return bulk
 
     def run_until(self, time: float) -> None:
@@ -229,6 +228,9 @@ class Bulk(Taking):
 
     def _shape(self, number: int) -> None:
         """The group makes its first pod: what its pods look like."""
+        if self.a.groups[number, G_DAEMON]:
+            self._shaped(number, self._read_set(number))
+            return
         group = self.groups[number]
         obj = self.cluster.world.get("replicasets.apps", *group.key)
         if obj is None or obj["metadata"].get("deletionTimestamp"):
@@ -271,26 +273,10 @@ class Bulk(Taking):
             pod = self.handle(one)
             self.counts.left(pod)
             self.kube.tell_gone(self.node_names[other], one)
-        elif kind == DAEMON:
-            self.kube.daemonsets.on_pod(self.handle(one), other)
         elif kind == CHASED:
             self.kube.nodes.enqueue(self.node_names[one])
         else:
             raise Beyond(f"ReplicaSet {'/'.join(self.groups[one].key)} has pods to spare")
-
-    def make_pinned(self, group: Group, shape: PodShape, node: str) -> BulkPod:
-        """A DaemonSet makes a pod for a node."""
-        number = self.by_uid[group.uid]
-        if shape.claims != () or shape.cls.node_names is not None or shape.cls.fit.scalars:
-            raise Beyond(f"pods of DaemonSet {'/'.join(group.key)} differ from those before")
-        self._shaped(number, shape)
-        return self.handle(int(self._call(kernel.make_pinned, number, self.node_id(node))))
-
-    def wanted(self, group: Group, count: int, watched: bool) -> None:
-        """How many pods a DaemonSet is to have, and whether it waits for one of them to be ready."""
-        row = self.a.groups[self.by_uid[group.uid]]
-        row[G_DESIRED], row[G_WATCHED], row[G_DIRTY] = count, watched, 1
-        self.read_group(group)
 
     def begin_drain(self, node: str) -> None:
         """A drain of the node starts."""
@@ -335,6 +321,13 @@ class Bulk(Taking):
         """PodMaker.remove."""
         self._call(kernel.drop, pod.id)
         self.tell()
+
+    def remove_all(self, node: str) -> None:
+        """PodMaker.remove of every bulk pod on a node."""
+        number, done = self.node_ids.get(node), False
+        while number is not None and not done:
+            done = self._call(kernel.drop_node, number)
+            self.tell()
 
     def wait_for(self, namespace: str, budget: str, on: bool) -> None:
         """Somebody waits (or no longer) for news of a budget, "" for any change in the namespace."""

@@ -12,7 +12,11 @@ from typing import Any
 import numpy as np
 
 from baton.logic.scheduling.compiled import place
+from baton.twin.bulk.daemons import (
+    sync_daemons,
+)
 from baton.twin.bulk.layout import (
+    ANYWHERE,
     B_ALLOWED,
     B_ALWAYS,
     B_COUNTED,
@@ -33,6 +37,7 @@ from baton.twin.bulk.layout import (
     C_WIDTH,
     CLAIMED,
     COUNTED,
+    D_RENEW,
     DONE,
     E_BUDGET,
     F_NEXT_TIME,
@@ -41,6 +46,7 @@ from baton.twin.bulk.layout import (
     G_BUDGET_AT,
     G_BUDGETS,
     G_DAEMON,
+    G_DIRTY,
     G_EVICTED,
     G_HEAD,
     G_PENDING,
@@ -90,6 +96,8 @@ from baton.twin.bulk.layout import (
     S_WAITING,
     SHAPE,
     SPECIAL,
+    SPOT_RULE,
+    SPOT_WANTED,
     SYNC,
     TERMINATING,
     TRY,
@@ -100,12 +108,12 @@ from baton.twin.bulk.life import (
     count_budget,
     fill_group,
     fire,
-    make,
     put_on,
     take_out,
 )
 from baton.twin.bulk.queues import (
     earlier,
+    enqueue_group,
     note_next,
     other_waits_first,
     pop_timer,
@@ -113,10 +121,15 @@ from baton.twin.bulk.queues import (
     push_waiting,
     roomy,
 )
+from baton.twin.bulk.spots import (
+    look_at,
+    spot_at,
+)
 from baton.twin.bulk.views import (
     allocatable_of,
     budgets_of,
     classes_of,
+    daemons_of,
     domain_of_of,
     domains_of,
     entries_of,
@@ -133,6 +146,7 @@ from baton.twin.bulk.views import (
     scalars_of,
     scheduler_draws_of,
     seconds_of,
+    spots_of,
     table_of,
     timers_of,
     used_of,
@@ -160,7 +174,10 @@ def _work(a: Any) -> int:
         s[S_QUEUE_LENGTH] -= 1
         if kind == GROUP:
             groups_of(a)[subject, G_PENDING] = 0
-            fill_group(a, subject)
+            if groups_of(a)[subject, G_DAEMON] != 0:
+                sync_daemons(a, subject)
+            else:
+                fill_group(a, subject)
         else:
             budgets_of(a)[subject, B_PENDING] = 0
             count_budget(a, subject)
@@ -427,11 +444,38 @@ def list_node(a: Any, node: int, moved: bool) -> Any:
 
 
 @jit
-def make_pinned(a: Any, group: int, node: int) -> int:
-    """A DaemonSet makes a pod for a node; its number."""
-    pod = make(a, group, node)
+def drop_node(a: Any, node: int) -> bool:
+    """Take the pods of a node out, till there is something to tell; whether all are."""
+    while nodes_of(a)[node, N_HEAD] >= 0:
+        take_out(a, nodes_of(a)[node, N_HEAD])
+        if scalars_of(a)[S_NOTES] > 0:
+            break
     note_next(a)
-    return int(pod)
+    return bool(nodes_of(a)[node, N_HEAD] < 0)
+
+
+@jit
+def news_of_node(a: Any, node: int, news: Any) -> None:
+    """DaemonSetController._on_node, as far as bulk pods go: (group, its rule for the node) in their order."""
+    for i in range(news.shape[0]):
+        group, rule = news[i, 0], news[i, 1]
+        spot = spots_of(a)[spot_at(a, group, node)]
+        spot[SPOT_RULE] = rule & ~ANYWHERE
+        renewed = daemons_of(a)[groups_of(a)[group, G_DAEMON] - 1, D_RENEW] != 0
+        if rule & ANYWHERE and spot[SPOT_WANTED] != 0 and not renewed:
+            groups_of(a)[group, G_DIRTY] = 1
+        else:
+            look_at(a, group, node)
+    note_next(a)
+
+
+@jit
+def renew(a: Any, group: int) -> None:
+    """The DaemonSet changed: its next sync begins with what Python reads of it."""
+    daemons_of(a)[groups_of(a)[group, G_DAEMON] - 1, D_RENEW] = 1
+    groups_of(a)[group, G_SHAPE] = -1
+    enqueue_group(a, group)
+    note_next(a)
 
 
 @jit

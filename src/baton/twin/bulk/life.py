@@ -20,6 +20,7 @@ from baton.twin.bulk.layout import (
     B_VALUE,
     B_WAITED,
     BECAME_READY,
+    BIT_ADDED,
     BIT_READY,
     BIT_REMOVED,
     BIT_TERMINATING,
@@ -31,7 +32,7 @@ from baton.twin.bulk.layout import (
     CHASED,
     CLAIMED,
     COUNTED,
-    DAEMON,
+    D_REVISION,
     E_BUDGET,
     E_PODS,
     E_SCALE,
@@ -60,7 +61,6 @@ from baton.twin.bulk.layout import (
     G_READY,
     G_SHAPE,
     G_TAIL,
-    G_WATCHED,
     GONE,
     GT_READY,
     GT_SINCE,
@@ -80,6 +80,8 @@ from baton.twin.bulk.layout import (
     N_TAIL,
     N_VERSION,
     NAMES,
+    NO_OTHERS,
+    NOBODY,
     P_CLASS,
     P_FLAGS,
     P_GNEXT,
@@ -92,6 +94,7 @@ from baton.twin.bulk.layout import (
     P_ORDER,
     P_PIN,
     P_PREV,
+    P_REVISION,
     P_SERIAL,
     P_SHAPE,
     POD_NEWS,
@@ -115,7 +118,9 @@ from baton.twin.bulk.layout import (
     S_TRACKED,
     S_WAIT_SERIAL,
     S_WAITED,
+    SPOT_RULE,
     STARTED,
+    STAYS,
     STOPPED,
     SURPLUS,
     T_BOUND,
@@ -137,10 +142,15 @@ from baton.twin.bulk.queues import (
     push_waiting,
     rounded,
 )
+from baton.twin.bulk.spots import (
+    daemon_changed,
+    spot_at,
+)
 from baton.twin.bulk.views import (
     budget_times_of,
     budgets_of,
     classes_of,
+    daemons_of,
     entries_of,
     group_budgets_of,
     group_times_of,
@@ -161,6 +171,7 @@ from baton.twin.bulk.views import (
     scalars_of,
     seconds_of,
     shapes_of,
+    spots_of,
     spreads_of,
     table_of,
     times_of,
@@ -230,7 +241,7 @@ def _budgets_recount(a: Any, pod: int, group: int) -> None:
 
 
 @jit
-def _share(value: int, total: int) -> int:
+def share_of(value: int, total: int) -> int:
     """A percentage of `total`, rounded up (eviction.scaled_up)."""
     return -(-value * total // 100)
 
@@ -244,11 +255,11 @@ def count_budget(a: Any, budget: int) -> None:
     if kind == MAX_NUMBER:
         expected, desired = scale, max(0, scale - value)
     elif kind == MAX_SHARE:
-        expected, desired = scale, max(0, scale - _share(value, scale))
+        expected, desired = scale, max(0, scale - share_of(value, scale))
     elif kind == MIN_NUMBER:
         expected, desired = b[B_PODS], value
     elif kind == MIN_SHARE:
-        expected, desired = scale, _share(value, scale)
+        expected, desired = scale, share_of(value, scale)
     healthy = b[B_COUNTED]
     allowed = max(0, healthy - desired) if expected > 0 else 0
     more = allowed > b[B_ALLOWED] or healthy > b[B_HEALTHY] or desired < b[B_DESIRED] or b[B_STALE] != 0
@@ -293,13 +304,10 @@ def _tally(a: Any, group: int) -> None:
 
 @jit
 def _changed(a: Any, pod: int, group: int, bits: int) -> None:
-    """ReplicaSetController.on_pod; DaemonSetController.on_pod is Python's."""
+    """ReplicaSetController.on_pod, or DaemonSetController.on_pod."""
     g = groups_of(a)[group]
     if g[G_DAEMON] != 0:
-        if bits != BIT_READY or g[G_WATCHED] != 0:
-            note(a, DAEMON, pod, bits)
-        else:
-            g[G_DIRTY] = 1
+        daemon_changed(a, pod, group, bits)
     elif g[G_ACTIVE] != g[G_DESIRED]:
         enqueue_group(a, group)
     else:
@@ -350,8 +358,8 @@ def make(a: Any, group: int, pin: int) -> int:
     g[G_TAIL] = pod
     g[G_ACTIVE] += 1
     _budgets_join(a, group)
-    if g[G_DAEMON] == 0:
-        _changed(a, pod, group, 0)
+    p[P_REVISION] = daemons_of(a)[g[G_DAEMON] - 1, D_REVISION] if g[G_DAEMON] != 0 else 0
+    _changed(a, pod, group, BIT_ADDED)
     s[S_WAIT_SERIAL] += 1
     push_waiting(a, -g[G_PRIORITY], f[F_NOW], s[S_WAIT_SERIAL], pod)
     s[S_PENDING] += 1
@@ -553,6 +561,23 @@ def start_containers(a: Any, pod: int) -> None:
 
 
 @jit
+def _all_stay(a: Any, node: int) -> bool:
+    """Whether NodeController.sync would find nobody to chase from a node with NoExecute taints."""
+    if nodes_of(a)[node, N_CHASES] != NO_OTHERS:
+        return False
+    pod = nodes_of(a)[node, N_HEAD]
+    while pod >= 0:
+        group = pods_of(a)[pod, P_GROUP]
+        daemon = groups_of(a)[group, G_DAEMON]
+        if daemon == 0 or pods_of(a)[pod, P_REVISION] != daemons_of(a)[daemon - 1, D_REVISION]:
+            return False
+        if spots_of(a)[spot_at(a, group, node), SPOT_RULE] & STAYS == 0:
+            return False
+        pod = pods_of(a)[pod, P_NEXT]
+    return True
+
+
+@jit
 def put_on(a: Any, pod: int, slot: int) -> None:
     """LeanPods.bind, and its listeners."""
     p, s, f = pods_of(a)[pod], scalars_of(a), seconds_of(a)
@@ -572,7 +597,7 @@ def put_on(a: Any, pod: int, slot: int) -> None:
     nodes_of(a)[node, N_PODS] += 1
     nodes_of(a)[node, N_VERSION] += 1
     start_containers(a, pod)
-    if nodes_of(a)[node, N_CHASES] != 0:
+    if nodes_of(a)[node, N_CHASES] != NOBODY and not _all_stay(a, node):
         note(a, CHASED, node, 0)
     account(a, pod, slot, 1)
     priorities_of(a)[groups_of(a)[p[P_GROUP], G_PRIORITY_AT]] += 1

@@ -25,6 +25,7 @@ from baton.twin.bulk.counts import (
     Counts,
 )
 from baton.twin.bulk.layout import (
+    ANYBODY,
     BIG,
     C_ALL,
     C_DOMAIN_COUNT,
@@ -38,12 +39,15 @@ from baton.twin.bulk.layout import (
     C_ROWS,
     C_VERSION,
     C_WIDTH,
+    EMPTY_SPOT,
     F_OTHER_QUEUED,
     N_CHASES,
     N_HEAD,
     N_PODS,
     N_SLOT,
     N_TAIL,
+    NO_OTHERS,
+    NOBODY,
     RUNS,
     S_MARGIN,
     S_OTHER_PRIORITY,
@@ -110,6 +114,7 @@ class Rows:
         self.groups: list[Group] = []
         self.by_key: dict[Key, int] = {}  # (namespace, ReplicaSet) -> group
         self.daemons: dict[Key, int] = {}  # (namespace, DaemonSet) -> group
+        self.revisions: dict[str, int] = {}  # hash of a DaemonSet's template -> its number
         self.by_uid: dict[str, int] = {}  # the controller's -> group
         self.budgets: list[Any] = []
         self.budget_ids: dict[Key, int] = {}
@@ -171,7 +176,14 @@ class Rows:
             rows = self._grown("nodes", found + 1)
             rows[found] = 0
             rows[found, N_SLOT] = rows[found, N_HEAD] = rows[found, N_TAIL] = -1
+            self._room_for_spots()
         return found
+
+    def _room_for_spots(self) -> None:
+        """A spot of every DaemonSet for every node."""
+        there, least = len(self.a.spots), len(self.node_names) * len(self.a.daemons)
+        if least > there:
+            self._grown("spots", least)[there:] = EMPTY_SPOT
 
     def node_changed(self, node: Obj) -> None:
         """A node came or changed, the scheduler's view knows it already."""
@@ -183,7 +195,10 @@ class Rows:
             self._grown("node_at", self.state.capacity)
         if slot >= 0:
             self.a.node_at[slot] = number
-        row[N_CHASES] = any(t.get("effect") == "NoExecute" for t in node["spec"].get("taints") or ())
+        if not any(t.get("effect") == "NoExecute" for t in node["spec"].get("taints") or ()):
+            row[N_CHASES] = NOBODY
+        elif row[N_CHASES] == NOBODY:
+            row[N_CHASES] = ANYBODY if row[N_PODS] or self.lean.by_node.get(name) else NO_OTHERS
         if row[N_SLOT] < 0 <= slot and row[N_PODS]:
             self._call(kernel.come_back, number, slot)
         row[N_SLOT] = slot

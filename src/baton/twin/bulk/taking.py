@@ -39,13 +39,14 @@ from baton.twin.bulk.layout import (
     BUDGET_COLUMNS,
     CLASS_COLUMNS,
     COUNTED,
+    DAEMON_COLUMNS,
     DUE_ELSEWHERE,
+    EMPTY_SPOT,
     FRESH,
     G_ACTIVE,
     G_BUDGET_AT,
     G_BUDGETS,
     G_CLASS,
-    G_DAEMON,
     G_DESIRED,
     G_FIRST,
     G_HEAD,
@@ -186,7 +187,7 @@ class Taking(Look):
             name_draws=self.name_draws.values,
             scheduler_draws=self.scheduler_draws.values,
             tracks=np.zeros((8 * margin + 4096, 2)),
-            notes=np.zeros((256, 3), dtype=np.int64),
+            notes=np.zeros((4 * margin, 3), dtype=np.int64),  # a sync may take all pods of a DaemonSet out
             names=np.zeros(NAMES, dtype=np.uint8),
             table=table,
             allocatable=self.state.allocatable,
@@ -194,6 +195,8 @@ class Taking(Look):
             order=self.index.order.get(),
             logs=self.fast._logs,
             extra=np.zeros(1, dtype=np.bool_),
+            daemons=np.zeros((0, DAEMON_COLUMNS), dtype=np.int64),
+            spots=np.zeros((0, len(EMPTY_SPOT)), dtype=np.int64),
         )
         self.addresses = np.zeros(3 * len(Arrays._fields), dtype=np.int64)
         self._set(**self.a._asdict())
@@ -223,7 +226,6 @@ class Taking(Look):
             row[G_ACTIVE], row[G_READY], row[G_DESIRED] = group.active, group.ready, group.desired
             row[G_HEAD] = row[G_TAIL] = row[G_SHAPE] = row[G_CLASS] = row[G_FIRST] = -1
             row[G_LOWEST] = BIG
-            row[G_DAEMON] = daemon
             row[G_BUDGETS], row[G_BUDGET_AT] = len(first.budgets), len(of_group)
             row[G_NAMESPACE] = self.namespaces.setdefault(group.namespace, len(self.namespaces))
             row[G_PRIORITY] = first.spec.get("priority") or 0
@@ -293,7 +295,7 @@ class Taking(Look):
                 flags |= FRESH
             pin = self.node_id(pod.pin) if pod.pin else -1
             lists = (-1, -1, previous, number + 1)
-            rows.append((group, cls, shape, -1, flags, code, *lists, pod.serial, pod.limit, 0, pin))
+            rows.append((group, cls, shape, -1, flags, code, *lists, pod.serial, pod.limit, 0, pin, 0, -1))
             times.append((pod.made_at, pod.told_at, pod.bound_at, pod.started_at, pod.changed_at, 0.0, -1.0))
             previous = number
         ends = [*(number for _, number in heads[1:]), len(pods)]
@@ -344,9 +346,6 @@ class Taking(Look):
         state.pods_with_affinity = {k: i for k, i in state.pods_with_affinity.items() if k not in keys}
         for cls in self.classes:
             cls.index.pods = {k: i for k, i in cls.index.pods.items() if k not in keys}
-        daemons = [g for g in groups if g.kind == "DaemonSet"]
-        of_sets = [i for i, p in enumerate(pods) if p.owner in daemons]
-        self.kube.daemonsets.take(daemons, {pods[i].key: self.handle(i) for i in of_sets})
         for group in groups:
             group.pods = {}
             count = self.loop._priorities

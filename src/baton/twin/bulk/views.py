@@ -18,6 +18,8 @@ from baton.logic.scheduling.accelerate import compiler
 from baton.twin.bulk.layout import (
     BUDGET_COLUMNS,
     CLASS_COLUMNS,
+    DAEMON_COLUMNS,
+    EMPTY_SPOT,
     GROUP_COLUMNS,
     GROUP_TIMES,
     NODE_COLUMNS,
@@ -26,7 +28,8 @@ from baton.twin.bulk.layout import (
 )
 
 _HERE = Path(__file__).parent
-_NAMES = ("layout.py", "views.py", "queues.py", "life.py", "kernel.py")
+_SPOT_COLUMNS = len(EMPTY_SPOT)
+_NAMES = ("layout.py", "views.py", "queues.py", "spots.py", "life.py", "daemons.py", "kernel.py")
 _OTHERS = ("compiled.py", "place.py", "scores.py")
 jit = compiler([*(_HERE / n for n in _NAMES), *(Path(accelerate.__file__).parent / n for n in _OTHERS)])
 
@@ -249,3 +252,13 @@ def logs_of(a: Any) -> Any:
 @jit
 def extra_of(a: Any) -> Any:
     return numba.carray(_at(a[123]), (a[124],), np.bool_)
+
+
+@jit
+def daemons_of(a: Any) -> Any:
+    return numba.carray(_at(a[126]), (a[127], DAEMON_COLUMNS), np.int64)
+
+
+@jit
+def spots_of(a: Any) -> Any:
+    return numba.carray(_at(a[129]), (a[130], _SPOT_COLUMNS), np.int64)
