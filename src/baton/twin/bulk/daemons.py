@@ -45,7 +45,6 @@ from baton.twin.bulk.life import (
     share_of,
 )
 from baton.twin.bulk.spots import (
-    add_look,
     list_old,
     rolls,
     spot_at,
@@ -166,19 +165,3 @@ def _roll(a: Any, group: int) -> None:
         pod = spots[spot_at(a, group, node), SPOT_OLD]
         unlist_old(a, group, node)
         ask_to_go(a, pod, -1)
-
-
-@jit
-def look_everywhere(a: Any, group: int, nodes: Any, rules: Any) -> None:
-    """The set is new to its pass: it is to look at these nodes, then at others where it has pods."""
-    daemon, many = groups_of(a)[group, G_DAEMON] - 1, daemons_of(a).shape[0]
-    d, spots = daemons_of(a)[daemon], spots_of(a)
-    d[D_NODES], d[D_LOOK_FIRST], d[D_LOOK_LAST] = 0, -1, -1
-    for spot in range(daemon, spots.shape[0], many):
-        spots[spot, SPOT_WANTED] = spots[spot, SPOT_LOOKED] = spots[spot, SPOT_RULE] = 0
-    for i in range(nodes.shape[0]):
-        spots[spot_at(a, group, nodes[i]), SPOT_RULE] = rules[i]
-        add_look(a, group, nodes[i])
-    for spot in range(daemon, spots.shape[0], many):
-        if spots[spot, SPOT_PODS] >= 0:
-            add_look(a, group, spot // many)

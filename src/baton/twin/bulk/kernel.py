@@ -16,7 +16,6 @@ from baton.twin.bulk.daemons import (
     sync_daemons,
 )
 from baton.twin.bulk.layout import (
-    ANYWHERE,
     B_ALLOWED,
     B_ALWAYS,
     B_COUNTED,
@@ -37,7 +36,6 @@ from baton.twin.bulk.layout import (
     C_WIDTH,
     CLAIMED,
     COUNTED,
-    D_RENEW,
     DONE,
     E_BUDGET,
     F_NEXT_TIME,
@@ -46,7 +44,6 @@ from baton.twin.bulk.layout import (
     G_BUDGET_AT,
     G_BUDGETS,
     G_DAEMON,
-    G_DIRTY,
     G_EVICTED,
     G_HEAD,
     G_PENDING,
@@ -97,7 +94,6 @@ from baton.twin.bulk.layout import (
     SHAPE,
     SPECIAL,
     SPOT_RULE,
-    SPOT_WANTED,
     SYNC,
     TERMINATING,
     TRY,
@@ -122,14 +118,13 @@ from baton.twin.bulk.queues import (
     roomy,
 )
 from baton.twin.bulk.spots import (
-    look_at,
+    add_look,
     spot_at,
 )
 from baton.twin.bulk.views import (
     allocatable_of,
     budgets_of,
     classes_of,
-    daemons_of,
     domain_of_of,
     domains_of,
     entries_of,
@@ -455,26 +450,14 @@ def drop_node(a: Any, node: int) -> bool:
 
 
 @jit
-def news_of_node(a: Any, node: int, news: Any) -> None:
-    """DaemonSetController._on_node, as far as bulk pods go: (group, its rule for the node) in their order."""
+def look_at_spots(a: Any, news: Any) -> None:
+    """DaemonSets hear of nodes: (group, node, its rule there), in their order; node -1 asks for a sync alone."""
     for i in range(news.shape[0]):
-        group, rule = news[i, 0], news[i, 1]
-        spot = spots_of(a)[spot_at(a, group, node)]
-        spot[SPOT_RULE] = rule & ~ANYWHERE
-        renewed = daemons_of(a)[groups_of(a)[group, G_DAEMON] - 1, D_RENEW] != 0
-        if rule & ANYWHERE and spot[SPOT_WANTED] != 0 and not renewed:
-            groups_of(a)[group, G_DIRTY] = 1
-        else:
-            look_at(a, group, node)
-    note_next(a)
-
-
-@jit
-def renew(a: Any, group: int) -> None:
-    """The DaemonSet changed: its next sync begins with what Python reads of it."""
-    daemons_of(a)[groups_of(a)[group, G_DAEMON] - 1, D_RENEW] = 1
-    groups_of(a)[group, G_SHAPE] = -1
-    enqueue_group(a, group)
+        group, node = news[i, 0], news[i, 1]
+        if node >= 0:
+            spots_of(a)[spot_at(a, group, node), SPOT_RULE] = news[i, 2]
+            add_look(a, group, node)
+        enqueue_group(a, group)
     note_next(a)
 
 

@@ -80,9 +80,8 @@ nodes. D_MOST_SHARE, D_SURGE_SHARE: whether the figure is a percentage."""
 EMPTY_SPOT = (0, 0, -1, 0, -1, 0, -1, -1, -1, -1)
 """SPOT_WANTED: the last sync found that the set should run there. SPOT_PODS: the first of its pods that are there or
 made for it (P_SPOT_NEXT leads on). SPOT_LIST: D_OLD or D_OLD_UNREADY when pod SPOT_OLD is in that list."""
-# SPOT_RULE: whether the set should run there, its pods may go on there, and no NoExecute taint chases them; ANYWHERE
-# comes with news of a node: the set runs wherever it is, whatever has changed
-RUNS_THERE, GOES_ON, STAYS, ANYWHERE = (1 << i for i in range(4))
+# SPOT_RULE: whether the set should run there, its pods may go on there, and no NoExecute taint chases them
+RUNS_THERE, GOES_ON, STAYS = (1 << i for i in range(3))
 
 # nodes
 N_SLOT, N_CHASES, N_HEAD, N_TAIL, N_PODS, N_LEAVING, N_DRAINING, N_VERSION = range(8)

@@ -9,7 +9,7 @@ import numpy as np
 
 from baton.twin.bulk import kernel
 from baton.twin.bulk.begin import Beyond
-from baton.twin.bulk.daemons import look_everywhere, misplaced_ready
+from baton.twin.bulk.daemons import misplaced_ready
 from baton.twin.bulk.layout import (
     ANYBODY,
     D_LOOK_FIRST,
@@ -32,12 +32,14 @@ from baton.twin.bulk.layout import (
     DAEMON_COLUMNS,
     G_DAEMON,
     G_HEAD,
+    G_SHAPE,
     G_TAIL,
     N_CHASES,
     NOBODY,
     P_NODE,
     P_PIN,
     P_REVISION,
+    SPOT_LOOKED,
     SPOT_PODS,
     SPOT_RULE,
     SPOT_WANTED,
@@ -109,9 +111,7 @@ class Sets(Taking):
         if row[D_RENEW]:
             row[D_RENEW] = 0
             self._read_rollout(number, obj)
-            ids = np.array([self.node_id(n["metadata"]["name"]) for n in nodes], dtype=np.int64)
-            rules = np.array([controller.rule(obj, n) for n in nodes], dtype=np.int64)
-            look_everywhere(self.addresses, number, ids, rules)
+            self._look_everywhere(number, obj, nodes)
         shape: PodShape = controller.shape(obj, nodes[0]["metadata"]["name"] if nodes else "")
         bad = self.kube.kubelets.bad_images
         if shape.claims != () or shape.cls.node_names is not None or shape.cls.fit.scalars:
@@ -120,13 +120,29 @@ class Sets(Taking):
             raise Beyond(f"pods of DaemonSet {'/'.join(self.groups[number].key)} cannot start")
         return shape
 
+    def _look_everywhere(self, number: int, obj: Obj, nodes: Sequence[Obj]) -> None:
+        """The next sync begins anew, with these nodes, then others where the set has pods."""
+        at = self.a.groups[number, G_DAEMON] - 1
+        rule = self.kube.daemonsets.rule
+        rules = {self.node_id(n["metadata"]["name"]): rule(obj, n) for n in nodes}
+        spots, row = self.a.spots[at :: len(self.a.daemons)], self.a.daemons[at]
+        spots[:, [SPOT_RULE, SPOT_WANTED, SPOT_LOOKED]] = 0
+        row[D_NODES], row[D_LOOK_FIRST], row[D_LOOK_LAST] = 0, -1, -1
+        for node in np.flatnonzero(spots[:, SPOT_PODS] >= 0).tolist():
+            rules.setdefault(node, 0)
+        kernel.look_at_spots(self.addresses, np.array([(number, *rule) for rule in rules.items()]))
+
     def set_changed(self, uid: str) -> None:
-        """The spec of a DaemonSet is another one."""
-        self._call(kernel.renew, self.by_uid[uid])
+        """The spec of a DaemonSet is another one: to be read before its next sync."""
+        number = self.by_uid[uid]
+        group = self.a.groups[number]
+        self.a.daemons[group[G_DAEMON] - 1, D_RENEW], group[G_SHAPE] = 1, -1
+        self._call(kernel.look_at_spots, np.array([(number, -1, 0)]))
 
     def news_of_node(self, node: str, news: Sequence[tuple[int, int]]) -> None:
         """A node came, changed or went: (group, its rule for the node)."""
-        self._call(kernel.news_of_node, self.node_id(node), np.array(news))
+        number = self.node_id(node)
+        self._call(kernel.look_at_spots, np.array([(group, number, rule) for group, rule in news]))
 
     def joined(self, node: str) -> None:
         """A pod that is not in bulk came to a node with NoExecute taints."""
@@ -139,7 +155,7 @@ class Sets(Taking):
         self.read_group(group)
         number = self.by_uid[group.uid]
         row = self.a.daemons[self.a.groups[number, G_DAEMON] - 1].tolist()
-        ready = int(misplaced_ready(self.addresses, number))
+        ready = int(misplaced_ready(self.addresses, number)) if row[D_MISPLACED] else 0
         return row[D_NODES], row[D_MISPLACED], ready, row[D_OLD] + row[D_OLD_UNREADY]
 
 

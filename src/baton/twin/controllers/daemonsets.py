@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from baton.twin.bulk.begin import Beyond
-from baton.twin.bulk.layout import ANYWHERE, GOES_ON, RUNS_THERE, STAYS
+from baton.twin.bulk.layout import GOES_ON, RUNS_THERE, STAYS
 from baton.twin.controllers.base import ADDED, BOUND, READY, REMOVED, Controller, Group, Key, Obj, Pod, pinned
 from baton.twin.controllers.deployments import resolve
 from baton.twin.controllers.lean import LeanPods, PodShape
@@ -57,7 +57,7 @@ class DaemonSetController(Controller):
         self._sets: dict[str, _Set] = {}  # by uid
         self._adopted: dict[str, tuple[Obj, str]] = {}  # set uid -> (template, revision hash)
         self._specs: dict[str, tuple[Obj, Obj]] = {}
-        self._unbound: dict[str, tuple[Obj, bool]] = {}  # set uid -> (template, whether it runs on any node)
+        self._unbound: dict[str, tuple[Obj, int]] = {}  # set uid -> (template, its rule on any node, or 0)
         self._look: dict[str, dict[str, None]] = {}  # set uid -> nodes to look at in the next pass
         self._unpublished: dict[Key, None] = {}
 
@@ -119,9 +119,10 @@ class DaemonSetController(Controller):
             meta = daemonset["metadata"]
             number = bulk.by_uid.get(meta["uid"]) if bulk is not None else None
             if number is not None:
-                rule = self.rule(daemonset, obj) if type_ != "DELETED" else 0
-                anywhere = type_ == "MODIFIED" and self._anywhere(meta["uid"], daemonset["spec"].get("template") or {})
-                news.append((number, rule | ANYWHERE if anywhere else rule))
+                if type_ == "DELETED":
+                    news.append((number, 0))
+                elif type_ == "ADDED" or not self._anywhere(meta["uid"], daemonset["spec"].get("template") or {}):
+                    news.append((number, self.rule(daemonset, obj)))
                 continue
             if news:
                 bulk.news_of_node(name, news)
@@ -139,22 +140,27 @@ class DaemonSetController(Controller):
         known = self._sets.get(uid)
         if known is None or known.nodes is None or node not in known.nodes or self.settings.live_status:
             return False
-        return self._anywhere(uid, template)
+        return self._anywhere(uid, template) != 0
 
-    def _anywhere(self, uid: str, template: Obj) -> bool:
-        """Whether the set runs on any node, whatever its labels and taints."""
+    def _anywhere(self, uid: str, template: Obj) -> int:
+        """The rule of a set that runs on any node, whatever its labels and taints; 0 for others."""
         found = self._unbound.get(uid)
         if found is None or found[0] is not template:
-            tolerations = self._spec(uid, template)["tolerations"]
+            tolerations, rule = self._spec(uid, template)["tolerations"], 0
             all_taints = any(
                 t.get("operator") == "Exists" and not t.get("key") and not t.get("effect") for t in tolerations
             )
-            selective = _SELECTIVE & (template.get("spec") or {}).keys()
-            found = self._unbound[uid] = (template, all_taints and not selective)
+            if all_taints and not _SELECTIVE & (template.get("spec") or {}).keys():
+                forever = all(t.get("tolerationSeconds") is None for t in tolerations)
+                rule = RUNS_THERE | GOES_ON | (STAYS if forever else 0)
+            found = self._unbound[uid] = (template, rule)
         return found[1]
 
     def rule(self, obj: Obj, node: Obj) -> int:
         """What holds for the set's pods on a node, as bits of bulk.layout."""
+        anywhere = self._anywhere(obj["metadata"]["uid"], obj["spec"].get("template") or {})
+        if anywhere:
+            return anywhere
         runs, continues = self._belongs(obj, node)
         rule = (RUNS_THERE if runs else 0) | (GOES_ON if continues else 0)
         taints = [t for t in node["spec"].get("taints") or () if t.get("effect") == "NoExecute"]
