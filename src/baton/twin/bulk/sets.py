@@ -39,7 +39,9 @@ from baton.twin.bulk.layout import (
     P_NODE,
     P_PIN,
     P_REVISION,
+    SPOT_LIST,
     SPOT_LOOKED,
+    SPOT_MISPLACED,
     SPOT_PODS,
     SPOT_RULE,
     SPOT_WANTED,
@@ -121,16 +123,18 @@ class Sets(Taking):
         return shape
 
     def _look_everywhere(self, number: int, obj: Obj, nodes: Sequence[Obj]) -> None:
-        """The next sync begins anew, with these nodes, then others where the set has pods."""
+        """The next sync begins anew, with these nodes, then others where the set has or had pods."""
         at = self.a.groups[number, G_DAEMON] - 1
         rule = self.kube.daemonsets.rule
         rules = {self.node_id(n["metadata"]["name"]): rule(obj, n) for n in nodes}
         spots, row = self.a.spots[at :: len(self.a.daemons)], self.a.daemons[at]
         spots[:, [SPOT_RULE, SPOT_WANTED, SPOT_LOOKED]] = 0
         row[D_NODES], row[D_LOOK_FIRST], row[D_LOOK_LAST] = 0, -1, -1
-        for node in np.flatnonzero(spots[:, SPOT_PODS] >= 0).tolist():
+        known = (spots[:, SPOT_PODS] >= 0) | (spots[:, SPOT_LIST] != 0) | (spots[:, SPOT_MISPLACED] >= 0)
+        for node in np.flatnonzero(known).tolist():
             rules.setdefault(node, 0)
-        kernel.look_at_spots(self.addresses, np.array([(number, *rule) for rule in rules.items()]))
+        news = np.array([(number, *rule) for rule in rules.items()], dtype=np.int64).reshape(-1, 3)
+        kernel.look_at_spots(self.addresses, news)
 
     def set_changed(self, uid: str) -> None:
         """The spec of a DaemonSet is another one: to be read before its next sync."""
