@@ -28,6 +28,7 @@ from baton.twin.bulk.layout import (
     B_WAITED,
     BLOCKED,
     BUDGET_NEWS,
+    CHASE,
     CHASED,
     DONE,
     DUE,
@@ -41,7 +42,10 @@ from baton.twin.bulk.layout import (
     G_PRIORITY,
     G_SHAPE,
     IDLE,
+    N_ASKED,
     N_DRAINING,
+    N_PLACE,
+    NO_PLACE,
     NOTES,
     OTHER_WAITER,
     OTHER_WORK,
@@ -69,6 +73,7 @@ from baton.twin.bulk.layout import (
     SPECIAL,
     SYNC,
     T_SINCE,
+    TAKEN,
     TRY,
     UNBLOCKED,
 )
@@ -151,6 +156,8 @@ class Bulk(Sets):
             self._other_waiters()
         elif code == TRY:
             self._try(int(self.s[S_ARGUMENT]))
+        elif code == CHASE:
+            self._chase(int(self.s[S_ARGUMENT]))
         elif code == SHAPE:
             self._shape(int(self.s[S_ARGUMENT]))
         else:
@@ -158,12 +165,20 @@ class Bulk(Sets):
 
     def _other_work(self) -> None:
         """Syncs of other controllers, till it is a row's turn."""
-        s, work = self.s, self.queue._work
+        s, work, nodes = self.s, self.queue._work, self.kube.nodes
         while work and (not s[S_QUEUE_LENGTH] or work[0][0] < self.a.queue[s[S_QUEUE_AT], 0]):
             _, controller, key = work.popleft()
             controller.pending.discard(key)
+            if controller is nodes:
+                self.a.nodes[self.node_id(key), N_ASKED] = 0
             controller.sync(key)
         self.front_of_work()
+
+    def _chase(self, number: int) -> None:
+        """A sync of NodeController in the place that was kept for it."""
+        name, nodes = self.node_names[number], self.kube.nodes
+        nodes.pending.discard(name)
+        nodes.sync(name)
 
     def _other_waiters(self) -> None:
         """Tries of other pods, till it is a row's turn."""
@@ -198,6 +213,12 @@ class Bulk(Sets):
     def add_work(self, controller: Controller, key: Any) -> None:
         """WorkQueue.add."""
         s = self.s
+        if controller is self.kube.nodes:
+            row = self.a.nodes[self.node_id(key)]
+            if row[N_PLACE] != NO_PLACE:
+                row[N_PLACE] = TAKEN
+                return
+            row[N_ASKED] = 1
         s[S_STAMP] += 1
         work = self.queue._work
         work.append((int(s[S_STAMP]), controller, key))

@@ -34,6 +34,7 @@ from baton.twin.bulk.layout import (
     C_PLAN,
     C_VERSION,
     C_WIDTH,
+    CHASE,
     CLAIMED,
     COUNTED,
     DONE,
@@ -56,8 +57,11 @@ from baton.twin.bulk.layout import (
     N_DRAINING,
     N_HEAD,
     N_LEAVING,
+    N_PLACE,
     N_PODS,
     N_SLOT,
+    NO_PLACE,
+    NODE,
     NOTES,
     OTHER_WAITER,
     OTHER_WORK,
@@ -95,6 +99,7 @@ from baton.twin.bulk.layout import (
     SPECIAL,
     SPOT_RULE,
     SYNC,
+    TAKEN,
     TERMINATING,
     TRY,
 )
@@ -173,6 +178,12 @@ def _work(a: Any) -> int:
                 sync_daemons(a, subject)
             else:
                 fill_group(a, subject)
+        elif kind == NODE:
+            taken = nodes_of(a)[subject, N_PLACE] == TAKEN
+            nodes_of(a)[subject, N_PLACE] = NO_PLACE
+            if taken:
+                s[S_ARGUMENT] = subject
+                return CHASE
         else:
             budgets_of(a)[subject, B_PENDING] = 0
             count_budget(a, subject)

@@ -84,11 +84,14 @@ made for it (P_SPOT_NEXT leads on). SPOT_LIST: D_OLD or D_OLD_UNREADY when pod S
 RUNS_THERE, GOES_ON, STAYS = (1 << i for i in range(3))
 
 # nodes
-N_SLOT, N_CHASES, N_HEAD, N_TAIL, N_PODS, N_LEAVING, N_DRAINING, N_VERSION = range(8)
-NODE_COLUMNS = 8
+N_SLOT, N_CHASES, N_HEAD, N_TAIL, N_PODS, N_LEAVING, N_DRAINING, N_VERSION, N_ASKED, N_PLACE = range(10)
+NODE_COLUMNS = 10
 """N_VERSION counts the changes of its pods. N_CHASES: whether it has NoExecute taints."""
 NOBODY, NO_OTHERS, ANYBODY = range(3)
 """Of N_CHASES. NO_OTHERS: it has, and all that is there are bulk pods that came since."""
+NO_PLACE, KEPT, TAKEN = range(3)
+"""Of N_PLACE: whether the work queue keeps a place for a sync of NodeController that would find nothing to do (KEPT),
+and whether there is something to do after all (TAKEN). N_ASKED: Python's part of the work queue has such a sync."""
 
 # classes
 (
@@ -128,10 +131,10 @@ IDLE, DUE, DUE_ELSEWHERE, RUNS = range(4)
 # timers
 STARTED, BECAME_READY, STOPPED = range(3)
 # what a queue entry is about
-GROUP, BUDGET = range(2)
+GROUP, BUDGET, NODE = range(3)
 
 # why the compiled part gives back control
-(DONE, GROW, NOTES, OTHER_WORK, OTHER_WAITER, TRY, SYNC, PLAN, SHAPE) = range(9)
+(DONE, GROW, NOTES, OTHER_WORK, OTHER_WAITER, TRY, SYNC, PLAN, SHAPE, CHASE) = range(10)
 # what Python is told of
 (ROOM_LEFT, ROOM_TAKEN, EMPTIED, BUDGET_NEWS, POD_NEWS, UNBLOCKED, CHASED, SURPLUS) = range(8)
 

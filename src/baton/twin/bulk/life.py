@@ -66,22 +66,27 @@ from baton.twin.bulk.layout import (
     GT_SINCE,
     GT_START,
     GT_STOP,
+    KEPT,
     LEAVING,
     MAX_NUMBER,
     MAX_SHARE,
     MIN_NUMBER,
     MIN_SHARE,
+    N_ASKED,
     N_CHASES,
     N_DRAINING,
     N_HEAD,
     N_LEAVING,
+    N_PLACE,
     N_PODS,
     N_SLOT,
     N_TAIL,
     N_VERSION,
     NAMES,
     NO_OTHERS,
+    NO_PLACE,
     NOBODY,
+    NODE,
     P_CLASS,
     P_FLAGS,
     P_GNEXT,
@@ -140,6 +145,7 @@ from baton.twin.bulk.queues import (
     note,
     post,
     push_waiting,
+    push_work,
     rounded,
 )
 from baton.twin.bulk.spots import (
@@ -578,6 +584,17 @@ def _all_stay(a: Any, node: int) -> bool:
 
 
 @jit
+def _chase(a: Any, node: int) -> None:
+    """NodeController.on_pod for a node with NoExecute taints: a place in the queue will do where nobody minds them."""
+    n = nodes_of(a)[node]
+    if not _all_stay(a, node):
+        note(a, CHASED, node, 0)
+    elif n[N_ASKED] == 0 and n[N_PLACE] == NO_PLACE:
+        n[N_PLACE] = KEPT
+        push_work(a, NODE, node)
+
+
+@jit
 def put_on(a: Any, pod: int, slot: int) -> None:
     """LeanPods.bind, and its listeners."""
     p, s, f = pods_of(a)[pod], scalars_of(a), seconds_of(a)
@@ -597,8 +614,8 @@ def put_on(a: Any, pod: int, slot: int) -> None:
     nodes_of(a)[node, N_PODS] += 1
     nodes_of(a)[node, N_VERSION] += 1
     start_containers(a, pod)
-    if nodes_of(a)[node, N_CHASES] != NOBODY and not _all_stay(a, node):
-        note(a, CHASED, node, 0)
+    if nodes_of(a)[node, N_CHASES] != NOBODY:
+        _chase(a, node)
     account(a, pod, slot, 1)
     priorities_of(a)[groups_of(a)[p[P_GROUP], G_PRIORITY_AT]] += 1
     if s[S_PARKED] > 0:

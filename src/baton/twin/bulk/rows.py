@@ -54,6 +54,7 @@ from baton.twin.bulk.layout import (
     S_OTHER_SERIAL,
     S_OTHER_STAMP,
     S_PODS,
+    S_QUEUE_AT,
     S_SYNCED,
     S_TIMERS,
     S_TRACKED,
@@ -176,11 +177,16 @@ class Rows:
             rows = self._grown("nodes", found + 1)
             rows[found] = 0
             rows[found, N_SLOT] = rows[found, N_HEAD] = rows[found, N_TAIL] = -1
-            self._room_for_spots()
+            self._room_for_nodes()
         return found
 
-    def _room_for_spots(self) -> None:
-        """A spot of every DaemonSet for every node."""
+    def _room_for_nodes(self) -> None:
+        """A place in the queue for every node, and a spot of every DaemonSet."""
+        s, queue, entries = self.s, self.a.queue, len(self.groups) + len(self.budgets) + len(self.node_names)
+        if entries >= len(queue):
+            turned = np.roll(queue, -int(s[S_QUEUE_AT]), axis=0)
+            s[S_QUEUE_AT] = 0
+            self._set(queue=np.concatenate((turned, np.zeros_like(turned))))
         there, least = len(self.a.spots), len(self.node_names) * len(self.a.daemons)
         if least > there:
             self._grown("spots", least)[there:] = EMPTY_SPOT

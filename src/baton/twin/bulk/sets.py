@@ -34,6 +34,7 @@ from baton.twin.bulk.layout import (
     G_HEAD,
     G_SHAPE,
     G_TAIL,
+    N_ASKED,
     N_CHASES,
     NOBODY,
     P_NODE,
@@ -64,7 +65,7 @@ class Sets(Taking):
         daemons = np.zeros((many, DAEMON_COLUMNS), dtype=np.int64)
         daemons[:, _LISTS] = -1
         self._set(daemons=daemons)
-        self._room_for_spots()
+        self._room_for_nodes()
         nodes = list(self.cluster.world.items("nodes"))
         ids = np.array([self.node_id(n["metadata"]["name"]) for n in nodes])
         for at, number in enumerate(numbers):
@@ -84,6 +85,8 @@ class Sets(Taking):
             wanted = [self.node_id(name) for name in self.kube.daemonsets.nodes_of(self.groups[number])]
             spots[np.array(wanted, dtype=np.int64), SPOT_WANTED] = 1
             daemons[at, D_NODES] = len(wanted)
+        for name in self.kube.nodes.pending:
+            self.a.nodes[self.node_id(name), N_ASKED] = 1
 
     def _object_of(self, number: int) -> Obj:
         obj: Obj | None = self.cluster.world.get(DAEMONSETS, *self.groups[number].key)
