@@ -1,7 +1,7 @@
-"""Bulk: the pods of settled ReplicaSets moved from records into arrays, and back where somebody wants to see one.
+"""Bulk: the pods of settled ReplicaSets and DaemonSets moved from records into arrays, and back where somebody looks.
 
-A rehearsal moves most pods in the same few ways. Once its first drain begins, the pods of every ReplicaSet that does
-nothing unusual become rows, and the compiled functions of `kernel` carry out what happens to them; all else (other
+A rehearsal moves most pods in the same few ways. Once an add-on rolls or a drain begins, the pods of every set that
+does nothing unusual become rows, and the compiled functions of `kernel` carry out what happens to them; all else (other
 controllers, volumes, preemption, nodes, the cloud) stays as it is. Both share one order of events and one chance, so a
 rehearsal ends the same with or without. What bulk pods cannot do raises Beyond, and the rehearsal runs again without.
 """
@@ -170,7 +170,7 @@ class Bulk(Sets):
             _, controller, key = work.popleft()
             controller.pending.discard(key)
             if controller is nodes:
-                self.a.nodes[self.node_id(key), N_ASKED] = 0
+                self.node_row(key)[N_ASKED] = 0
             controller.sync(key)
         self.front_of_work()
 
@@ -214,7 +214,7 @@ class Bulk(Sets):
         """WorkQueue.add."""
         s = self.s
         if controller is self.kube.nodes:
-            row = self.a.nodes[self.node_id(key)]
+            row = self.node_row(key)
             if row[N_PLACE] != NO_PLACE:
                 row[N_PLACE] = TAKEN
                 return

@@ -44,7 +44,12 @@ from baton.twin.bulk.life import (
     make,
     share_of,
 )
+from baton.twin.bulk.queues import (
+    enqueue_group,
+    note_next,
+)
 from baton.twin.bulk.spots import (
+    add_look,
     list_old,
     rolls,
     spot_at,
@@ -165,3 +170,15 @@ def _roll(a: Any, group: int) -> None:
         pod = spots[spot_at(a, group, node), SPOT_OLD]
         unlist_old(a, group, node)
         ask_to_go(a, pod, -1)
+
+
+@jit
+def look_at_spots(a: Any, news: Any) -> None:
+    """DaemonSets hear of nodes: (group, node, its rule there), in their order; node -1 asks for a sync alone."""
+    for i in range(news.shape[0]):
+        group, node = news[i, 0], news[i, 1]
+        if node >= 0:
+            spots_of(a)[spot_at(a, group, node), SPOT_RULE] = news[i, 2]
+            add_look(a, group, node)
+        enqueue_group(a, group)
+    note_next(a)

@@ -97,7 +97,6 @@ from baton.twin.bulk.layout import (
     S_WAITING,
     SHAPE,
     SPECIAL,
-    SPOT_RULE,
     SYNC,
     TAKEN,
     TERMINATING,
@@ -114,17 +113,12 @@ from baton.twin.bulk.life import (
 )
 from baton.twin.bulk.queues import (
     earlier,
-    enqueue_group,
     note_next,
     other_waits_first,
     pop_timer,
     pop_waiting,
     push_waiting,
     roomy,
-)
-from baton.twin.bulk.spots import (
-    add_look,
-    spot_at,
 )
 from baton.twin.bulk.views import (
     allocatable_of,
@@ -146,7 +140,6 @@ from baton.twin.bulk.views import (
     scalars_of,
     scheduler_draws_of,
     seconds_of,
-    spots_of,
     table_of,
     timers_of,
     used_of,
@@ -458,18 +451,6 @@ def drop_node(a: Any, node: int) -> bool:
             break
     note_next(a)
     return bool(nodes_of(a)[node, N_HEAD] < 0)
-
-
-@jit
-def look_at_spots(a: Any, news: Any) -> None:
-    """DaemonSets hear of nodes: (group, node, its rule there), in their order; node -1 asks for a sync alone."""
-    for i in range(news.shape[0]):
-        group, node = news[i, 0], news[i, 1]
-        if node >= 0:
-            spots_of(a)[spot_at(a, group, node), SPOT_RULE] = news[i, 2]
-            add_look(a, group, node)
-        enqueue_group(a, group)
-    note_next(a)
 
 
 @jit

@@ -29,7 +29,6 @@ from baton.twin.bulk.layout import (
     C_ALL,
     C_LIVE,
     C_ROWS,
-    CHASED,
     CLAIMED,
     COUNTED,
     D_REVISION,
@@ -66,27 +65,21 @@ from baton.twin.bulk.layout import (
     GT_SINCE,
     GT_START,
     GT_STOP,
-    KEPT,
     LEAVING,
     MAX_NUMBER,
     MAX_SHARE,
     MIN_NUMBER,
     MIN_SHARE,
-    N_ASKED,
     N_CHASES,
     N_DRAINING,
     N_HEAD,
     N_LEAVING,
-    N_PLACE,
     N_PODS,
     N_SLOT,
     N_TAIL,
     N_VERSION,
     NAMES,
-    NO_OTHERS,
-    NO_PLACE,
     NOBODY,
-    NODE,
     P_CLASS,
     P_FLAGS,
     P_GNEXT,
@@ -123,9 +116,7 @@ from baton.twin.bulk.layout import (
     S_TRACKED,
     S_WAIT_SERIAL,
     S_WAITED,
-    SPOT_RULE,
     STARTED,
-    STAYS,
     STOPPED,
     SURPLUS,
     T_BOUND,
@@ -145,12 +136,11 @@ from baton.twin.bulk.queues import (
     note,
     post,
     push_waiting,
-    push_work,
     rounded,
 )
 from baton.twin.bulk.spots import (
+    chase,
     daemon_changed,
-    spot_at,
 )
 from baton.twin.bulk.views import (
     budget_times_of,
@@ -177,7 +167,6 @@ from baton.twin.bulk.views import (
     scalars_of,
     seconds_of,
     shapes_of,
-    spots_of,
     spreads_of,
     table_of,
     times_of,
@@ -567,34 +556,6 @@ def start_containers(a: Any, pod: int) -> None:
 
 
 @jit
-def _all_stay(a: Any, node: int) -> bool:
-    """Whether NodeController.sync would find nobody to chase from a node with NoExecute taints."""
-    if nodes_of(a)[node, N_CHASES] != NO_OTHERS:
-        return False
-    pod = nodes_of(a)[node, N_HEAD]
-    while pod >= 0:
-        group = pods_of(a)[pod, P_GROUP]
-        daemon = groups_of(a)[group, G_DAEMON]
-        if daemon == 0 or pods_of(a)[pod, P_REVISION] != daemons_of(a)[daemon - 1, D_REVISION]:
-            return False
-        if spots_of(a)[spot_at(a, group, node), SPOT_RULE] & STAYS == 0:
-            return False
-        pod = pods_of(a)[pod, P_NEXT]
-    return True
-
-
-@jit
-def _chase(a: Any, node: int) -> None:
-    """NodeController.on_pod for a node with NoExecute taints: a place in the queue will do where nobody minds them."""
-    n = nodes_of(a)[node]
-    if not _all_stay(a, node):
-        note(a, CHASED, node, 0)
-    elif n[N_ASKED] == 0 and n[N_PLACE] == NO_PLACE:
-        n[N_PLACE] = KEPT
-        push_work(a, NODE, node)
-
-
-@jit
 def put_on(a: Any, pod: int, slot: int) -> None:
     """LeanPods.bind, and its listeners."""
     p, s, f = pods_of(a)[pod], scalars_of(a), seconds_of(a)
@@ -615,7 +576,7 @@ def put_on(a: Any, pod: int, slot: int) -> None:
     nodes_of(a)[node, N_VERSION] += 1
     start_containers(a, pod)
     if nodes_of(a)[node, N_CHASES] != NOBODY:
-        _chase(a, node)
+        chase(a, node)
     account(a, pod, slot, 1)
     priorities_of(a)[groups_of(a)[p[P_GROUP], G_PRIORITY_AT]] += 1
     if s[S_PARKED] > 0:

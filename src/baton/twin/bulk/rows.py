@@ -180,6 +180,11 @@ class Rows:
             self._room_for_nodes()
         return found
 
+    def node_row(self, name: str) -> Any:
+        """What is kept of a node."""
+        number = self.node_id(name)
+        return self.a.nodes[number]
+
     def _room_for_nodes(self) -> None:
         """A place in the queue for every node, and a spot of every DaemonSet."""
         s, queue, entries = self.s, self.a.queue, len(self.groups) + len(self.budgets) + len(self.node_names)

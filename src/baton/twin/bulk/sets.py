@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from baton.twin.bulk import kernel
 from baton.twin.bulk.begin import Beyond
-from baton.twin.bulk.daemons import misplaced_ready
+from baton.twin.bulk.daemons import look_at_spots, misplaced_ready
 from baton.twin.bulk.layout import (
     ANYBODY,
     D_LOOK_FIRST,
@@ -86,7 +85,7 @@ class Sets(Taking):
             spots[np.array(wanted, dtype=np.int64), SPOT_WANTED] = 1
             daemons[at, D_NODES] = len(wanted)
         for name in self.kube.nodes.pending:
-            self.a.nodes[self.node_id(name), N_ASKED] = 1
+            self.node_row(name)[N_ASKED] = 1
 
     def _object_of(self, number: int) -> Obj:
         obj: Obj | None = self.cluster.world.get(DAEMONSETS, *self.groups[number].key)
@@ -137,23 +136,23 @@ class Sets(Taking):
         for node in np.flatnonzero(known).tolist():
             rules.setdefault(node, 0)
         news = np.array([(number, *rule) for rule in rules.items()], dtype=np.int64).reshape(-1, 3)
-        kernel.look_at_spots(self.addresses, news)
+        look_at_spots(self.addresses, news)
 
     def set_changed(self, uid: str) -> None:
         """The spec of a DaemonSet is another one: to be read before its next sync."""
         number = self.by_uid[uid]
         group = self.a.groups[number]
         self.a.daemons[group[G_DAEMON] - 1, D_RENEW], group[G_SHAPE] = 1, -1
-        self._call(kernel.look_at_spots, np.array([(number, -1, 0)]))
+        self._call(look_at_spots, np.array([(number, -1, 0)]))
 
     def news_of_node(self, node: str, news: Sequence[tuple[int, int]]) -> None:
         """A node came, changed or went: (group, its rule for the node)."""
         number = self.node_id(node)
-        self._call(kernel.look_at_spots, np.array([(group, number, rule) for group, rule in news]))
+        self._call(look_at_spots, np.array([(group, number, rule) for group, rule in news]))
 
     def joined(self, node: str) -> None:
         """A pod that is not in bulk came to a node with NoExecute taints."""
-        row = self.a.nodes[self.node_id(node)]
+        row = self.node_row(node)
         if row[N_CHASES] != NOBODY:
             row[N_CHASES] = ANYBODY
 

@@ -1,4 +1,4 @@
-"""What a DaemonSet knows of each node, compiled: its pods there, whether to look, and the lists of old pods."""
+"""What a DaemonSet knows of each node, compiled: its pods, whether to look, old pods, and whom taints chase."""
 
 from __future__ import annotations
 
@@ -8,15 +8,28 @@ from baton.twin.bulk.layout import (
     BIT_ADDED,
     BIT_READY,
     BIT_REMOVED,
+    CHASED,
     D_LOOK_FIRST,
     D_LOOK_LAST,
     D_OLD,
     D_OLD_UNREADY,
     D_RENEW,
+    D_REVISION,
     G_DAEMON,
     G_DIRTY,
+    KEPT,
+    N_ASKED,
+    N_CHASES,
+    N_HEAD,
+    N_PLACE,
+    NO_OTHERS,
+    NO_PLACE,
+    NODE,
+    P_GROUP,
+    P_NEXT,
     P_NODE,
     P_PIN,
+    P_REVISION,
     P_SPOT_NEXT,
     SPOT_LIST,
     SPOT_LOOK_NEXT,
@@ -25,14 +38,19 @@ from baton.twin.bulk.layout import (
     SPOT_OLD,
     SPOT_PODS,
     SPOT_PREV,
+    SPOT_RULE,
+    STAYS,
 )
 from baton.twin.bulk.queues import (
     enqueue_group,
+    note,
+    push_work,
 )
 from baton.twin.bulk.views import (
     daemons_of,
     groups_of,
     jit,
+    nodes_of,
     pods_of,
     spots_of,
 )
@@ -153,3 +171,31 @@ def unlist_old(a: Any, group: int, node: int) -> None:
         d[which + 2] = before
     d[which] -= 1
     spots[spot, SPOT_LIST], spots[spot, SPOT_OLD] = 0, -1
+
+
+@jit
+def _all_stay(a: Any, node: int) -> bool:
+    """Whether NodeController.sync would find nobody to chase from a node with NoExecute taints."""
+    if nodes_of(a)[node, N_CHASES] != NO_OTHERS:
+        return False
+    pod = nodes_of(a)[node, N_HEAD]
+    while pod >= 0:
+        group = pods_of(a)[pod, P_GROUP]
+        daemon = groups_of(a)[group, G_DAEMON]
+        if daemon == 0 or pods_of(a)[pod, P_REVISION] != daemons_of(a)[daemon - 1, D_REVISION]:
+            return False
+        if spots_of(a)[spot_at(a, group, node), SPOT_RULE] & STAYS == 0:
+            return False
+        pod = pods_of(a)[pod, P_NEXT]
+    return True
+
+
+@jit
+def chase(a: Any, node: int) -> None:
+    """NodeController.on_pod for a node with NoExecute taints: a place in the queue will do where nobody minds them."""
+    n = nodes_of(a)[node]
+    if not _all_stay(a, node):
+        note(a, CHASED, node, 0)
+    elif n[N_ASKED] == 0 and n[N_PLACE] == NO_PLACE:
+        n[N_PLACE] = KEPT
+        push_work(a, NODE, node)
