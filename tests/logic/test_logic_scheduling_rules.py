@@ -65,7 +65,7 @@ def test_one_pod_that_leaves_frees_a_port_which_two_hold() -> None:
 
 
 def test_victims_that_tie_go_by_name() -> None:
-    """A scheduler reads pods in the order of their names: which of two that began together goes must not hang on ours."""
+    """A scheduler reads pods by name: which of two that began together goes must not hang on the order of a dump."""
     ask: Json = {"resources": {"requests": {"cpu": "2"}}}
     there = [pod(name, "n1", priority=0, container=ask) for name in ("p9", "p10")]
     for each in there:
@@ -73,6 +73,21 @@ def test_victims_that_tie_go_by_name() -> None:
     for pods in (there, there[::-1]):
         found = Scheduler(state_of([node("n1")], pods)).preempt(pod("in", priority=100, container=ask))
         assert found is not None and found.candidates["n1"].names == ("default/p9",)
+
+
+def test_of_victims_that_tie_those_that_break_a_budget_are_named_first() -> None:
+    """Upstream sorts the victims again by priority and start alone; they are evicted in this order."""
+    ask: Json = {"resources": {"requests": {"cpu": "2"}}}
+    there = [pod(name, "n1", priority=0, container=ask) for name in ("p1", "p2")]
+    for each, app in zip(there, "ab", strict=True):
+        each["status"]["startTime"] = "2026-01-01T00:00:00Z"
+        each["metadata"]["labels"] = {"app": app}
+    budget = {"metadata": {"name": "b", "namespace": "default"}, "spec": {"selector": {"matchLabels": {"app": "b"}}}}
+    state = state_of([node("n1")], there)
+    state.set_object("poddisruptionbudgets.policy", budget)
+    whole: Json = {"resources": {"requests": {"cpu": "4"}}}
+    found = Scheduler(state).preempt(pod("in", priority=100, container=whole))
+    assert found is not None and found.candidates["n1"].names == ("default/p2", "default/p1")
 
 
 def test_a_tenth_of_the_nodes_that_may_help_is_tried() -> None:

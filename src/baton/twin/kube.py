@@ -15,6 +15,7 @@ from baton.logic.eviction import Action, DrainList, DrainOptions, Verdict, drain
 from baton.logic.scheduling import ClusterState
 from baton.twin.addons import AddonInstaller
 from baton.twin.bootstrap import fill_new_cluster
+from baton.twin.bulk.begin import Beyond
 from baton.twin.clock import VirtualClock
 from baton.twin.controllers.base import (
     ADDED,
@@ -123,8 +124,8 @@ class KubeTwin:
         self.addons = AddonInstaller(self.cluster, self.kubelets.bad_images)
         self.bulk: Any = None
         """Pods kept as rows of arrays, see twin/bulk."""
-        self.before_drain: Callable[[], Any] | None = None
-        """Called once, when the first drain begins."""
+        self.before_moves: Callable[[], bool] | None = None
+        """Called before the first add-on rolls and, if it said no, before others and the first drain."""
         self._listeners: list[DisruptionListener] = []
         self._gone: list[Callable[[str, Any], object]] = []
         self._news: list[tuple[str, str, str]] = []
@@ -280,11 +281,14 @@ class KubeTwin:
 
     def drain_begins(self, node: str) -> None:
         """Somebody is about to empty the node."""
-        if self.before_drain is not None:
-            begin, self.before_drain = self.before_drain, None
-            begin()
+        self._pods_will_move()
+        self.before_moves = None
         if self.bulk is not None:
             self.bulk.begin_drain(node)
+
+    def _pods_will_move(self) -> None:
+        if self.before_moves is not None and self.before_moves():
+            self.before_moves = None
 
     def drain_ends(self, node: str) -> None:
         """The node is empty, or its drain was called off."""
@@ -380,6 +384,10 @@ class KubeTwin:
 
     def apply_addon(self, name: str, version: str, *, image_ok: bool = True) -> None:
         """Install an EKS add-on or roll it to `version`; with image_ok False its new pods never become ready."""
+        if image_ok:
+            self._pods_will_move()
+        elif self.bulk is not None:
+            raise Beyond(f"images of add-on {name} cannot be pulled")
         self.addons.apply(name, version, image_ok=image_ok)
 
     def addon_healthy(self, name: str) -> bool:

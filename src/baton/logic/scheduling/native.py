@@ -37,7 +37,7 @@ class Placer:
 
     def __init__(self) -> None:
         self._place = UNIT.load()
-        self._request = np.zeros(REQUEST, dtype=np.int64)
+        self._request: Any = np.zeros(REQUEST, dtype=np.int64)
         self._address = _address(self._request)
         self._cluster: tuple[Any, ...] = (None,) * 6
         self._work = np.zeros(0, dtype=np.int64)

@@ -229,7 +229,7 @@ def _victims_on(
                     cycle.moved(view, victim, -1)
                     victims.append(victim)
                     violations += weight
-        victims.sort(key=importance)
+        victims.sort(key=lambda victim: importance(victim)[:2])  # of those that tie, who breaks a budget stays first
         return Victims(tuple(v.pod for v in victims), violations)
     finally:
         for victim in potential:

@@ -25,7 +25,7 @@ class Beyond(Exception):
 
 
 _HERE = Path(__file__).parent
-_NAMES = ("kernel.py", "life.py", "queues.py", "views.py", "layout.py")
+_NAMES = ("kernel.py", "daemons.py", "life.py", "spots.py", "queues.py", "views.py", "layout.py")
 UNIT = Unit(
     "baton.twin.bulk.kernel",
     "int64(int64, int64, int64, int64, int64, int64, float64, float64)",
@@ -40,7 +40,7 @@ def compiles_first(pods: int) -> bool:
 
 
 def move_in_bulk(kube: KubeTwin, counts: Counts, wish: bool | None) -> None:
-    """From the first drain on, keep pods as rows where that pays; `wish` True always, False never."""
+    """From the first add-on or drain on, keep pods as rows where that pays; `wish` True always, False never."""
     if wish is False or kube.cluster.lean is None or not installed():
         return
     pods = kube.world.count("pods")
@@ -48,9 +48,9 @@ def move_in_bulk(kube: KubeTwin, counts: Counts, wish: bool | None) -> None:
         return
     least = 1 if wish else AT_LEAST
 
-    def begin() -> None:
+    def begin() -> bool:
         from baton.twin.bulk.bulk import Bulk
 
-        Bulk.begin(kube, counts, least)
+        return Bulk.begin(kube, counts, least) is not None
 
-    kube.before_drain = begin
+    kube.before_moves = begin

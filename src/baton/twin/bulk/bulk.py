@@ -1,7 +1,7 @@
-"""Bulk: the pods of settled ReplicaSets moved from records into arrays, and back where somebody wants to see one.
+"""Bulk: the pods of settled ReplicaSets and DaemonSets moved from records into arrays, and back where somebody looks.
 
-A rehearsal moves most pods in the same few ways. Once its first drain begins, the pods of every ReplicaSet that does
-nothing unusual become rows, and the compiled functions of `kernel` carry out what happens to them; all else (other
+A rehearsal moves most pods in the same few ways. Once an add-on rolls or a drain begins, the pods of every set that
+does nothing unusual become rows, and the compiled functions of `kernel` carry out what happens to them; all else (other
 controllers, volumes, preemption, nodes, the cloud) stays as it is. Both share one order of events and one chance, so a
 rehearsal ends the same with or without. What bulk pods cannot do raises Beyond, and the rehearsal runs again without.
 """
@@ -27,11 +27,12 @@ from baton.twin.bulk.layout import (
     BIND,
     BLOCKED,
     BUDGET_NEWS,
+    CHASE,
     CHASED,
-    DAEMON,
     DELETE,
     DONE,
     DROP,
+    DROP_NODE,
     DUE,
     E_BUDGET,
     EMPTIED,
@@ -40,14 +41,14 @@ from baton.twin.bulk.layout import (
     F_SCHEDULER_TIME,
     G_BUDGET_AT,
     G_CLASS,
-    G_DESIRED,
-    G_DIRTY,
+    G_DAEMON,
     G_PRIORITY,
     G_SHAPE,
-    G_WATCHED,
     IDLE,
-    MAKE_PINNED,
+    N_ASKED,
     N_DRAINING,
+    N_PLACE,
+    NO_PLACE,
     NOTES,
     OTHER_WAITER,
     OTHER_WORK,
@@ -77,6 +78,7 @@ from baton.twin.bulk.layout import (
     SYNC,
     SYNC_GROUP,
     T_SINCE,
+    TAKEN,
     TRY,
     UNBLOCKED,
     WAIT,
@@ -87,13 +89,14 @@ from baton.twin.bulk.pods import (
 from baton.twin.bulk.rows import (
     FOREVER,
 )
+from baton.twin.bulk.sets import (
+    Sets,
+)
 from baton.twin.bulk.taking import (
-    Taking,
     waits_for_pod,
 )
 from baton.twin.controllers.base import (
     Controller,
-    Group,
     Key,
 )
 from baton.twin.controllers.lean import PodShape
@@ -104,7 +107,7 @@ from baton.twin.controllers.scheduling import (
 _KNOWN = ("_started", "_became_ready", "_stopped", "_finished")
 
 
-class Bulk(Taking):
+class Bulk(Sets):
     """The bulk pods of one cluster. Made once, between two events; see `candidates` for what it takes."""
 
     @classmethod
@@ -117,6 +120,7 @@ class Bulk(Taking):
             return None  # something unusual is about to happen to a pod
         bulk = cls(kube, counts)
         bulk._build(groups, budgets)
+        bulk._take_sets()
         return bulk
 
     def run_until(self, time: float) -> None:
@@ -158,6 +162,8 @@ class Bulk(Taking):
             self._other_waiters()
         elif code == TRY:
             self._try(int(self.s[S_ARGUMENT]))
+        elif code == CHASE:
+            self._chase(int(self.s[S_ARGUMENT]))
         elif code == SHAPE:
             self._shape(int(self.s[S_ARGUMENT]))
         else:
@@ -165,12 +171,20 @@ class Bulk(Taking):
 
     def _other_work(self) -> None:
         """Syncs of other controllers, till it is a row's turn."""
-        s, work = self.s, self.queue._work
+        s, work, nodes = self.s, self.queue._work, self.kube.nodes
         while work and (not s[S_QUEUE_LENGTH] or work[0][0] < self.a.queue[s[S_QUEUE_AT], 0]):
             _, controller, key = work.popleft()
             controller.pending.discard(key)
+            if controller is nodes:
+                self.node_row(key)[N_ASKED] = 0
             controller.sync(key)
         self.front_of_work()
+
+    def _chase(self, number: int) -> None:
+        """A sync of NodeController in the place that was kept for it."""
+        name, nodes = self.node_names[number], self.kube.nodes
+        nodes.pending.discard(name)
+        nodes.sync(name)
 
     def _other_waiters(self) -> None:
         """Tries of other pods, till it is a row's turn."""
@@ -205,6 +219,12 @@ class Bulk(Taking):
     def add_work(self, controller: Controller, key: Any) -> None:
         """WorkQueue.add."""
         s = self.s
+        if controller is self.kube.nodes:
+            row = self.node_row(key)
+            if row[N_PLACE] != NO_PLACE:
+                row[N_PLACE] = TAKEN
+                return
+            row[N_ASKED] = 1
         s[S_STAMP] += 1
         work = self.queue._work
         work.append((int(s[S_STAMP]), controller, key))
@@ -235,6 +255,9 @@ class Bulk(Taking):
 
     def _shape(self, number: int) -> None:
         """The group makes its first pod: what its pods look like."""
+        if self.a.groups[number, G_DAEMON]:
+            self._shaped(number, self._read_set(number))
+            return
         group = self.groups[number]
         obj = self.cluster.world.get("replicasets.apps", *group.key)
         if obj is None or obj["metadata"].get("deletionTimestamp"):
@@ -277,26 +300,10 @@ class Bulk(Taking):
             pod = self.handle(one)
             self.counts.left(pod)
             self.kube.tell_gone(self.node_names[other], one)
-        elif kind == DAEMON:
-            self.kube.daemonsets.on_pod(self.handle(one), other)
         elif kind == CHASED:
             self.kube.nodes.enqueue(self.node_names[one])
         else:
             raise Beyond(f"ReplicaSet {'/'.join(self.groups[one].key)} has pods to spare")
-
-    def make_pinned(self, group: Group, shape: PodShape, node: str) -> BulkPod:
-        """A DaemonSet makes a pod for a node."""
-        number = self.by_uid[group.uid]
-        if shape.claims != () or shape.cls.node_names is not None or shape.cls.fit.scalars:
-            raise Beyond(f"pods of DaemonSet {'/'.join(group.key)} differ from those before")
-        self._shaped(number, shape)
-        return self.handle(self._call(MAKE_PINNED, number, self.node_id(node)))
-
-    def wanted(self, group: Group, count: int, watched: bool) -> None:
-        """How many pods a DaemonSet is to have, and whether it waits for one of them to be ready."""
-        row = self.a.groups[self.by_uid[group.uid]]
-        row[G_DESIRED], row[G_WATCHED], row[G_DIRTY] = count, watched, 1
-        self.read_group(group)
 
     def begin_drain(self, node: str) -> None:
         """A drain of the node starts."""
@@ -342,6 +349,13 @@ class Bulk(Taking):
         """PodMaker.remove."""
         self._call(DROP, pod.id)
         self.tell()
+
+    def remove_all(self, node: str) -> None:
+        """PodMaker.remove of every bulk pod on a node."""
+        number, done = self.node_ids.get(node), False
+        while number is not None and not done:
+            done = bool(self._call(DROP_NODE, number))
+            self.tell()
 
     def wait_for(self, namespace: str, budget: str, on: bool) -> None:
         """Somebody waits (or no longer) for news of a budget, "" for any change in the namespace."""

@@ -15,7 +15,13 @@ import numpy as np
 from baton.logic.scheduling.accelerate import jit
 from baton.logic.scheduling.addressed import at
 from baton.logic.scheduling.compiled import place
+from baton.twin.bulk.daemons import (
+    look_at_spots,
+    misplaced_ready,
+    sync_daemons,
+)
 from baton.twin.bulk.layout import (
+    ANSWERED,
     ARRAYS,
     B_ALLOWED,
     B_ALWAYS,
@@ -37,6 +43,7 @@ from baton.twin.bulk.layout import (
     C_PLAN,
     C_VERSION,
     C_WIDTH,
+    CHASE,
     CLAIMED,
     COME_BACK,
     COUNT_ROW,
@@ -44,6 +51,7 @@ from baton.twin.bulk.layout import (
     DELETE,
     DONE,
     DROP,
+    DROP_NODE,
     E_BUDGET,
     EVICT,
     F_NEXT_TIME,
@@ -64,11 +72,14 @@ from baton.twin.bulk.layout import (
     LEAVING,
     LIST_GROUP,
     LIST_NODE,
-    MAKE_PINNED,
+    LOOK_AT_SPOTS,
     N_DRAINING,
     N_HEAD,
     N_LEAVING,
+    N_PLACE,
     N_SLOT,
+    NO_PLACE,
+    NODE,
     NOTES,
     OTHER_WAITER,
     OTHER_WORK,
@@ -107,6 +118,7 @@ from baton.twin.bulk.layout import (
     SPECIAL,
     SYNC,
     SYNC_GROUP,
+    TAKEN,
     TERMINATING,
     TRY,
     WAIT,
@@ -117,7 +129,6 @@ from baton.twin.bulk.life import (
     count_budget,
     fill_group,
     fire,
-    make,
     put_on,
     take_out,
 )
@@ -132,7 +143,6 @@ from baton.twin.bulk.queues import (
 )
 from baton.twin.bulk.views import (
     allocatable_of,
-    answer_of,
     asked_of,
     budgets_of,
     classes_of,
@@ -143,6 +153,7 @@ from baton.twin.bulk.views import (
     good_of,
     group_budgets_of,
     groups_of,
+    lists_of,
     logs_of,
     nodes_of,
     only_of,
@@ -182,7 +193,16 @@ def _work(a: Any) -> int:
         s[S_QUEUE_LENGTH] -= 1
         if kind == GROUP:
             groups_of(a)[subject, G_PENDING] = 0
-            fill_group(a, subject)
+            if groups_of(a)[subject, G_DAEMON] != 0:
+                sync_daemons(a, subject)
+            else:
+                fill_group(a, subject)
+        elif kind == NODE:
+            taken = nodes_of(a)[subject, N_PLACE] == TAKEN
+            nodes_of(a)[subject, N_PLACE] = NO_PLACE
+            if taken:
+                s[S_ARGUMENT] = subject
+                return CHASE
         else:
             budgets_of(a)[subject, B_PENDING] = 0
             count_budget(a, subject)
@@ -396,11 +416,11 @@ def count_row(a: Any, group: int, cls: int, row: int, live: int) -> None:
 
 @jit
 def list_node(a: Any, node: int, moved: int) -> Any:
-    """(order of binding, number, flags) of the pods on a node into `answer`, as many as it holds; how many there are.
+    """(order of binding, number, flags) of the pods on a node into `lists`, as many as it holds; how many there are.
 
     `moved`: those only that a drain moves.
     """
-    found = answer_of(a)
+    found = lists_of(a)
     pod = nodes_of(a)[node, N_HEAD]
     count = 0
     while pod >= 0:
@@ -414,9 +434,19 @@ def list_node(a: Any, node: int, moved: int) -> Any:
 
 
 @jit
+def drop_node(a: Any, node: int) -> Any:
+    """Take the pods of a node out, till there is something to tell; whether all are."""
+    while nodes_of(a)[node, N_HEAD] >= 0:
+        take_out(a, nodes_of(a)[node, N_HEAD])
+        if scalars_of(a)[S_NOTES] > 0:
+            break
+    return nodes_of(a)[node, N_HEAD] < 0
+
+
+@jit
 def list_group(a: Any, group: int) -> Any:
     """(number, node, flags) of a group's pods that are on a node which the scheduler knows, likewise."""
-    found = answer_of(a)
+    found = lists_of(a)
     pod = groups_of(a)[group, G_HEAD]
     count = 0
     while pod >= 0:
@@ -441,11 +471,22 @@ def begin_drain(a: Any, node: int) -> None:
 
 
 @jit
-def _obey(a: Any, what: int, i: int, j: int, k: int, m: int, x: float, y: float) -> Any:
+def _answer(a: Any, what: int, i: int, j: int, k: int, x: float, y: float) -> Any:
     if what == RUN:
         return run(a, x, i, j, y)
     if what == EVICT:
         return evict(a, i, j, k)
+    if what == DROP_NODE:
+        return int(drop_node(a, i))
+    if what == LIST_NODE:
+        return list_node(a, i, j)
+    if what == LIST_GROUP:
+        return list_group(a, i)
+    return misplaced_ready(a, i)
+
+
+@jit
+def _obey(a: Any, what: int, i: int, j: int, k: int, m: int, x: float) -> None:
     if what == DELETE:
         ask_to_go(a, i, j)
     elif what == DROP:
@@ -460,23 +501,22 @@ def _obey(a: Any, what: int, i: int, j: int, k: int, m: int, x: float, y: float)
         come_back(a, i, j)
     elif what == COUNT_ROW:
         count_row(a, i, j, k, m)
-    elif what == LIST_NODE:
-        return list_node(a, i, j)
-    elif what == LIST_GROUP:
-        return list_group(a, i)
-    elif what == MAKE_PINNED:
-        return make(a, i, j)
     elif what == SYNC_GROUP:
         fill_group(a, i)
     elif what == BEGIN_DRAIN:
         begin_drain(a, i)
-    return 0
+    elif what == LOOK_AT_SPOTS:
+        look_at_spots(a, i)
 
 
 def entry(what: int, addresses: int, i: int, j: int, k: int, m: int, x: float, y: float) -> Any:
     """Everything that Python asks of the compiled part: `what` (see layout) and what it takes; `addresses` where the
     table of addresses lies."""
     a = numba.carray(at(addresses), (3 * ARRAYS,), np.int64)
-    answer = _obey(a, what, i, j, k, m, x, y)
+    answer = 0
+    if what < ANSWERED:
+        answer = _answer(a, what, i, j, k, x, y)
+    else:
+        _obey(a, what, i, j, k, m, x)
     note_next(a)
     return answer

@@ -25,8 +25,10 @@ BIG = 2**62
     P_LIMIT,
     P_ORDER,
     P_PIN,
-) = range(14)
-POD_COLUMNS = 14
+    P_REVISION,
+    P_SPOT_NEXT,
+) = range(16)
+POD_COLUMNS = 16
 # pods: seconds
 (T_MADE, T_TOLD, T_BOUND, T_STARTED, T_CHANGED, T_SINCE, T_READY_IN) = range(7)
 POD_TIMES = 7
@@ -39,11 +41,11 @@ eviction. SPECIAL: its next try at a node is Python's (it waited before)."""
 (
     G_ACTIVE, G_READY, G_DESIRED, G_HEAD, G_TAIL, G_SHAPE, G_CLASS, G_PRIORITY, G_PENDING, G_DIRTY, G_LOWEST, G_MISSING,
     G_FIRST, G_BUDGETS, G_BUDGET_AT, G_NAMESPACE, G_EVICTED, G_NEVER_READY, G_OWN_READY, G_PRIORITY_AT,
-    G_DAEMON, G_WATCHED, G_LOWEST_OF,
-) = range(23)  # fmt: skip
-GROUP_COLUMNS = 23
-"""G_FIRST: the order in which groups first missed a replica, -1 before. G_DAEMON: pods of a DaemonSet; G_WATCHED: it
-rolls them, and wants to hear of every one that is ready. G_LOWEST_OF: how many were wanted when fewest were ready."""
+    G_DAEMON, G_LOWEST_OF,
+) = range(22)  # fmt: skip
+GROUP_COLUMNS = 22
+"""G_FIRST: the order in which groups first missed a replica, -1 before. G_DAEMON: 0, or one more than the row among the
+DaemonSets. G_LOWEST_OF: how many were wanted when fewest were ready."""
 # a group's times: three figures of each spread, then since when as many replicas are missing
 GT_START, GT_STOP, GT_READY, GT_SINCE = 0, 3, 6, 9
 GROUP_TIMES = 10
@@ -56,14 +58,40 @@ GROUP_TIMES = 10
 BUDGET_COLUMNS = 16
 NO_RULE, MAX_NUMBER, MAX_SHARE, MIN_NUMBER, MIN_SHARE = range(5)
 # what happened to a DaemonSet's pod: the bits of controllers.base
-BIT_REMOVED, BIT_READY, BIT_TERMINATING = 2, 4, 8
+BIT_ADDED, BIT_REMOVED, BIT_READY, BIT_TERMINATING = 1, 2, 4, 8
 # a budget's groups: the budget, how many pods, the scale they stand for
 E_BUDGET, E_PODS, E_SCALE = range(3)
 
+# DaemonSets
+(
+    D_REVISION, D_RENEW, D_NODES, D_MISPLACED, D_LOOK_FIRST, D_LOOK_LAST, D_OLD, D_OLD_FIRST, D_OLD_LAST,
+    D_OLD_UNREADY, D_OLD_UNREADY_FIRST, D_OLD_UNREADY_LAST, D_ON_DELETE, D_MOST, D_MOST_SHARE, D_SURGE, D_SURGE_SHARE,
+) = range(17)  # fmt: skip
+DAEMON_COLUMNS = 17
+"""D_RENEW: it changed, Python has to read it before the next sync. D_NODES: on how many it should run. D_LOOK_*: the
+nodes to look at in the next sync. D_OLD_*, D_OLD_UNREADY_*: how many pods of another revision, and the list of their
+nodes. D_MOST_SHARE, D_SURGE_SHARE: whether the figure is a percentage."""
+
+# spots, one per node and DaemonSet: a node's lie together
+(
+    SPOT_RULE, SPOT_WANTED, SPOT_PODS, SPOT_LOOKED, SPOT_LOOK_NEXT, SPOT_LIST, SPOT_PREV, SPOT_NEXT, SPOT_OLD,
+    SPOT_MISPLACED,
+) = range(10)  # fmt: skip
+EMPTY_SPOT = (0, 0, -1, 0, -1, 0, -1, -1, -1, -1)
+"""SPOT_WANTED: the last sync found that the set should run there. SPOT_PODS: the first of its pods that are there or
+made for it (P_SPOT_NEXT leads on). SPOT_LIST: D_OLD or D_OLD_UNREADY when pod SPOT_OLD is in that list."""
+# SPOT_RULE: whether the set should run there, its pods may go on there, and no NoExecute taint chases them
+RUNS_THERE, GOES_ON, STAYS = (1 << i for i in range(3))
+
 # nodes
-N_SLOT, N_CHASES, N_HEAD, N_TAIL, N_PODS, N_LEAVING, N_DRAINING, N_VERSION = range(8)
-NODE_COLUMNS = 8
-"""N_VERSION counts the changes of its pods."""
+N_SLOT, N_CHASES, N_HEAD, N_TAIL, N_PODS, N_LEAVING, N_DRAINING, N_VERSION, N_ASKED, N_PLACE = range(10)
+NODE_COLUMNS = 10
+"""N_VERSION counts the changes of its pods. N_CHASES: whether it has NoExecute taints."""
+NOBODY, NO_OTHERS, ANYBODY = range(3)
+"""Of N_CHASES. NO_OTHERS: it has, and all that is there are bulk pods that came since."""
+NO_PLACE, KEPT, TAKEN = range(3)
+"""Of N_PLACE: whether the work queue keeps a place for a sync of NodeController that would find nothing to do (KEPT),
+and whether there is something to do after all (TAKEN). N_ASKED: Python's part of the work queue has such a sync."""
 
 # classes
 (
@@ -103,17 +131,18 @@ IDLE, DUE, DUE_ELSEWHERE, RUNS = range(4)
 # timers
 STARTED, BECAME_READY, STOPPED = range(3)
 # what a queue entry is about
-GROUP, BUDGET = range(2)
+GROUP, BUDGET, NODE = range(3)
 
-# what the compiled part is asked to do, see kernel.entry
+# what the compiled part is asked to do, see kernel.entry; it has an answer to the first six
 (
-    RUN, EVICT, DELETE, DROP, BIND, WAIT, LEAVE_NODE, COME_BACK, COUNT_ROW, LIST_NODE, LIST_GROUP, MAKE_PINNED,
-    SYNC_GROUP, BEGIN_DRAIN,
-) = range(14)  # fmt: skip
+    RUN, EVICT, DROP_NODE, LIST_NODE, LIST_GROUP, MISPLACED_READY, DELETE, DROP, BIND, WAIT, LEAVE_NODE, COME_BACK,
+    COUNT_ROW, SYNC_GROUP, BEGIN_DRAIN, LOOK_AT_SPOTS,
+) = range(16)  # fmt: skip
+ANSWERED = 6
 # why the compiled part gives back control
-(DONE, GROW, NOTES, OTHER_WORK, OTHER_WAITER, TRY, SYNC, PLAN, SHAPE) = range(9)
+(DONE, GROW, NOTES, OTHER_WORK, OTHER_WAITER, TRY, SYNC, PLAN, SHAPE, CHASE) = range(10)
 # what Python is told of
-(ROOM_LEFT, ROOM_TAKEN, EMPTIED, BUDGET_NEWS, POD_NEWS, UNBLOCKED, CHASED, SURPLUS, DAEMON) = range(9)
+(ROOM_LEFT, ROOM_TAKEN, EMPTIED, BUDGET_NEWS, POD_NEWS, UNBLOCKED, CHASED, SURPLUS) = range(8)
 
 LETTERS = 27
 NAMES = LETTERS**5
@@ -121,7 +150,7 @@ NAMES = LETTERS**5
 
 class Arrays(NamedTuple):
     """Everything the compiled functions read and write. `work`, `space`, `good` and `only` hold nothing between calls;
-    `answer` what a list was asked for, `asked` the pods to evict."""
+    `lists` rows of three that are asked for or told, `asked` the pods to evict."""
 
     scalars: Any
     seconds: Any
@@ -169,8 +198,10 @@ class Arrays(NamedTuple):
     space: Any
     good: Any
     only: Any
-    answer: Any
+    lists: Any
     asked: Any
+    daemons: Any
+    spots: Any
 
 
 ARRAYS = len(Arrays._fields)

@@ -21,6 +21,7 @@ from baton.twin.bulk.layout import (
     B_VALUE,
     B_WAITED,
     BECAME_READY,
+    BIT_ADDED,
     BIT_READY,
     BIT_REMOVED,
     BIT_TERMINATING,
@@ -29,10 +30,9 @@ from baton.twin.bulk.layout import (
     C_ALL,
     C_LIVE,
     C_ROWS,
-    CHASED,
     CLAIMED,
     COUNTED,
-    DAEMON,
+    D_REVISION,
     E_BUDGET,
     E_PODS,
     E_SCALE,
@@ -61,7 +61,6 @@ from baton.twin.bulk.layout import (
     G_READY,
     G_SHAPE,
     G_TAIL,
-    G_WATCHED,
     GONE,
     GT_READY,
     GT_SINCE,
@@ -81,6 +80,7 @@ from baton.twin.bulk.layout import (
     N_TAIL,
     N_VERSION,
     NAMES,
+    NOBODY,
     P_CLASS,
     P_FLAGS,
     P_GNEXT,
@@ -93,6 +93,7 @@ from baton.twin.bulk.layout import (
     P_ORDER,
     P_PIN,
     P_PREV,
+    P_REVISION,
     P_SERIAL,
     P_SHAPE,
     POD_NEWS,
@@ -138,10 +139,15 @@ from baton.twin.bulk.queues import (
     push_waiting,
     rounded,
 )
+from baton.twin.bulk.spots import (
+    chase,
+    daemon_changed,
+)
 from baton.twin.bulk.views import (
     budget_times_of,
     budgets_of,
     classes_of,
+    daemons_of,
     entries_of,
     group_budgets_of,
     group_times_of,
@@ -230,7 +236,7 @@ def _budgets_recount(a: Any, pod: int, group: int) -> None:
 
 
 @jit
-def _share(value: int, total: int) -> int:
+def share_of(value: int, total: int) -> int:
     """A percentage of `total`, rounded up (eviction.scaled_up)."""
     return -(-value * total // 100)
 
@@ -244,11 +250,11 @@ def count_budget(a: Any, budget: int) -> None:
     if kind == MAX_NUMBER:
         expected, desired = scale, max(0, scale - value)
     elif kind == MAX_SHARE:
-        expected, desired = scale, max(0, scale - _share(value, scale))
+        expected, desired = scale, max(0, scale - share_of(value, scale))
     elif kind == MIN_NUMBER:
         expected, desired = b[B_PODS], value
     elif kind == MIN_SHARE:
-        expected, desired = scale, _share(value, scale)
+        expected, desired = scale, share_of(value, scale)
     healthy = b[B_COUNTED]
     allowed = max(0, healthy - desired) if expected > 0 else 0
     more = allowed > b[B_ALLOWED] or healthy > b[B_HEALTHY] or desired < b[B_DESIRED] or b[B_STALE] != 0
@@ -293,13 +299,10 @@ def _tally(a: Any, group: int) -> None:
 
 @jit
 def _changed(a: Any, pod: int, group: int, bits: int) -> None:
-    """ReplicaSetController.on_pod; DaemonSetController.on_pod is Python's."""
+    """ReplicaSetController.on_pod, or DaemonSetController.on_pod."""
     g = groups_of(a)[group]
     if g[G_DAEMON] != 0:
-        if bits != BIT_READY or g[G_WATCHED] != 0:
-            note(a, DAEMON, pod, bits)
-        else:
-            g[G_DIRTY] = 1
+        daemon_changed(a, pod, group, bits)
     elif g[G_ACTIVE] != g[G_DESIRED]:
         enqueue_group(a, group)
     else:
@@ -350,8 +353,8 @@ def make(a: Any, group: int, pin: int) -> int:
     g[G_TAIL] = pod
     g[G_ACTIVE] += 1
     _budgets_join(a, group)
-    if g[G_DAEMON] == 0:
-        _changed(a, pod, group, 0)
+    p[P_REVISION] = daemons_of(a)[g[G_DAEMON] - 1, D_REVISION] if g[G_DAEMON] != 0 else 0
+    _changed(a, pod, group, BIT_ADDED)
     s[S_WAIT_SERIAL] += 1
     push_waiting(a, -g[G_PRIORITY], f[F_NOW], s[S_WAIT_SERIAL], pod)
     s[S_PENDING] += 1
@@ -572,8 +575,8 @@ def put_on(a: Any, pod: int, slot: int) -> None:
     nodes_of(a)[node, N_PODS] += 1
     nodes_of(a)[node, N_VERSION] += 1
     start_containers(a, pod)
-    if nodes_of(a)[node, N_CHASES] != 0:
-        note(a, CHASED, node, 0)
+    if nodes_of(a)[node, N_CHASES] != NOBODY:
+        chase(a, node)
     account(a, pod, slot, 1)
     priorities_of(a)[groups_of(a)[p[P_GROUP], G_PRIORITY_AT]] += 1
     if s[S_PARKED] > 0:

@@ -33,6 +33,7 @@ from baton.twin.bulk.layout import (
     G_BUDGET_AT,
     G_BUDGETS,
     G_DAEMON,
+    G_DESIRED,
     G_DIRTY,
     G_EVICTED,
     G_FIRST,
@@ -245,7 +246,7 @@ class Look(Rows):
     def changed_groups(self, daemons: bool) -> Iterable[Key]:
         """ReplicaSets (or DaemonSets) whose counts changed since they were asked for."""
         for number in np.flatnonzero(self.a.groups[:, G_DIRTY]).tolist():
-            if self.a.groups[number, G_DAEMON] == daemons:
+            if bool(self.a.groups[number, G_DAEMON]) == daemons:
                 self.a.groups[number, G_DIRTY] = 0
                 self.read_group(self.groups[number])
                 yield self.groups[number].key
@@ -255,6 +256,8 @@ class Look(Rows):
         number = self.by_uid.get(group.uid)
         if number is not None:
             group.active, group.ready = (int(self.a.groups[number, c]) for c in (G_ACTIVE, G_READY))
+            if group.kind == "DaemonSet":
+                group.desired = int(self.a.groups[number, G_DESIRED])
 
     def pods_of(self, group: Group) -> dict[str, Pod]:
         """Handles of a group's pods, by name; none for another's."""

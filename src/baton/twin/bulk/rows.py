@@ -31,6 +31,7 @@ from baton.twin.bulk.counts import (
     Counts,
 )
 from baton.twin.bulk.layout import (
+    ANYBODY,
     BIG,
     C_ALL,
     C_DOMAIN_COUNT,
@@ -46,6 +47,7 @@ from baton.twin.bulk.layout import (
     C_WIDTH,
     COME_BACK,
     COUNT_ROW,
+    EMPTY_SPOT,
     F_OTHER_QUEUED,
     LEAVE_NODE,
     N_CHASES,
@@ -53,12 +55,15 @@ from baton.twin.bulk.layout import (
     N_PODS,
     N_SLOT,
     N_TAIL,
+    NO_OTHERS,
+    NOBODY,
     RUNS,
     S_MARGIN,
     S_OTHER_PRIORITY,
     S_OTHER_SERIAL,
     S_OTHER_STAMP,
     S_PODS,
+    S_QUEUE_AT,
     S_SYNCED,
     S_TIMERS,
     S_TRACKED,
@@ -124,6 +129,7 @@ class Rows:
         self.groups: list[Group] = []
         self.by_key: dict[Key, int] = {}  # (namespace, ReplicaSet) -> group
         self.daemons: dict[Key, int] = {}  # (namespace, DaemonSet) -> group
+        self.revisions: dict[str, int] = {}  # hash of a DaemonSet's template -> its number
         self.by_uid: dict[str, int] = {}  # the controller's -> group
         self.budgets: list[Any] = []
         self.budget_ids: dict[Key, int] = {}
@@ -186,7 +192,24 @@ class Rows:
             rows = self._grown("nodes", found + 1)
             rows[found] = 0
             rows[found, N_SLOT] = rows[found, N_HEAD] = rows[found, N_TAIL] = -1
+            self._room_for_nodes()
         return found
+
+    def node_row(self, name: str) -> Any:
+        """What is kept of a node."""
+        number = self.node_id(name)
+        return self.a.nodes[number]
+
+    def _room_for_nodes(self) -> None:
+        """A place in the queue for every node, and a spot of every DaemonSet."""
+        s, queue, entries = self.s, self.a.queue, len(self.groups) + len(self.budgets) + len(self.node_names)
+        if entries >= len(queue):
+            turned = np.roll(queue, -int(s[S_QUEUE_AT]), axis=0)
+            s[S_QUEUE_AT] = 0
+            self._set(queue=np.concatenate((turned, np.zeros_like(turned))))
+        there, least = len(self.a.spots), len(self.node_names) * len(self.a.daemons)
+        if least > there:
+            self._grown("spots", least)[there:] = EMPTY_SPOT
 
     def node_changed(self, node: Obj) -> None:
         """A node came or changed, the scheduler's view knows it already."""
@@ -198,7 +221,10 @@ class Rows:
             self._grown("node_at", self.state.capacity)
         if slot >= 0:
             self.a.node_at[slot] = number
-        row[N_CHASES] = any(t.get("effect") == "NoExecute" for t in node["spec"].get("taints") or ())
+        if not any(t.get("effect") == "NoExecute" for t in node["spec"].get("taints") or ()):
+            row[N_CHASES] = NOBODY
+        elif row[N_CHASES] == NOBODY:
+            row[N_CHASES] = ANYBODY if row[N_PODS] or self.lean.by_node.get(name) else NO_OTHERS
         if row[N_SLOT] < 0 <= slot and row[N_PODS]:
             self._call(COME_BACK, number, slot)
         row[N_SLOT] = slot
@@ -330,10 +356,10 @@ class Rows:
     def _list(self, what: int, of: int, which: int = 0) -> list[list[int]]:
         """The rows of one of the kernel's lists."""
         count = self.ask(what, self.address, of, which, 0, 0, 0.0, 0.0)
-        if count > len(self.a.answer):
-            self._grown("answer", count)
+        if count > len(self.a.lists):
+            self._grown("lists", count)
             self.ask(what, self.address, of, which, 0, 0, 0.0, 0.0)
-        rows: list[list[int]] = self.a.answer[:count].tolist()
+        rows: list[list[int]] = self.a.lists[:count].tolist()
         return rows
 
     def _make_workspace(self) -> None:

@@ -45,13 +45,14 @@ from baton.twin.bulk.layout import (
     BUDGET_COLUMNS,
     CLASS_COLUMNS,
     COUNTED,
+    DAEMON_COLUMNS,
     DUE_ELSEWHERE,
+    EMPTY_SPOT,
     FRESH,
     G_ACTIVE,
     G_BUDGET_AT,
     G_BUDGETS,
     G_CLASS,
-    G_DAEMON,
     G_DESIRED,
     G_FIRST,
     G_HEAD,
@@ -200,7 +201,7 @@ class Taking(Look):
             name_draws=self.name_draws.values,
             scheduler_draws=self.scheduler_draws.values,
             tracks=np.zeros((8 * margin + 4096, 2)),
-            notes=np.zeros((256, 3), dtype=np.int64),
+            notes=np.zeros((4 * margin, 3), dtype=np.int64),  # a sync may take all pods of a DaemonSet out
             names=np.zeros(NAMES, dtype=np.uint8),
             table=table,
             allocatable=self.state.allocatable,
@@ -212,8 +213,10 @@ class Taking(Look):
             space=np.zeros(0),
             good=np.zeros(0, dtype=np.bool_),
             only=np.zeros(1, dtype=np.int32),
-            answer=np.zeros((128, 3), dtype=np.int64),
+            lists=np.zeros((128, 3), dtype=np.int64),
             asked=np.zeros(128, dtype=np.int64),
+            daemons=np.zeros((0, DAEMON_COLUMNS), dtype=np.int64),
+            spots=np.zeros((0, len(EMPTY_SPOT)), dtype=np.int64),
         )
         self.ask = UNIT.load()
         self.addresses = np.zeros(3 * ARRAYS, dtype=np.int64)
@@ -245,7 +248,6 @@ class Taking(Look):
             row[G_ACTIVE], row[G_READY], row[G_DESIRED] = group.active, group.ready, group.desired
             row[G_HEAD] = row[G_TAIL] = row[G_SHAPE] = row[G_CLASS] = row[G_FIRST] = -1
             row[G_LOWEST] = BIG
-            row[G_DAEMON] = daemon
             row[G_BUDGETS], row[G_BUDGET_AT] = len(first.budgets), len(of_group)
             row[G_NAMESPACE] = self.namespaces.setdefault(group.namespace, len(self.namespaces))
             row[G_PRIORITY] = first.spec.get("priority") or 0
@@ -339,7 +341,7 @@ class Taking(Look):
         if cls not in self._classes_of[group]:
             self._belongs(cls, group, pod.labels)
         flags = (RUNNING if pod.phase == "Running" else 0) | (READY if pod.ready else 0)
-        row = (group, cls, shape, -1, flags, -1, -1, -1, -1, -1, pod.serial, pod.limit, 0, -1)
+        row = (group, cls, shape, -1, flags, -1, -1, -1, -1, -1, pod.serial, pod.limit, 0, -1, 0, -1)
         return row, (pod.made_at, pod.told_at, pod.bound_at, pod.started_at, pod.changed_at, 0.0, -1.0)
 
     def _add_places(self) -> None:
@@ -366,9 +368,6 @@ class Taking(Look):
     def _take_over(self, groups: Sequence[Group], budgets: Sequence[Any], pods: Sequence[LeanPod]) -> None:
         """Out of the dictionaries with what are rows now; then everybody knows."""
         self._take_records(groups)
-        daemons = [g for g in groups if g.kind == "DaemonSet"]
-        handles = {p.key: self.handle(p.order - 1) for g in daemons for p in g.pods.values()}  # type: ignore[attr-defined]
-        self.kube.daemonsets.take(daemons, handles)
         for group in groups:
             group.pods = {}
             count = self.loop._priorities

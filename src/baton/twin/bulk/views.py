@@ -15,12 +15,16 @@ from baton.logic.scheduling.addressed import at
 from baton.twin.bulk.layout import (
     BUDGET_COLUMNS,
     CLASS_COLUMNS,
+    DAEMON_COLUMNS,
+    EMPTY_SPOT,
     GROUP_COLUMNS,
     GROUP_TIMES,
     NODE_COLUMNS,
     POD_COLUMNS,
     POD_TIMES,
 )
+
+_SPOT_COLUMNS = len(EMPTY_SPOT)
 
 
 @jit
@@ -254,10 +258,20 @@ def only_of(a: Any) -> Any:
 
 
 @jit
-def answer_of(a: Any) -> Any:
+def lists_of(a: Any) -> Any:
     return numba.carray(at(a[138]), (a[139], 3), np.int64)
 
 
 @jit
 def asked_of(a: Any) -> Any:
     return numba.carray(at(a[141]), (a[142],), np.int64)
+
+
+@jit
+def daemons_of(a: Any) -> Any:
+    return numba.carray(at(a[144]), (a[145], DAEMON_COLUMNS), np.int64)
+
+
+@jit
+def spots_of(a: Any) -> Any:
+    return numba.carray(at(a[147]), (a[148], _SPOT_COLUMNS), np.int64)

@@ -6,13 +6,16 @@ tolerations let them onto cordoned and not-ready nodes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
-from baton.twin.bulk.pods import BulkPod
+from baton.twin.bulk.begin import Beyond
+from baton.twin.bulk.layout import GOES_ON, RUNS_THERE, STAYS
 from baton.twin.controllers.base import ADDED, BOUND, READY, REMOVED, Controller, Group, Key, Obj, Pod, pinned
 from baton.twin.controllers.deployments import resolve
-from baton.twin.controllers.nodes import tolerates
+from baton.twin.controllers.lean import LeanPods, PodShape
+from baton.twin.controllers.nodes import tolerated_for, tolerates
 from baton.twin.controllers.pods import PodMaker
 from baton.twin.controllers.selection import node_selected
 from baton.twin.controllers.templates import new_pod, template_hash
@@ -38,16 +41,11 @@ class _Set:
 
     def __init__(self) -> None:
         self.nodes: dict[str, None] | None = None  # where it should run; None: look at every node
-        self.at: dict[str, dict[Any, Pod]] = {}  # node -> pods of the set that are there or pinned there
+        self.at: dict[str, dict[str, Pod]] = {}  # node -> pods of the set that are there or pinned there
         self.old: dict[str, Pod] = {}  # node -> live, ready pod of another revision
         self.old_unready: dict[str, Pod] = {}
         self.misplaced: dict[str, Pod] = {}  # node -> live pod where the set should not run
         self.revision = ""
-
-
-def _mark(pod: Pod) -> Any:
-    """What tells it from the set's others."""
-    return pod.id if isinstance(pod, BulkPod) else pod.name
 
 
 class DaemonSetController(Controller):
@@ -59,7 +57,7 @@ class DaemonSetController(Controller):
         self._sets: dict[str, _Set] = {}  # by uid
         self._adopted: dict[str, tuple[Obj, str]] = {}  # set uid -> (template, revision hash)
         self._specs: dict[str, tuple[Obj, Obj]] = {}
-        self._anywhere: dict[str, tuple[Obj, bool]] = {}  # set uid -> (template, whether it runs on any node)
+        self._unbound: dict[str, tuple[Obj, int]] = {}  # set uid -> (template, its rule on any node, or 0)
         self._look: dict[str, dict[str, None]] = {}  # set uid -> nodes to look at in the next pass
         self._unpublished: dict[Key, None] = {}
 
@@ -94,10 +92,17 @@ class DaemonSetController(Controller):
 
     def _on_set(self, type_: str, resource: str, obj: Obj, old: Obj | None) -> None:
         uid = obj["metadata"]["uid"]
+        bulk = self.cluster.bulk
+        in_bulk = bulk is not None and uid in bulk.by_uid
+        if in_bulk and (type_ == "DELETED" or obj["metadata"].get("deletionTimestamp")):
+            raise Beyond(f"DaemonSet {obj['metadata']['name']} is deleted")
         if type_ == "MODIFIED" and old is not None and obj.get("spec") is old.get("spec"):
             return
         if type_ == "DELETED":
             self._specs.pop(uid, None)
+            return
+        if in_bulk:
+            bulk.set_changed(uid)
             return
         self._set(uid).nodes = None
         self.enqueue((obj["metadata"]["namespace"], obj["metadata"]["name"]))
@@ -108,12 +113,26 @@ class DaemonSetController(Controller):
             if same_spec and obj["metadata"].get("labels") == old["metadata"].get("labels"):
                 return
         name = obj["metadata"]["name"]
+        bulk = self.cluster.bulk
+        news: list[tuple[int, int]] = []
         for daemonset in self.world.items(DAEMONSETS):
             meta = daemonset["metadata"]
+            number = bulk.by_uid.get(meta["uid"]) if bulk is not None else None
+            if number is not None:
+                if type_ == "DELETED":
+                    news.append((number, 0))
+                elif type_ == "ADDED" or not self._anywhere(meta["uid"], daemonset["spec"].get("template") or {}):
+                    news.append((number, self.rule(daemonset, obj)))
+                continue
+            if news:
+                bulk.news_of_node(name, news)
+                news = []
             if type_ == "MODIFIED" and self._stays(daemonset, name):
                 self._unpublished[(meta["namespace"], meta["name"])] = None
                 continue
             self._look_at(meta["uid"], meta["namespace"], meta["name"], name)
+        if news:
+            bulk.news_of_node(name, news)
 
     def _stays(self, obj: Obj, node: str) -> bool:
         """Whether the set runs on the node already and does so whatever the node's labels and taints are."""
@@ -121,15 +140,34 @@ class DaemonSetController(Controller):
         known = self._sets.get(uid)
         if known is None or known.nodes is None or node not in known.nodes or self.settings.live_status:
             return False
-        found = self._anywhere.get(uid)
+        return self._anywhere(uid, template) != 0
+
+    def _anywhere(self, uid: str, template: Obj) -> int:
+        """The rule of a set that runs on any node, whatever its labels and taints; 0 for others."""
+        found = self._unbound.get(uid)
         if found is None or found[0] is not template:
-            tolerations = self._spec(uid, template)["tolerations"]
+            tolerations, rule = self._spec(uid, template)["tolerations"], 0
             all_taints = any(
                 t.get("operator") == "Exists" and not t.get("key") and not t.get("effect") for t in tolerations
             )
-            selective = _SELECTIVE & (template.get("spec") or {}).keys()
-            found = self._anywhere[uid] = (template, all_taints and not selective)
+            if all_taints and not _SELECTIVE & (template.get("spec") or {}).keys():
+                forever = all(t.get("tolerationSeconds") is None for t in tolerations)
+                rule = RUNS_THERE | GOES_ON | (STAYS if forever else 0)
+            found = self._unbound[uid] = (template, rule)
         return found[1]
+
+    def rule(self, obj: Obj, node: Obj) -> int:
+        """What holds for the set's pods on a node, as bits of bulk.layout."""
+        anywhere = self._anywhere(obj["metadata"]["uid"], obj["spec"].get("template") or {})
+        if anywhere:
+            return anywhere
+        runs, continues = self._belongs(obj, node)
+        rule = (RUNS_THERE if runs else 0) | (GOES_ON if continues else 0)
+        taints = [t for t in node["spec"].get("taints") or () if t.get("effect") == "NoExecute"]
+        if not taints:
+            return rule | STAYS
+        spec = self._spec(obj["metadata"]["uid"], obj["spec"].get("template") or {})
+        return rule | STAYS if tolerated_for(spec["tolerations"], taints) is None else rule
 
     def _look_at(self, uid: str, namespace: str, name: str, node: str) -> None:
         self._look.setdefault(uid, {})[node] = None
@@ -147,12 +185,12 @@ class DaemonSetController(Controller):
         node = pod.pinned or pod.node
         if bits & ADDED:
             known = self._set(group.uid)
-            known.at.setdefault(node, {})[_mark(pod)] = pod
+            known.at.setdefault(node, {})[pod.name] = pod
             if known.nodes is not None and not self.settings.live_status and not (known.old or known.old_unready):
                 self._unpublished[group.key] = None  # made in the pass under way, there is nothing to put right
                 return
         elif bits & REMOVED:
-            self._set(group.uid).at.get(node, {}).pop(_mark(pod), None)
+            self._set(group.uid).at.get(node, {}).pop(pod.name, None)
         elif bits == BOUND:
             return
         self._look_at(group.uid, group.namespace, group.name, node)
@@ -164,14 +202,9 @@ class DaemonSetController(Controller):
             return False
         return group.uid not in self._look and group.key not in self.pending
 
-    def take(self, groups: Sequence[Group], handles: Mapping[Key, BulkPod]) -> None:
-        """The pods of these sets are kept in bulk from now on."""
-        for group in groups:
-            known = self._set(group.uid)
-            taken = [handles[p.key] for at in known.at.values() for p in at.values()]
-            known.at = {}
-            for pod in taken:
-                known.at.setdefault(pod.pinned or pod.node, {})[pod.id] = pod
+    def nodes_of(self, group: Group) -> Iterable[str]:
+        """Where a settled set should run."""
+        return self._set(group.uid).nodes or ()
 
     # --- one pass
 
@@ -182,7 +215,7 @@ class DaemonSetController(Controller):
         uid = obj["metadata"]["uid"]
         group = self.cluster.pods.group(uid, "DaemonSet", *key)
         known = self._set(uid)
-        revision = self._revision(obj)
+        revision = self.revision(obj)
         look: Iterable[str] = self._look.pop(uid, {})
         if known.nodes is None or known.revision != revision:
             known.nodes, known.revision = {}, revision
@@ -190,17 +223,15 @@ class DaemonSetController(Controller):
         for name in list(look):
             self._place(obj, known, name)
         group.desired = len(known.nodes)
-        bulk = self.cluster.bulk
-        if bulk is not None and uid in bulk.by_uid:
-            bulk.wanted(group, group.desired, bool(known.old or known.old_unready))
         if known.old or known.old_unready:
             self._roll(obj, group, known)
-        if self.settings.live_status or known.old or known.old_unready:
-            self._write(obj, group, known)
+        if self.settings.live_status:
+            self._write(obj, group)
         else:
             self._unpublished[key] = None
 
-    def _revision(self, obj: Obj) -> str:
+    def revision(self, obj: Obj) -> str:
+        """The hash that pods of the set's current template carry."""
         uid, template = obj["metadata"]["uid"], obj["spec"].get("template") or {}
         known = self._adopted.get(uid)
         if known is not None and (known[0] is template or known[0] == template):
@@ -288,29 +319,35 @@ class DaemonSetController(Controller):
         return full
 
     def _create(self, obj: Obj, node: str, revision: str) -> None:
-        meta, template = obj["metadata"], obj["spec"]["template"]
-        generation = str(meta.get("generation", 1))
+        meta = obj["metadata"]
         group = self.cluster.pods.group(meta["uid"], "DaemonSet", meta["namespace"], meta["name"])
-        bulk = self.cluster.bulk
-        in_bulk = bulk is not None and group.uid in bulk.by_uid
-        name = meta["name"] if in_bulk else self.cluster.name_for_pod(meta["namespace"], meta["name"] + "-")
-
-        def build() -> Obj:
-            base = self._spec(meta["uid"], template)
-            affinity = dict(base.get("affinity") or {})
-            affinity["nodeAffinity"] = pinned(affinity.get("nodeAffinity") or {}, node)
-            labels = {**(template.get("metadata", {}).get("labels") or {}), REVISION_LABEL: revision}
-            labels["pod-template-generation"] = generation
-            reference = self.maker.reference(obj, "apps/v1", "DaemonSet")
-            spec = {**base, "affinity": affinity}
-            return new_pod(name, meta["namespace"], template, spec, reference, labels, generate=meta["name"] + "-")
-
-        kind = (meta["uid"], revision, generation)
-        if in_bulk:
-            self.on_pod(bulk.make_pinned(group, self.cluster.lean.shape(kind, template, build), node), ADDED)
-            return
-        self.maker.make(kind, template, group, name, build, node)
+        name = self.cluster.name_for_pod(meta["namespace"], meta["name"] + "-")
+        build = partial(self._build, obj, name, node, revision)
+        self.maker.make(self._kind(obj, revision), obj["spec"]["template"], group, name, build, node)
         self.cluster.record(obj, "Normal", "SuccessfulCreate", f"Created pod: {name}", _SOURCE)
+
+    @staticmethod
+    def _kind(obj: Obj, revision: str) -> tuple[str, str, str]:
+        """Pods made under an equal one are equal but for name and node."""
+        return (obj["metadata"]["uid"], revision, str(obj["metadata"].get("generation", 1)))
+
+    def _build(self, obj: Obj, name: str, node: str, revision: str) -> Obj:
+        meta, template = obj["metadata"], obj["spec"]["template"]
+        base = self._spec(meta["uid"], template)
+        affinity = dict(base.get("affinity") or {})
+        affinity["nodeAffinity"] = pinned(affinity.get("nodeAffinity") or {}, node)
+        labels = {**(template.get("metadata", {}).get("labels") or {}), REVISION_LABEL: revision}
+        labels["pod-template-generation"] = str(meta.get("generation", 1))
+        reference = self.maker.reference(obj, "apps/v1", "DaemonSet")
+        spec = {**base, "affinity": affinity}
+        return new_pod(name, meta["namespace"], template, spec, reference, labels, generate=meta["name"] + "-")
+
+    def shape(self, obj: Obj, node: str) -> PodShape:
+        """What the pods that the set makes now have in common; `node` is any."""
+        revision = self.revision(obj)
+        build = partial(self._build, obj, obj["metadata"]["name"], node, revision)
+        lean: LeanPods = self.cluster.lean
+        return lean.shape(self._kind(obj, revision), obj["spec"]["template"], build)
 
     def _roll(self, obj: Obj, group: Group, known: _Set) -> None:
         """RollingUpdate: old pods go while no more than maxUnavailable are away (maxSurge counts as that many)."""
@@ -344,18 +381,28 @@ class DaemonSetController(Controller):
         for key in held:
             obj = self.world.get(DAEMONSETS, *key)
             if obj is not None:
-                group = self.cluster.pods.group(obj["metadata"]["uid"], "DaemonSet", *key)
-                self._write(obj, group, self._set(group.uid))
+                self._write(obj, self.cluster.pods.group(obj["metadata"]["uid"], "DaemonSet", *key))
 
-    def _write(self, obj: Obj, group: Group, known: _Set) -> None:
-        total = len(known.nodes or ())
-        ready = group.ready - sum(1 for p in known.misplaced.values() if p.ready)
-        scheduled = group.active - len(known.misplaced)
-        updated = scheduled - len(known.old) - len(known.old_unready)
+    def _figures(self, group: Group) -> tuple[int, int, int, int]:
+        """How many nodes it should run on, its misplaced pods, those of them that are ready, and its old pods."""
+        bulk = self.cluster.bulk
+        if bulk is not None and group.uid in bulk.by_uid:
+            figures: tuple[int, int, int, int] = bulk.figures_of_set(group)
+            return figures
+        known = self._set(group.uid)
+        misplaced = known.misplaced.values()
+        old = len(known.old) + len(known.old_unready)
+        return len(known.nodes or ()), len(misplaced), sum(1 for p in misplaced if p.ready), old
+
+    def _write(self, obj: Obj, group: Group) -> None:
+        total, misplaced, misplaced_ready, old = self._figures(group)
+        ready = group.ready - misplaced_ready
+        scheduled = group.active - misplaced
+        updated = scheduled - old
         status: Obj = {
             "currentNumberScheduled": scheduled,
             "desiredNumberScheduled": total,
-            "numberMisscheduled": len(known.misplaced),
+            "numberMisscheduled": misplaced,
             "numberReady": ready,
             "observedGeneration": obj["metadata"].get("generation", 1),
         }

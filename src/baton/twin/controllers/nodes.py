@@ -80,6 +80,8 @@ class NodeController(Controller):
         if pod.node and pod.node not in self._calm:
             node = self.world.get(NODES, None, pod.node)
             if node is None or any(t.get("effect") == "NoExecute" for t in node["spec"].get("taints") or ()):
+                if self.cluster.bulk is not None:
+                    self.cluster.bulk.joined(pod.node)
                 self.enqueue(pod.node)
             else:
                 self._calm.add(pod.node)
@@ -102,6 +104,10 @@ class NodeController(Controller):
     def _collect(self, name: str) -> None:
         """Pods of a node that is gone are removed at once; nothing runs them any more."""
         self.kubelets.dead.discard(name)
+        bulk = self.cluster.bulk
+        if bulk is not None and not self.cluster.lean.by_node.get(name):
+            bulk.remove_all(name)
+            return
         for pod in self.cluster.pods.on_node(name):
             if not pod.gone:
                 self.maker.remove(pod)
