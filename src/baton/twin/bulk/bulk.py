@@ -306,12 +306,15 @@ class Bulk(Taking):
         refused = bool(self.s[S_ARGUMENT])
         return stopped, refused
 
-    def forget_refusal(self, number: int) -> None:
-        """A refused pod was let go."""
-        flags = int(self.a.pods[number, P_FLAGS])
-        if flags & BLOCKED:
-            self.a.pods[number, P_FLAGS] = flags & ~BLOCKED
-            self.counts.left(self.handle(number))
+    def forget_refusals(self, numbers: list[int]) -> None:
+        """Pods were let go; some of them had been refused before."""
+        flags = self.a.pods[numbers, P_FLAGS]
+        if not (flags & BLOCKED).any():
+            return
+        for number, flag in zip(numbers, flags.tolist(), strict=True):
+            if flag & BLOCKED:
+                self.a.pods[number, P_FLAGS] = flag & ~BLOCKED
+                self.counts.left(self.handle(number))
 
     def first_budget(self, number: int) -> str:
         """The budget that refused it."""

@@ -77,6 +77,7 @@ from baton.twin.controllers.scheduling import (
 
 GIVEN = 10  # how many of the shared scalars Python sets before a call
 FOREVER = (float("inf"), 0, 0)
+_PLACES = {name: 3 * i for i, name in enumerate(Arrays._fields)}  # in the table of addresses
 
 
 def first(pair: tuple[int, Any]) -> int:
@@ -149,7 +150,7 @@ class Rows:
         """Other arrays than before."""
         self.a = self.a._replace(**arrays)
         for name, array in arrays.items():
-            at = 3 * Arrays._fields.index(name)
+            at = _PLACES[name]
             self.addresses[at : at + 3] = (array.__array_interface__["data"][0], *array.shape, 0)[:3]
 
     def _grown(self, name: str, least: int) -> Any:
@@ -347,7 +348,8 @@ class Rows:
         order = index.order.get()
         if len(order) + 2 > len(self.fast._logs):
             self.fast._logs = np.array([natural_log(n + 2.0) for n in range(2 * len(order))])
-        self._set(order=order, logs=self.fast._logs)
+        if self.a.order is not order or self.a.logs is not self.fast._logs:
+            self._set(order=order, logs=self.fast._logs)
         if len(self.state.image_nodes) != self._images:
             self._images = len(self.state.image_nodes)
             self.a.classes[:, C_HAVE] = 0

@@ -103,6 +103,7 @@ class Core:
         self.connection: Callable[[str], tuple[str, str]] | None = None
         self._seed = rng.getrandbits(64)
         self._draws: dict[str, int] = {}
+        self._dice = random.Random()  # seeded anew for each use
         self._changes: list[Callable[[str, Any], object]] = []
         self._events: list[Callable[[Event], object]] = []
 
@@ -110,20 +111,29 @@ class Core:
 
     def rng(self, what: str) -> random.Random:
         """A generator for the next draw about `what`: the same for the same seed, name and count of draws."""
+        return random.Random(self._next(what))
+
+    def _next(self, what: str) -> str:
+        """What the generator for the next draw is seeded with."""
         count = self._draws.get(what, 0)
         self._draws[what] = count + 1
-        return random.Random(f"{self._seed}/{what}/{count}")
+        return f"{self._seed}/{what}/{count}"
+
+    def _rolled(self, what: str) -> random.Random:
+        """As `rng`, to be used up before the next is asked for."""
+        self._dice.seed(self._next(what))
+        return self._dice
 
     def draw(self, span: Range | Spread, what: str) -> float:
         """Seconds within `span`, to the millisecond."""
-        rng = self.rng(what)
+        rng = self._rolled(what)
         return span.draw(rng) if isinstance(span, Spread) else round(rng.uniform(*span), 3)
 
     def uuid(self, what: str) -> str:
-        return str(uuid.UUID(int=self.rng(what).getrandbits(128), version=4))
+        return str(uuid.UUID(int=self._rolled(what).getrandbits(128), version=4))
 
     def hex(self, what: str, digits: int = 17) -> str:
-        return f"{self.rng(what).getrandbits(digits * 4):0{digits}x}"
+        return f"{self._rolled(what).getrandbits(digits * 4):0{digits}x}"
 
     # --- time -------------------------------------------------------------------------------------------------
 

@@ -70,9 +70,10 @@ class Drain:
         done = 0
         while done < len(numbers):
             stopped, refused = bulk.evict(numbers, done, self.forced)
-            for number in numbers[done:stopped]:
-                self.blocked.pop(number, None)
-                bulk.forget_refusal(number)
+            if self.blocked:
+                for number in numbers[done:stopped]:
+                    self.blocked.pop(number, None)
+            bulk.forget_refusals(numbers[done:stopped])
             bulk.tell()
             done = stopped
             if refused:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from baton.twin.bootstrap import boot_id, machine_id, system_uuid
+from baton.twin.bootstrap import boot_id, system_uuid
 from baton.twin.controllers.base import ADDED, Cluster, Controller, Obj, Pod
 from baton.twin.controllers.pods import PodMaker
 from baton.twin.controllers.templates import NOT_READY, UNREACHABLE, conditions_with
@@ -332,6 +332,7 @@ def node_object(spec: NodeSpec, now: str) -> Obj:
     addresses = [{"type": "InternalIP", "address": spec.internal_ip}] if spec.internal_ip else []
     addresses += [{"type": "InternalDNS", "address": spec.name}, {"type": "Hostname", "address": spec.name}]
     not_ready = [{"key": NOT_READY, "effect": e, "timeAdded": now} for e in ("NoSchedule", "NoExecute")]
+    uuid = system_uuid(spec.instance_id)
     return {
         "apiVersion": "v1",
         "kind": "Node",
@@ -362,10 +363,10 @@ def node_object(spec: NodeSpec, now: str) -> Obj:
                 "kernelVersion": "6.12.55-74.119.amzn2023.x86_64",
                 "kubeProxyVersion": "",
                 "kubeletVersion": spec.kubelet_version,
-                "machineID": machine_id(spec.instance_id),
+                "machineID": uuid.replace("-", ""),  # as /etc/machine-id holds
                 "operatingSystem": "linux",
                 "osImage": spec.os_image,
-                "systemUUID": system_uuid(spec.instance_id),
+                "systemUUID": uuid,
             },
         },
     }
