@@ -56,6 +56,16 @@ class NodeRow:
         """What `value` gave for nodes of each kind, where it looks at nothing else of them."""
         self.synced = -1
 
+    def of(self, node: NodeInfo) -> int:
+        """What a node has in this row."""
+        known = self.by_kind
+        if known is None:
+            return self.value(node)
+        found = known.get(node.kind)
+        if found is None:
+            found = known[node.kind] = self.value(node)
+        return found
+
     def changed(self, old: int, new: int) -> None:
         """A slot's value is about to change."""
 
@@ -106,6 +116,11 @@ class NodeRows:
         self._base = 0
         self._domains: dict[str, DomainRow] = {}
         self._changed: tuple[int, int, Iterable[int]] = -1, -1, ()
+        # rows that follow from a node's kind are brought up to date together, a column at a time
+        self._alike: list[NodeRow] = []
+        self._alike_rows: Ints = np.zeros((0, 1), dtype=np.int32)
+        self._alike_synced = 0
+        self._columns: dict[int, Ints] = {}  # of each kind
 
     def note(self, slot: int) -> None:
         """A node came, went or changed."""
@@ -138,26 +153,47 @@ class NodeRows:
         """Bring a row up to date."""
         if row.synced == self.version:
             return
-        infos = self.state.infos
+        if row.by_kind is None:
+            self._sync_one(row)
+            return
+        self._sync_alike()
+        if row.synced < 0:
+            self._sync_one(row)
+            self._alike.append(row)
+            self._alike_rows = np.array([[r.row] for r in self._alike], dtype=np.int32)
+            self._columns.clear()
+
+    def _sync_one(self, row: NodeRow) -> None:
+        infos, of = self.state.infos, row.of
         data = self.table.data[row.row]
-        value, known = row.value, row.by_kind
-        if known is not None:
-            for slot in self._since(row.synced):
-                info = infos[slot]
-                new = row.absent if info is None else known.get(info.kind)
-                if new is None:
-                    assert info is not None
-                    new = known[info.kind] = value(info)
+        for slot in self._since(row.synced):
+            info = infos[slot]
+            old, new = int(data[slot]), row.absent if info is None else of(info)
+            if old != new:
+                row.changed(old, new)
                 data[slot] = new
-        else:
-            for slot in self._since(row.synced):
-                info = infos[slot]
-                new = row.absent if info is None else value(info)
-                old = int(data[slot])
-                if old != new:
-                    row.changed(old, new)
-                    data[slot] = new
         row.synced = self.version
+
+    def _sync_alike(self) -> None:
+        if self._alike_synced == self.version:
+            return
+        infos, data = self.state.infos, self.table.data
+        slots_of: dict[int, list[int]] = {}
+        for slot in self._since(self._alike_synced):
+            info = infos[slot]
+            slots_of.setdefault(-1 if info is None else info.kind, []).append(slot)
+        for slots in slots_of.values():
+            info = infos[slots[0]]
+            data[self._alike_rows, slots] = 0 if info is None else self._column(info)
+        for row in self._alike:
+            row.synced = self.version
+        self._alike_synced = self.version
+
+    def _column(self, node: NodeInfo) -> Ints:
+        found = self._columns.get(node.kind)
+        if found is None:
+            found = self._columns[node.kind] = np.array([[row.of(node)] for row in self._alike], dtype=np.int32)
+        return found
 
     def _since(self, version: int) -> Iterable[int]:
         """The slots that changed after a version; most rows ask for the same."""

@@ -301,20 +301,18 @@ class Bulk(Taking):
         self.a.nodes[self.node_id(node), N_DRAINING] = 0
 
     def evict(self, pods: list[int], at: int, forced: bool) -> tuple[int, bool]:
-        """Evict pods[at:] till one is refused or there is something to tell: (where it stopped, whether refused)."""
+        """Evict pods[at:] till one is refused, was refused before, or there is something to tell: (where it stopped,
+        whether refused)."""
         stopped = int(self._call(kernel.evict, np.array(pods), at, forced))
         refused = bool(self.s[S_ARGUMENT])
         return stopped, refused
 
-    def forget_refusals(self, numbers: list[int]) -> None:
-        """Pods were let go; some of them had been refused before."""
-        flags = self.a.pods[numbers, P_FLAGS]
-        if not (flags & BLOCKED).any():
-            return
-        for number, flag in zip(numbers, flags.tolist(), strict=True):
-            if flag & BLOCKED:
-                self.a.pods[number, P_FLAGS] = flag & ~BLOCKED
-                self.counts.left(self.handle(number))
+    def forget_refusal(self, number: int) -> None:
+        """A refused pod was let go."""
+        flags = int(self.a.pods[number, P_FLAGS])
+        if flags & BLOCKED:
+            self.a.pods[number, P_FLAGS] = flags & ~BLOCKED
+            self.counts.left(self.handle(number))
 
     def first_budget(self, number: int) -> str:
         """The budget that refused it."""

@@ -133,6 +133,7 @@ class Rows:
         self._infos: dict[int, PodInfo] = {}
         self._merged: dict[int, tuple[tuple[int, int, int], dict[Key, PodInfo]]] = {}
         self.next: tuple[float, int, int] = FOREVER
+        self._order: Any = None  # the scheduler's array that `a.order` holds as far as it goes
         self.running = False
         self._rows_of_nodes: dict[Any, None] = {}
         self._domains: dict[Any, int] = {}
@@ -348,8 +349,12 @@ class Rows:
         order = index.order.get()
         if len(order) + 2 > len(self.fast._logs):
             self.fast._logs = np.array([natural_log(n + 2.0) for n in range(2 * len(order))])
-        if self.a.order is not order or self.a.logs is not self.fast._logs:
-            self._set(order=order, logs=self.fast._logs)
+        if self._order is not order:
+            self._order = order
+            self._grown("order", len(order))[: len(order)] = order
+            self.addresses[_PLACES["order"] + 1] = len(order)
+        if self.a.logs is not self.fast._logs:
+            self._set(logs=self.fast._logs)
         if len(self.state.image_nodes) != self._images:
             self._images = len(self.state.image_nodes)
             self.a.classes[:, C_HAVE] = 0

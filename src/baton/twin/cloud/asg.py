@@ -318,15 +318,17 @@ class AutoScaling:
 
     def pick_victim(self, group: AsgRecord) -> InstanceRecord:
         """Scale-in: not joined first, then the zone with most, the oldest template version, then by lot."""
-        alive = self.alive(group)
-        waiting = [i for i in alive if i.ready_at is None]
-        if waiting:
-            return waiting[-1]
         counts = self._zones[group.name]
         most = max(counts.values())
-        crowded = [i for i in alive if counts[i.zone] == most]
-        oldest = min(i.template_version for i in crowded)
-        return self._core.rng(f"scale-in {group.name}").choice([i for i in crowded if i.template_version == oldest])
+        zones = {zone for zone, count in counts.items() if count == most}
+        waiting: InstanceRecord | None = None
+        by_version: dict[int, list[InstanceRecord]] = {}
+        for instance in self.alive(group):
+            if instance.ready_at is None:
+                waiting = instance
+            elif instance.zone in zones:
+                by_version.setdefault(instance.template_version, []).append(instance)
+        return waiting or self._core.rng(f"scale-in {group.name}").choice(by_version[min(by_version)])
 
     def terminate(self, instance: InstanceRecord, *, drained: bool = False, hook: float = HOOK_SECONDS) -> None:
         """Take the instance away. Unless `drained`, the terminate hook first tries evictions for `hook` seconds."""

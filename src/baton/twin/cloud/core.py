@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from baton.model.events import Event
@@ -105,7 +105,8 @@ class Core:
         self._draws: dict[str, int] = {}
         self._dice = random.Random()  # seeded anew for each use
         self._changes: list[Callable[[str, Any], object]] = []
-        self._events: list[Callable[[Event], object]] = []
+        self._events: list[tuple[Callable[[Event], object], Collection[str] | None]] = []
+        self._told: dict[str, list[Callable[[Event], object]]] = {}  # who hears of events of each kind
 
     # --- chance -----------------------------------------------------------------------------------------------
 
@@ -153,14 +154,18 @@ class Core:
         for fn in self._changes:
             fn(kind, record)
 
-    def on_event(self, fn: Callable[[Event], object]) -> None:
-        """`fn(event)` for everything worth a line in a timeline; source is `twin`."""
-        self._events.append(fn)
+    def on_event(self, fn: Callable[[Event], object], kinds: Collection[str] | None = None) -> None:
+        """`fn(event)` for everything worth a line in a timeline, or for some kinds of it; source is `twin`."""
+        self._events.append((fn, kinds))
+        self._told.clear()
 
     def event(self, kind: str, subject: str, **data: Any) -> None:
-        if self._events:
+        told = self._told.get(kind)
+        if told is None:
+            told = self._told[kind] = [fn for fn, kinds in self._events if kinds is None or kind in kinds]
+        if told:
             happening = Event(self.now(), kind, subject, "twin", data)
-            for fn in self._events:
+            for fn in told:
                 fn(happening)
 
     # --- look-ups ---------------------------------------------------------------------------------------------

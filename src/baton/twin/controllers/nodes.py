@@ -158,6 +158,13 @@ class NodeController(Controller):
         node: Obj = self.world.create(NODES, node_object(spec, now))
         self.world.create("csinodes.storage.k8s.io", _csi_node(spec, node))
         name = spec.name
+        if self.settings.events:
+            self._record_registered(node, name)
+        gap = self.settings.timings.node_ready_gap.draw(self._rng)
+        uid = node["metadata"]["uid"]
+        self.clock.call_later(gap, lambda: self._ready(name, uid, on_ready))
+
+    def _record_registered(self, node: Obj, name: str) -> None:
         kubelet = f"kubelet, {name}"
         self.cluster.record(node, "Normal", "Starting", "Starting kubelet.", kubelet)
         full = "invalid capacity 0 on image filesystem"
@@ -174,9 +181,6 @@ class NodeController(Controller):
             f"Node {name} event: Registered Node {name} in Controller",
             "node-controller",
         )
-        gap = self.settings.timings.node_ready_gap.draw(self._rng)
-        uid = node["metadata"]["uid"]
-        self.clock.call_later(gap, lambda: self._ready(name, uid, on_ready))
 
     def _ready(self, name: str, uid: str, on_ready: Callable[[], Any] | None) -> None:
         node = self.world.get(NODES, None, name)
