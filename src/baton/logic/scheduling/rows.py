@@ -182,7 +182,7 @@ class NodeRows:
         for slot in self._since(self._alike_synced):
             info = infos[slot]
             slots_of.setdefault(-1 if info is None else info.kind, []).append(slot)
-        for slots in slots_of.values():
+        for slots in slots_of.values() if self._alike else ():
             info = infos[slots[0]]
             data[self._alike_rows, slots] = 0 if info is None else self._column(info)
         for row in self._alike:
