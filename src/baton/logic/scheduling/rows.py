@@ -118,7 +118,7 @@ class NodeRows:
         self._changed: tuple[int, int, Iterable[int]] = -1, -1, ()
         # rows that follow from a node's kind are brought up to date together, a column at a time
         self._alike: list[NodeRow] = []
-        self._alike_rows: Ints = np.zeros((0, 1), dtype=np.int32)
+        self._alike_rows: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
         self._alike_synced = 0
         self._columns: dict[int, Ints] = {}  # of each kind
 
@@ -160,7 +160,7 @@ class NodeRows:
         if row.synced < 0:
             self._sync_one(row)
             self._alike.append(row)
-            self._alike_rows = np.array([[r.row] for r in self._alike], dtype=np.int32)
+            self._alike_rows = np.array([r.row for r in self._alike], dtype=np.intp)
             self._columns.clear()
 
     def _sync_one(self, row: NodeRow) -> None:
@@ -178,13 +178,9 @@ class NodeRows:
         if self._alike_synced == self.version:
             return
         infos, data = self.state.infos, self.table.data
-        slots_of: dict[int, list[int]] = {}
         for slot in self._since(self._alike_synced):
             info = infos[slot]
-            slots_of.setdefault(-1 if info is None else info.kind, []).append(slot)
-        for slots in slots_of.values() if self._alike else ():
-            info = infos[slots[0]]
-            data[self._alike_rows, slots] = 0 if info is None else self._column(info)
+            data[self._alike_rows, slot] = 0 if info is None else self._column(info)
         for row in self._alike:
             row.synced = self.version
         self._alike_synced = self.version
@@ -192,7 +188,7 @@ class NodeRows:
     def _column(self, node: NodeInfo) -> Ints:
         found = self._columns.get(node.kind)
         if found is None:
-            found = self._columns[node.kind] = np.array([[row.of(node)] for row in self._alike], dtype=np.int32)
+            found = self._columns[node.kind] = np.array([row.of(node) for row in self._alike], dtype=np.int32)
         return found
 
     def _since(self, version: int) -> Iterable[int]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from baton.twin.bootstrap import boot_id, system_uuid
 from baton.twin.controllers.base import ADDED, Cluster, Controller, Obj, Pod
@@ -27,8 +27,7 @@ _NO_NETWORK = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class NodeSpec:
+class NodeSpec(NamedTuple):
     """What an instance brings when its kubelet registers. Quantities are Kubernetes strings ("3920m", "15Gi").
 
     `joins` False is an instance whose user data is broken: no Node ever appears. `volume_limit` is the number of EBS
@@ -42,10 +41,10 @@ class NodeSpec:
     instance_type: str
     image_id: str
     kubelet_version: str  # "v1.35.2-eks-1a2b3c4"
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = MappingProxyType({})
     taints: Sequence[Mapping[str, str]] = ()
-    allocatable: Mapping[str, str] = field(default_factory=dict)
-    capacity: Mapping[str, str] = field(default_factory=dict)
+    allocatable: Mapping[str, str] = MappingProxyType({})
+    capacity: Mapping[str, str] = MappingProxyType({})
     os_image: str = "Amazon Linux 2023"
     provider_id: str = ""
     internal_ip: str = ""
@@ -155,7 +154,7 @@ class NodeController(Controller):
         if not spec.joins or self.world.get(NODES, None, spec.name) is not None:
             return
         now = rfc3339(self.clock.now())
-        node: Obj = self.world.create(NODES, node_object(spec, now))
+        node: Obj = self.world.create(NODES, node_object(spec, now, self.settings.detail))
         self.world.create("csinodes.storage.k8s.io", _csi_node(spec, node))
         name = spec.name
         if self.settings.events:
@@ -294,8 +293,10 @@ def tolerated_for(tolerations: Sequence[Mapping[str, Any]], taints: Sequence[Map
     return least
 
 
-def node_object(spec: NodeSpec, now: str) -> Obj:
-    """The Node as a kubelet registers it: NotReady, tainted not-ready, with the well-known labels."""
+def node_object(spec: NodeSpec, now: str, detail: bool = True) -> Obj:
+    """The Node as a kubelet registers it: NotReady, tainted not-ready, with the well-known labels.
+
+    Without `detail` its machine has no identifiers, which only people read."""
     labels = {
         "beta.kubernetes.io/arch": spec.architecture,
         "beta.kubernetes.io/instance-type": spec.instance_type,
@@ -336,7 +337,7 @@ def node_object(spec: NodeSpec, now: str) -> Obj:
     addresses = [{"type": "InternalIP", "address": spec.internal_ip}] if spec.internal_ip else []
     addresses += [{"type": "InternalDNS", "address": spec.name}, {"type": "Hostname", "address": spec.name}]
     not_ready = [{"key": NOT_READY, "effect": e, "timeAdded": now} for e in ("NoSchedule", "NoExecute")]
-    uuid = system_uuid(spec.instance_id)
+    uuid = system_uuid(spec.instance_id) if detail else ""
     return {
         "apiVersion": "v1",
         "kind": "Node",
@@ -362,7 +363,7 @@ def node_object(spec: NodeSpec, now: str) -> Obj:
             "images": [],
             "nodeInfo": {
                 "architecture": spec.architecture,
-                "bootID": boot_id(spec.instance_id),
+                "bootID": boot_id(spec.instance_id) if detail else "",
                 "containerRuntimeVersion": "containerd://2.1.5",
                 "kernelVersion": "6.12.55-74.119.amzn2023.x86_64",
                 "kubeProxyVersion": "",
