@@ -211,7 +211,7 @@ class Rolling(RuleBasedStateMachine):
         elif self.lowering:
             self.lowering = False
             self.pending -= 1 if self.pending else 0
-            self.feed(v.ScaledDown("" if not self.state.new else next(reversed(self.state.new))))
+            self.feed(v.ScaledDown("" if not self.state.new else list(self.state.new)[-1]))
         elif self.terminating:
             self.feed(v.Terminated(self.terminating.pop()))
         elif self.timers:
@@ -237,7 +237,7 @@ def _available_floor_case(parallelism: int, joined: int) -> int:
     state, _ = step(state, v.Cordoned(tuple(n.name for n in state.old)))
     lowest = state.available
     for i in range(joined):
-        for node in list(state.flight):
+        for node in list(state.flight.values()):
             state, _ = step(state, v.Drained(node.name))
             state, _ = step(state, v.Timeout(v.Timer("settle", node.name)))
             state, _ = step(state, v.Terminated(node.name))

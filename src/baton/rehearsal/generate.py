@@ -193,7 +193,7 @@ def _machine(place: _Addresses, zones: list[str], shape: GroupShape, kind: str, 
     name = f"ip-{address.replace('.', '-')}.ec2.internal"
     known = known_instance_type(kind)
     assert known is not None
-    capacity, usable = allocatable(known)
+    capacity, usable = map(dict, allocatable(known))
     minor = ".".join(kubelet[1:].split(".")[:2])
     labels = {
         "eks.amazonaws.com/capacityType": "ON_DEMAND",

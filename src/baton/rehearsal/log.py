@@ -12,7 +12,6 @@ from baton.twin.twin import Twin
 MOST = 3000  # lines of a timeline
 _ALWAYS = frozenset({"update.started", "update.ended", "roll.phase", "instance.refused", "cluster.version"})
 _NODES = frozenset({"instance.launched", "node.ready", "node.draining", "instance.terminating", "instance.terminated"})
-_PODS = frozenset({"pod.evicted", "pod.blocked"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,8 @@ class Log:
     def __post_init__(self) -> None:
         self._start = self.twin.clock.now()
         self._began: dict[str, float] = {}
-        self.twin.cloud.on_event(self._on_event)
+        kinds = None if self.whole else _ALWAYS | _NODES if self.nodes else _ALWAYS
+        self.twin.cloud.on_event(self._on_event, kinds)
 
     # the conductor's observer
 
@@ -61,8 +61,6 @@ class Log:
 
     def _on_event(self, event: Event) -> None:
         kind = event.kind
-        if kind in _PODS and not self.whole:
-            return
         if kind == "update.started" and event.data.get("type") == "VersionUpdate":
             self._began[event.subject] = event.at
         elif kind == "update.ended":
@@ -72,8 +70,7 @@ class Log:
             self.refused[message] = self.refused.get(message, 0) + 1
             if self.refused[message] > 1 and not self.whole:
                 return
-        if self.whole or kind in _ALWAYS or (self.nodes and kind in _NODES):
-            self._keep(event, _words(event))
+        self._keep(event, _words(event))
 
     def _ended(self, event: Event) -> None:
         began = self._began.pop(event.subject, None)

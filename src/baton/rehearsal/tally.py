@@ -133,7 +133,7 @@ class Tally:
         kube.pods.listen(self._on_added, ADDED)
         kube.pods.listen(self._on_bound, BOUND)
         kube.pods.listen(self._on_count, READY | TERMINATING | REMOVED)
-        self.twin.cloud.on_event(self._on_event)
+        self.twin.cloud.on_event(self._on_event, ("pod.evicted", "pod.blocked"))
         self.twin.clock.call_later(1.0, self._survey)  # once the controllers have counted
         for pod in kube.pods.by_key.values():
             if not pod.node and not pod.finished:
@@ -320,7 +320,7 @@ class Tally:
     def _on_event(self, event: Event) -> None:
         if event.kind == "pod.evicted":
             self._evicted(event)
-        elif event.kind == "pod.blocked":
+        else:
             _, namespace, name = event.subject.split("/", 2)
             pod = self._kube.pods.at((namespace, name))
             if pod is not None and pod.key not in self._waiting:

@@ -197,8 +197,3 @@ def system_uuid(instance: str) -> str:
 def boot_id(instance: str) -> str:
     """Another UUID of an instance, for its one and only boot."""
     return _uuid(_digits(f"boot {instance}"))
-
-
-def machine_id(instance: str) -> str:
-    """32 hexadecimal digits, as /etc/machine-id holds."""
-    return system_uuid(instance).replace("-", "")

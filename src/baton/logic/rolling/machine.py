@@ -9,8 +9,8 @@ The promise kept throughout: a further old node is taken only while, counting it
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 
+from baton.logic.rolling.nodes import Nodes
 from baton.logic.rolling.values import (
     JOIN,
     NODE_CREATION_FAILURE,
@@ -67,8 +67,8 @@ STEPS: Mapping[Step, Mapping[str, tuple[Step, ...]]] = {
 
 def begin(settings: Settings, desired: int, old: Iterable[tuple[str, str]]) -> State:
     """The state before anything was done. `old` are (name, zone) of the nodes on the old template."""
-    nodes = dict(old)
-    return State(settings, target=desired, base=min(desired, len(nodes)), waiting=nodes)
+    nodes = Nodes(old)
+    return State(settings, target=desired, base=min(desired, len(nodes)), waiting=nodes, flight={}, new=Nodes())
 
 
 def step(state: State, event: Event) -> Result:
@@ -94,42 +94,29 @@ def _unlisted(state: State, event: Event) -> UnlistedEventError:
 # --- small helpers on the state --------------------------------------------------------------------------------
 
 
-def _find(state: State, name: str) -> OldNode | None:
-    zone = state.waiting.get(name)
-    return OldNode(name, zone) if zone is not None else next((n for n in state.flight if n.name == name), None)
-
-
-def _with(state: State, node: OldNode) -> State:
-    """Put a node in flight, or replace what is known of it there."""
-    rest = tuple(n for n in state.flight if n.name != node.name)
-    return replace(state, waiting=_drop(state.waiting, node.name), flight=(*rest, node))
-
-
-def _drop(nodes: Mapping[str, str], name: str) -> Mapping[str, str]:
-    if name not in nodes:
-        return nodes
-    rest = dict(nodes)
-    del rest[name]
-    return rest
+def _moved(state: State, node: OldNode) -> State:
+    """What is known of a node in flight has changed."""
+    rest = dict(state.flight)
+    del rest[node.name]
+    rest[node.name] = node
+    return state._replace(flight=rest)
 
 
 def _without(state: State, name: str) -> State:
-    return replace(
-        state,
-        waiting=_drop(state.waiting, name),
-        flight=tuple(n for n in state.flight if n.name != name),
-        new=_drop(state.new, name),
-    )
+    flight = state.flight
+    if name in flight:
+        flight = {other: node for other, node in flight.items() if other != name}
+    return state._replace(waiting=state.waiting.minus(name), flight=flight, new=state.new.minus(name))
 
 
-def _start(state: State, timer: Timer, seconds: float) -> Result:
-    again: tuple[Command, ...] = (CancelTimer(timer),) if timer in state.timers else ()
-    return replace(state, timers=state.timers | {timer}), (*again, StartTimer(timer, seconds))
+def _start_join(state: State) -> Result:
+    """Wait for nodes to join, from now on."""
+    again: tuple[Command, ...] = (CancelTimer(JOIN),) if state.joining else ()
+    return state._replace(joining=True), (*again, StartTimer(JOIN, state.settings.join_seconds))
 
 
-def _cancel(state: State, timers: Iterable[Timer]) -> Result:
-    running = tuple(sorted(t for t in timers if t in state.timers))
-    return replace(state, timers=state.timers - set(running)), tuple(CancelTimer(t) for t in running)
+def _stop_join(state: State) -> Result:
+    return (state._replace(joining=False), (CancelTimer(JOIN),)) if state.joining else (state, ())
 
 
 def _chain(result: Result, then: Callable[[State], Result]) -> Result:
@@ -139,7 +126,7 @@ def _chain(result: Result, then: Callable[[State], Result]) -> Result:
 
 
 def _known(state: State, event: Event, name: str) -> None:
-    if _find(state, name) is None and name not in state.new:
+    if not state.is_old(name) and name not in state.new:
         raise _unlisted(state, event)
 
 
@@ -148,27 +135,27 @@ def _known(state: State, event: Event, name: str) -> None:
 
 def _template_ready(state: State, event: Event) -> Result:
     if not state.waiting:
-        return replace(state, phase=Phase.SUCCEEDED), (Finish(),)
+        return state._replace(phase=Phase.SUCCEEDED), (Finish(),)
     if state.settings.surge == 0:
         return _cordon(state)
     surge = state.settings.surge
-    state = replace(state, phase=Phase.SCALE_UP, raised=surge)
-    return _chain((state, (RaiseSizes(surge),)), lambda s: _start(s, JOIN, s.settings.join_seconds))
+    state = state._replace(phase=Phase.SCALE_UP, raised=surge)
+    return _chain((state, (RaiseSizes(surge),)), _start_join)
 
 
 def _setup_failed(state: State, event: Event) -> Result:
     assert isinstance(event, SetupFailed)
     failure = Failure(event.code, event.message, event.resource_ids)
-    return replace(state, phase=Phase.FAILED, failure=failure), (Finish(failure),)
+    return state._replace(phase=Phase.FAILED, failure=failure), (Finish(failure),)
 
 
 def _cordon(state: State) -> Result:
     nodes = tuple(state.waiting) if state.settings.surge else ()
-    return replace(state, phase=Phase.CORDON), (Cordon(nodes),)
+    return state._replace(phase=Phase.CORDON), (Cordon(nodes),)
 
 
 def _zones_covered(state: State) -> bool:
-    return set(state.waiting.values()) <= set(state.new.values())
+    return state.waiting.zones <= state.new.zones
 
 
 def _ready(state: State, event: Event) -> Result:
@@ -180,20 +167,22 @@ def _ready(state: State, event: Event) -> Result:
 
 
 def _joined(state: State, event: NodeReady) -> State:
-    return replace(state, new={**state.new, event.node: event.zone})
+    return state._replace(new=state.new.plus(event.node, event.zone))
 
 
 def _lost(state: State, event: Event) -> Result:
     assert isinstance(event, NodeLost)
     _known(state, event, event.node)
-    result = _cancel(state, (Timer("drain", event.node), Timer("settle", event.node)))
-    return _chain(result, lambda s: _progress(_without(s, event.node)))
+    node = state.flight.get(event.node)
+    ran = None if node is None else node.timer
+    cancelled = () if ran is None else (CancelTimer(ran),)
+    return _chain((_without(state, event.node), cancelled), _progress)
 
 
 def _progress(state: State, restart: bool = False) -> Result:
     """Go on as far as the nodes allow. `restart`: a node came, so a wait for nodes begins anew."""
     if state.phase is Phase.SCALE_UP:
-        return _chain(_cancel(state, (JOIN,)), _cordon) if _zones_covered(state) else (state, ())
+        return _chain(_stop_join(state), _cordon) if _zones_covered(state) else (state, ())
     if state.phase is Phase.UPGRADE:
         return _take(state, restart)
     if state.phase is Phase.SCALE_DOWN:
@@ -203,23 +192,22 @@ def _progress(state: State, restart: bool = False) -> Result:
 
 def _join_timeout(state: State, event: Event) -> Result:
     assert isinstance(event, Timeout)
-    if event.timer not in state.timers:
+    if event.timer != JOIN or not state.joining:
         raise _unlisted(state, event)
-    state = replace(state, timers=state.timers - {event.timer})
-    return _fail(state, NODE_CREATION_FAILURE, ())
+    return _fail(state._replace(joining=False), NODE_CREATION_FAILURE)
 
 
 def _cordoned(state: State, event: Event) -> Result:
     assert isinstance(event, Cordoned)
     if not set(state.waiting) <= set(event.order) or len(set(event.order)) != len(event.order):
         raise _unlisted(state, event)
-    return _take(replace(state, phase=Phase.UPGRADE, order=event.order))
+    return _take(state._replace(phase=Phase.UPGRADE, order=event.order))
 
 
 def _desired_changed(state: State, event: Event) -> Result:
     assert isinstance(event, DesiredChanged)
     target = max(0, state.target + event.by)
-    state = replace(state, target=target, base=min(state.base, target))
+    state = state._replace(target=target, base=min(state.base, target))
     if state.phase is Phase.SCALE_DOWN and event.by > 0:
         # An autoscaler is adding nodes: the guide says to leave at once and keep the larger size.
         return _succeed(state)
@@ -232,55 +220,57 @@ def _desired_changed(state: State, event: Event) -> Result:
 def _take(state: State, restart: bool = False) -> Result:
     """Begin to drain as many further old nodes as may be away."""
     settings = state.settings
-    result: Result = (state, ())
     room = min(
         settings.parallelism - len(state.flight),
         state.available - (state.base - settings.parallelism),
         len(state.waiting),
     )
-    for _ in range(max(0, room)):
-        result = _chain(result, _take_next)
+    result = _take_next(state, room) if room > 0 else (state, ())
     return _chain(result, lambda s: _settle_wait(s, restart))
 
 
-def _take_next(state: State) -> Result:
-    cursor = state.cursor
-    while state.order[cursor] not in state.waiting:  # lost meanwhile
+def _take_next(state: State, count: int) -> Result:
+    settings, waiting, flight, cursor = state.settings, state.waiting, dict(state.flight), state.cursor
+    commands: list[Command] = []
+    for _ in range(count):
+        while state.order[cursor] not in waiting:  # lost meanwhile
+            cursor += 1
+        name = state.order[cursor]
         cursor += 1
-    name = state.order[cursor]
-    first: tuple[Command, ...] = () if state.settings.surge else (CordonOne(name),)
-    node = OldNode(name, state.waiting[name], Step.DRAINING)
-    taken = replace(_with(state, node), cursor=cursor + 1)
-    begun: Result = (taken, (*first, StartDrain(name)))
-    return _chain(begun, lambda s: _start(s, Timer("drain", name), s.settings.drain_seconds))
+        flight[name] = OldNode(name, waiting[name], Step.DRAINING)
+        waiting = waiting.minus(name)
+        if not settings.surge:
+            commands.append(CordonOne(name))
+        commands += (StartDrain(name), StartTimer(Timer("drain", name), settings.drain_seconds))
+    return state._replace(waiting=waiting, flight=flight, cursor=cursor), tuple(commands)
 
 
 def _settle_wait(state: State, restart: bool) -> Result:
     """After taking what could be taken: done, working, or waiting for nodes to join."""
     if not state.waiting and not state.flight:
         if state.raised:
-            return _chain(_cancel(state, (JOIN,)), lambda s: _lower(replace(s, phase=Phase.SCALE_DOWN)))
+            return _chain(_stop_join(state), lambda s: _lower(s._replace(phase=Phase.SCALE_DOWN)))
         if len(state.new) >= state.base:
             return _succeed(state)
     elif state.flight:
-        return _cancel(state, (JOIN,))
-    if restart or JOIN not in state.timers:
-        return _start(state, JOIN, state.settings.join_seconds)
+        return _stop_join(state)
+    if restart or not state.joining:
+        return _start_join(state)
     return state, ()
 
 
 def _drained(state: State, event: Event) -> Result:
     assert isinstance(event, Drained)
-    node = _find(state, event.node)
+    node = state.flight.get(event.node)
     if node is None or node.step not in (Step.DRAINING, Step.FORCING):
         raise _unlisted(state, event)
-    result = _cancel(_with(state, replace(node, step=Step.SETTLING)), (Timer("drain", node.name),))
-    return _chain(result, lambda s: _start(s, Timer("settle", event.node), s.settings.settle_seconds))
+    settle = StartTimer(Timer("settle", node.name), state.settings.settle_seconds)
+    return _moved(state, node._replace(step=Step.SETTLING)), (CancelTimer(Timer("drain", node.name)), settle)
 
 
 def _terminated(state: State, event: Event) -> Result:
     assert isinstance(event, Terminated)
-    node = _find(state, event.node)
+    node = state.flight.get(event.node)
     if node is None or node.step is not Step.TERMINATING:
         raise _unlisted(state, event)
     return _progress(_without(state, event.node))
@@ -289,32 +279,28 @@ def _terminated(state: State, event: Event) -> Result:
 def _timeout(state: State, event: Event) -> Result:
     assert isinstance(event, Timeout)
     timer = event.timer
-    if timer not in state.timers:
-        raise _unlisted(state, event)
     if timer == JOIN:
         return _join_timeout(state, event)
-    node = _find(state, timer.node)
-    if node is None:
+    node = state.flight.get(timer.node)
+    if node is None or node.timer != timer:
         raise _unlisted(state, event)
-    state = replace(state, timers=state.timers - {timer})
-    if timer.kind == "settle":
-        return _with(state, replace(node, step=Step.TERMINATING)), (Terminate(node.name),)
+    if node.step is Step.SETTLING:
+        return _moved(state, node._replace(step=Step.TERMINATING)), (Terminate(node.name),)
+    again = StartTimer(timer, state.settings.drain_seconds)
     if state.settings.force and node.step is Step.DRAINING:
         # Deletion has a last window too: a finalizer or an endless grace period must not hold the update for ever.
-        result: Result = (_with(state, replace(node, step=Step.FORCING)), (ForceDrain(node.name),))
-        return _chain(result, lambda s: _start(s, timer, s.settings.drain_seconds))
+        return _moved(state, node._replace(step=Step.FORCING)), (ForceDrain(node.name), again)
     if node.step is Step.DRAINING and node.windows + 1 < state.settings.drain_windows:
-        result = (_with(state, replace(node, windows=node.windows + 1)), (StartDrain(node.name),))
-        return _chain(result, lambda s: _start(s, timer, s.settings.drain_seconds))
-    return _fail(state, POD_EVICTION_FAILURE, (node.name,))
+        return _moved(state, node._replace(windows=node.windows + 1)), (StartDrain(node.name), again)
+    return _fail(state, POD_EVICTION_FAILURE, node)
 
 
 # --- scale down ------------------------------------------------------------------------------------------------
 
 
 def _succeed(state: State) -> Result:
-    result = _cancel(replace(state, phase=Phase.SUCCEEDED), state.timers)
-    return _chain(result, lambda s: (s, (Finish(),)))
+    ended, cancelled = _stop_join(state._replace(phase=Phase.SUCCEEDED))
+    return ended, (*cancelled, Finish())
 
 
 def _lower(state: State, restart: bool = False, force: bool = False) -> Result:
@@ -324,10 +310,10 @@ def _lower(state: State, restart: bool = False, force: bool = False) -> Result:
     if force or len(state.new) >= state.base + (1 if state.raised else 0):
         if not state.raised:
             return _succeed(state)
-        result = _cancel(replace(state, raised=state.raised - 1, lowering=True), (JOIN,))
-        return _chain(result, lambda s: (s, (LowerSizes(),)))
-    if restart or JOIN not in state.timers:
-        return _start(state, JOIN, state.settings.join_seconds)
+        lowering, cancelled = _stop_join(state._replace(raised=state.raised - 1, lowering=True))
+        return lowering, (*cancelled, LowerSizes())
+    if restart or not state.joining:
+        return _start_join(state)
     return state, ()
 
 
@@ -335,44 +321,46 @@ def _scaled_down(state: State, event: Event) -> Result:
     assert isinstance(event, ScaledDown)
     if not state.lowering:
         raise _unlisted(state, event)
-    return _lower(replace(_without(state, event.node), lowering=False))
+    return _lower(_without(state, event.node)._replace(lowering=False))
 
 
 def _scale_down_timeout(state: State, event: Event) -> Result:
     """Replacements that never came do not fail an update whose old nodes are all gone: the group shrinks anyway."""
     assert isinstance(event, Timeout)
-    if event.timer != JOIN or JOIN not in state.timers:
+    if event.timer != JOIN or not state.joining:
         raise _unlisted(state, event)
-    return _lower(replace(state, timers=state.timers - {JOIN}), force=True)
+    return _lower(state._replace(joining=False), force=True)
 
 
 # --- rollback --------------------------------------------------------------------------------------------------
 
 
-def _fail(state: State, code: str, resource_ids: tuple[str, ...]) -> Result:
-    """Stop taking nodes, give the surge back and, in mode rollback, put the old template back everywhere."""
+def _fail(state: State, code: str, late: OldNode | None = None) -> Result:
+    """Stop taking nodes, give the surge back and, in mode rollback, put the old template back everywhere.
+
+    `late` is the node whose drain took too long.
+    """
     texts = {
         POD_EVICTION_FAILURE: "Reached max retries while trying to evict pods from nodes in node group ",
         NODE_CREATION_FAILURE: "Couldn't proceed with upgrade process as new nodes are not joining node group ",
     }
-    failure = Failure(code, texts[code] + state.settings.name, resource_ids)
-    busy = [n for n in state.flight if n.step in (Step.DRAINING, Step.FORCING)]
-    back = [n for n in state.flight if n.step is not Step.TERMINATING]
+    failure = Failure(code, texts[code] + state.settings.name, () if late is None else (late.name,))
+    cancelled = [CancelTimer(t) for t in state.timers if late is None or t != late.timer]
+    busy = [n for n in state.flight.values() if n.step in (Step.DRAINING, Step.FORCING)]
+    back = [n for n in state.flight.values() if n.step is not Step.TERMINATING]
     kept = tuple((*(state.waiting if state.settings.surge else ()), *(n.name for n in back)))
-    commands: list[Command] = [StopDrain(n.name) for n in busy]
+    commands: list[Command] = [*cancelled, *(StopDrain(n.name) for n in busy)]
     if state.order and kept:  # the cordon has been done
         commands.append(Uncordon(kept))
     if _restores(state.settings, code):
         commands.append(RestoreTemplate())
-    waiting = {**state.waiting, **{n.name: n.zone for n in back}}
-    flight = tuple(n for n in state.flight if n.step is Step.TERMINATING)
-    rolled = replace(state, phase=Phase.ROLLBACK, waiting=waiting, flight=flight, failure=failure)
-    state, cancelled = _cancel(rolled, state.timers)
-    commands = [*cancelled, *commands]
+    waiting = Nodes((*state.waiting.items(), *((n.name, n.zone) for n in back)))
+    flight = {name: node for name, node in state.flight.items() if node.step is Step.TERMINATING}
+    state = state._replace(phase=Phase.ROLLBACK, waiting=waiting, flight=flight, joining=False, failure=failure)
     if state.raised:
         commands.append(RemoveSurge(state.raised))
-        return replace(state, raised=0), tuple(commands)
-    return _chain((replace(state, surge_removed=True), tuple(commands)), _withdraw)
+        return state._replace(raised=0), tuple(commands)
+    return _chain((state._replace(surge_removed=True), tuple(commands)), _withdraw)
 
 
 def _restores(settings: Settings, code: str) -> bool:
@@ -381,15 +369,15 @@ def _restores(settings: Settings, code: str) -> bool:
 
 def _withdraw(state: State) -> Result:
     """Replace the remaining new nodes one at a time, then end as Failed."""
-    if not state.surge_removed or state.withdrawing or JOIN in state.timers:
+    if not state.surge_removed or state.withdrawing or state.joining:
         return state, ()
     assert state.failure is not None
     if state.new and _restores(state.settings, state.failure.code):
         node = next(iter(state.new))
-        return replace(state, withdrawing=node), (Withdraw(node),)
+        return state._replace(withdrawing=node), (Withdraw(node),)
     if state.flight:  # still terminating
         return state, ()
-    return replace(state, phase=Phase.FAILED), (Finish(state.failure),)
+    return state._replace(phase=Phase.FAILED), (Finish(state.failure),)
 
 
 def _surge_removed(state: State, event: Event) -> Result:
@@ -398,7 +386,7 @@ def _surge_removed(state: State, event: Event) -> Result:
         raise _unlisted(state, event)
     for name in event.gone:
         state = _without(state, name)
-    return _withdraw(replace(state, surge_removed=True))
+    return _withdraw(state._replace(surge_removed=True))
 
 
 def _rollback_ready(state: State, event: Event) -> Result:
@@ -407,15 +395,15 @@ def _rollback_ready(state: State, event: Event) -> Result:
     assert state.failure is not None
     if not _restores(state.settings, state.failure.code):
         return _joined(state, event), ()
-    if JOIN in state.timers:
-        return _chain(_cancel(state, (JOIN,)), _withdraw)
-    return replace(state, spare=state.spare + 1), ()
+    if state.joining:
+        return _chain(_stop_join(state), _withdraw)
+    return state._replace(spare=state.spare + 1), ()
 
 
 def _rollback_gone(state: State, event: Event) -> Result:
     """An old node that was terminating, the new node being withdrawn, or one that was lost."""
     assert isinstance(event, Terminated | NodeLost)
-    node = _find(state, event.node)
+    node = state.flight.get(event.node)
     asked = event.node == state.withdrawing or (node is not None and node.step is Step.TERMINATING)
     if isinstance(event, Terminated) and not asked:
         raise _unlisted(state, event)
@@ -424,24 +412,24 @@ def _rollback_gone(state: State, event: Event) -> Result:
     state = _without(state, event.node)
     if not withdrawn:
         return _withdraw(state)
-    state = replace(state, withdrawing="")
+    state = state._replace(withdrawing="")
     if state.spare:
-        return _withdraw(replace(state, spare=state.spare - 1))
-    return _start(state, JOIN, state.settings.join_seconds)
+        return _withdraw(state._replace(spare=state.spare - 1))
+    return _start_join(state)
 
 
 def _rollback_timeout(state: State, event: Event) -> Result:
     """The replacement of a withdrawn node never came: stop here, the update has failed already."""
     assert isinstance(event, Timeout)
-    if event.timer != JOIN or JOIN not in state.timers:
+    if event.timer != JOIN or not state.joining:
         raise _unlisted(state, event)
-    state = replace(state, timers=frozenset(), phase=Phase.FAILED)
+    state = state._replace(joining=False, phase=Phase.FAILED)
     return state, (Finish(state.failure),)
 
 
 def _rollback_desired(state: State, event: Event) -> Result:
     assert isinstance(event, DesiredChanged)
-    return replace(state, target=max(0, state.target + event.by)), ()
+    return state._replace(target=max(0, state.target + event.by)), ()
 
 
 Handler = Callable[[State, Event], Result]

@@ -7,10 +7,12 @@ MINIMAL), and field reports for what the guide leaves out; the latter are settin
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from baton.errors import BatonError, UsageError
+from baton.logic.rolling.nodes import Nodes
 
 POD_EVICTION_FAILURE = "PodEvictionFailure"
 NODE_CREATION_FAILURE = "NodeCreationFailure"
@@ -84,16 +86,6 @@ def surge_size(zones: int, parallelism: int, strategy: str = "DEFAULT") -> int:
     return max(2 * zones, parallelism)
 
 
-@dataclass(frozen=True, slots=True)
-class OldNode:
-    """A node on the old launch template version. `windows` counts the drain windows used up."""
-
-    name: str
-    zone: str
-    step: Step = Step.WAITING
-    windows: int = 0
-
-
 @dataclass(frozen=True, slots=True, order=True)
 class Timer:
     """kind is `join`, `drain` or `settle`; `node` is empty for `join`."""
@@ -103,6 +95,22 @@ class Timer:
 
 
 JOIN = Timer("join")
+_TIMED = {Step.DRAINING: "drain", Step.FORCING: "drain", Step.SETTLING: "settle"}
+
+
+class OldNode(NamedTuple):
+    """A node on the old launch template version. `windows` counts the drain windows used up."""
+
+    name: str
+    zone: str
+    step: Step = Step.WAITING
+    windows: int = 0
+
+    @property
+    def timer(self) -> Timer | None:
+        """The timer that runs for it."""
+        kind = _TIMED.get(self.step)
+        return None if kind is None else Timer(kind, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,27 +120,26 @@ class Failure:
     resource_ids: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """`target` is the size the group shall have when all is over; `raised` what is still added to it for the surge;
     `base` the number of nodes it had at the start (less if somebody shrank it since), from which availability counts.
 
-    `waiting` are the old nodes (name -> zone) not yet taken, `flight` those being taken away, `new` the Ready nodes on
-    the new template (name -> zone); the mappings are never changed in place. `order` is the random order in which old
-    nodes are taken, `cursor` where it stands; `withdrawing` the node a rollback now waits for.
+    `waiting` are the old nodes not yet taken, `flight` those being taken away, `new` the Ready nodes on the new
+    template; none of them is ever changed in place. `order` is the random order in which old nodes are taken, `cursor`
+    where it stands; `withdrawing` the node a rollback now waits for.
     """
 
     settings: Settings
     target: int
     base: int
-    waiting: Mapping[str, str] = field(default_factory=dict)
-    flight: tuple[OldNode, ...] = ()
-    new: Mapping[str, str] = field(default_factory=dict)
+    waiting: Nodes
+    flight: Mapping[str, OldNode]
+    new: Nodes
     phase: Phase = Phase.SETUP
     raised: int = 0
     order: tuple[str, ...] = ()
     cursor: int = 0
-    timers: frozenset[Timer] = field(default_factory=frozenset)
+    joining: bool = False  # the wait for nodes to join has a timer running
     failure: Failure | None = None
     withdrawing: str = ""
     surge_removed: bool = False
@@ -146,15 +153,21 @@ class State:
     @property
     def old(self) -> tuple[OldNode, ...]:
         """Every node that is still on the old template."""
-        return (*(OldNode(name, zone) for name, zone in self.waiting.items()), *self.flight)
+        return (*(OldNode(name, zone) for name, zone in self.waiting.items()), *self.flight.values())
 
     def is_old(self, name: str) -> bool:
-        return name in self.waiting or any(n.name == name for n in self.flight)
+        return name in self.waiting or name in self.flight
 
     @property
     def available(self) -> int:
         """Nodes that carry load: old ones not being taken away, and new Ready ones."""
         return len(self.waiting) + len(self.new)
+
+    @property
+    def timers(self) -> tuple[Timer, ...]:
+        """Those that run, in order."""
+        running = [node.timer for node in self.flight.values() if node.timer is not None]
+        return tuple(sorted((*running, JOIN) if self.joining else running))
 
 
 # --- events: what happened -------------------------------------------------------------------------------------

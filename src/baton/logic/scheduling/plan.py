@@ -59,15 +59,15 @@ class Planner:
         """Words for untolerated taints; a taint row holds minus the place in this list where it forbids."""
         self._reason_places: dict[str, int] = {}
         self._rows: dict[Any, NodeRow] = {}
-        self.open_row = self.index.rows.add(lambda node: 0 if node.unschedulable else 1)
+        self.open_row = self.index.rows.add(lambda node: 0 if node.unschedulable else 1, by_kind=True)
 
     # rows ------------------------------------------------------------------------------------------------------------
 
-    def row(self, key: Any, value: Callable[[NodeInfo], int]) -> NodeRow:
-        """The row of this key, made with `value` when it is new."""
+    def row(self, key: Any, value: Callable[[NodeInfo], int], *, by_kind: bool = False) -> NodeRow:
+        """The row of this key, made with `value` when it is new; see NodeRows.add."""
         found = self._rows.get(key)
         if found is None:
-            found = self._rows[key] = self.index.rows.add(value)
+            found = self._rows[key] = self.index.rows.add(value, by_kind=by_kind)
         return found
 
     def taint_rows(self, cls: PodClass) -> tuple[NodeRow, NodeRow]:
@@ -84,7 +84,7 @@ class Planner:
         def unwanted(node: NodeInfo) -> int:
             return matching.count_untolerated_prefer(node.taints, tolerations) if node.taints else 0
 
-        return self.row(("taints", key), allowed), self.row(("prefer", key), unwanted)
+        return self.row(("taints", key), allowed, by_kind=True), self.row(("prefer", key), unwanted, by_kind=True)
 
     def admitted_row(self, cls: PodClass) -> NodeRow:
         """1 where neither a taint nor a cordon keeps the pod away."""
@@ -96,7 +96,7 @@ class Planner:
                 return 0
             return int(not node.taints or matching.first_untolerated(node.taints, tolerations) is None)
 
-        return self.row(("admitted", marshal.dumps([dict(t) for t in tolerations], 2)), admitted)
+        return self.row(("admitted", marshal.dumps([dict(t) for t in tolerations], 2)), admitted, by_kind=True)
 
     def _reason(self, text: str) -> int:
         place_ = self._reason_places.get(text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,6 @@ from baton.logic.scheduling.matching import BETA_REGION, BETA_ZONE, REGION, ZONE
 from baton.logic.scheduling.state import ClusterState, NodeInfo
 
 Ints = NDArray[np.int32]
-_NO_SLOTS: Ints = np.zeros(0, dtype=np.int32)
 
 
 class Table:
@@ -45,13 +44,27 @@ class Table:
 class NodeRow:
     """A row that follows from each node's own facts; brought up to date when it is used."""
 
-    __slots__ = ("absent", "row", "synced", "value")
+    __slots__ = ("absent", "by_kind", "row", "synced", "value")
 
-    def __init__(self, row: int, value: Callable[[NodeInfo], int], absent: int = 0) -> None:
+    def __init__(
+        self, row: int, value: Callable[[NodeInfo], int], absent: int = 0, by_kind: dict[int, int] | None = None
+    ) -> None:
         self.row = row
         self.value = value
         self.absent = absent
+        self.by_kind = by_kind
+        """What `value` gave for nodes of each kind, where it looks at nothing else of them."""
         self.synced = -1
+
+    def of(self, node: NodeInfo) -> int:
+        """What a node has in this row."""
+        known = self.by_kind
+        if known is None:
+            return self.value(node)
+        found = known.get(node.kind)
+        if found is None:
+            found = known[node.kind] = self.value(node)
+        return found
 
     def changed(self, old: int, new: int) -> None:
         """A slot's value is about to change."""
@@ -102,6 +115,12 @@ class NodeRows:
         self.version = 0
         self._base = 0
         self._domains: dict[str, DomainRow] = {}
+        self._changed: tuple[int, int, Iterable[int]] = -1, -1, ()
+        # rows that follow from a node's kind are brought up to date together, a column at a time
+        self._alike: list[NodeRow] = []
+        self._alike_rows: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
+        self._alike_synced = 0
+        self._columns: dict[int, Ints] = {}  # of each kind
 
     def note(self, slot: int) -> None:
         """A node came, went or changed."""
@@ -111,9 +130,9 @@ class NodeRows:
             self._base += len(self.log) // 2
             del self.log[: len(self.log) // 2]
 
-    def add(self, value: Callable[[NodeInfo], int]) -> NodeRow:
-        """A new row holding value(node) per slot, 0 where there is no node."""
-        return NodeRow(self.table.new_row(), value)
+    def add(self, value: Callable[[NodeInfo], int], *, by_kind: bool = False) -> NodeRow:
+        """A new row holding value(node) per slot, 0 where there is no node; `by_kind`: the same for all of a kind."""
+        return NodeRow(self.table.new_row(), value, by_kind={} if by_kind else None)
 
     def domain(self, key: str) -> DomainRow:
         """The row of a topology key."""
@@ -134,20 +153,52 @@ class NodeRows:
         """Bring a row up to date."""
         if row.synced == self.version:
             return
-        infos = self.state.infos
-        slots = range(len(infos)) if row.synced < self._base else set(self.log[row.synced - self._base :])
+        if row.by_kind is None:
+            self._sync_one(row)
+            return
+        self._sync_alike()
+        if row.synced < 0:
+            self._sync_one(row)
+            self._alike.append(row)
+            self._alike_rows = np.array([r.row for r in self._alike], dtype=np.intp)
+            self._columns.clear()
+
+    def _sync_one(self, row: NodeRow) -> None:
+        infos, of = self.state.infos, row.of
         data = self.table.data[row.row]
-        value, absent = row.value, row.absent
-        tell = row.changed if isinstance(row, DomainRow) else None
-        for slot in slots:
+        for slot in self._since(row.synced):
             info = infos[slot]
-            new = absent if info is None else value(info)
-            if tell is not None:
-                old = int(data[slot])
-                if old != new:
-                    tell(old, new)
-            data[slot] = new
+            old, new = int(data[slot]), row.absent if info is None else of(info)
+            if old != new:
+                row.changed(old, new)
+                data[slot] = new
         row.synced = self.version
+
+    def _sync_alike(self) -> None:
+        if self._alike_synced == self.version:
+            return
+        infos, data = self.state.infos, self.table.data
+        for slot in self._since(self._alike_synced):
+            info = infos[slot]
+            data[self._alike_rows, slot] = 0 if info is None else self._column(info)
+        for row in self._alike:
+            row.synced = self.version
+        self._alike_synced = self.version
+
+    def _column(self, node: NodeInfo) -> Ints:
+        found = self._columns.get(node.kind)
+        if found is None:
+            found = self._columns[node.kind] = np.array([row.of(node) for row in self._alike], dtype=np.int32)
+        return found
+
+    def _since(self, version: int) -> Iterable[int]:
+        """The slots that changed after a version; most rows ask for the same."""
+        since, until, slots = self._changed
+        if since != version or until != self.version:
+            late = version < self._base
+            slots = range(len(self.state.infos)) if late else set(self.log[version - self._base :])
+            self._changed = version, self.version, slots
+        return slots
 
 
 def zone_key(labels: Mapping[str, str]) -> str:
@@ -162,13 +213,14 @@ class NodeOrder:
 
     def __init__(self, state: ClusterState) -> None:
         self.state = state
+        self._columns: dict[str, int] = {}  # of each zone, in the order they came
+        self._lengths: list[int] = []
+        self._turns = _no_slots(64, 0)
+        """A column of slots per zone, in the order they came; -1 below."""
         self._zone_of: dict[int, str] = {}
         self._order: Ints | None = None
-        zones: dict[str, list[int]] = {}
         for info in state.node_infos():
-            zone = self._zone_of[info.slot] = zone_key(info.labels)
-            zones.setdefault(zone, []).append(info.slot)
-        self._zones = {zone: np.array(slots, dtype=np.int32) for zone, slots in zones.items()}
+            self.update(info.slot)
 
     def update(self, slot: int) -> None:
         """A node came to the slot, left it, or changed its labels."""
@@ -178,18 +230,37 @@ class NodeOrder:
         if new == old:
             return
         if old is not None:
-            left = self._zones[old]
-            left = left[left != slot]
             del self._zone_of[slot]
-            if len(left):
-                self._zones[old] = left
-            else:
-                del self._zones[old]
+            self._take(old, slot)
         if new is not None:
-            there = self._zones.get(new, _NO_SLOTS)
-            self._zones[new] = np.append(there, np.int32(slot))
             self._zone_of[slot] = new
+            self._append(new, slot)
         self._order = None
+
+    def _append(self, zone: str, slot: int) -> None:
+        column = self._columns.get(zone)
+        if column is None:
+            column = self._columns[zone] = len(self._lengths)
+            self._lengths.append(0)
+            self._turns = np.hstack((self._turns, _no_slots(len(self._turns), 1)))
+        length = self._lengths[column]
+        if length == len(self._turns):
+            self._turns = np.vstack((self._turns, _no_slots(*self._turns.shape)))
+        self._turns[length, column] = slot
+        self._lengths[column] = length + 1
+
+    def _take(self, zone: str, slot: int) -> None:
+        column = self._columns[zone]
+        self._lengths[column] = last = self._lengths[column] - 1
+        if not last:
+            del self._columns[zone], self._lengths[column]
+            self._columns = {zone: i for i, zone in enumerate(self._columns)}
+            self._turns = np.delete(self._turns, column, axis=1)
+            return
+        slots = self._turns[:, column]
+        at = int((slots == slot).argmax())
+        slots[at:last] = slots[at + 1 : last + 1]
+        slots[last] = -1
 
     def get(self) -> Ints:
         """The order; the same array until a node comes or goes."""
@@ -198,9 +269,10 @@ class NodeOrder:
         return self._order
 
     def _interleave(self) -> Ints:
-        zones = list(self._zones.values())
-        turns = np.full((max(map(len, zones), default=0), len(zones)), -1, dtype=np.int32)
-        for i, slots in enumerate(zones):
-            turns[: len(slots), i] = slots
-        flat = turns.ravel()
-        return flat[flat >= 0]
+        full = min(self._lengths, default=0)  # so many turns have a node of every zone
+        rest = self._turns[full : max(self._lengths, default=0)].ravel()
+        return np.concatenate((self._turns[:full].ravel(), rest[rest >= 0]))
+
+
+def _no_slots(rows: int, columns: int) -> Ints:
+    return np.full((rows, columns), -1, dtype=np.int32)

@@ -6,6 +6,7 @@ is gone. Pods that have ended (phase Succeeded or Failed) hold nothing. Pods on 
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
@@ -133,6 +134,8 @@ class NodeInfo(NamedTuple):
     unschedulable: bool
     allocatable: Resources
     images: tuple[str, ...]
+    kind: int
+    """The same for nodes with the same taints and cordon."""
     source: tuple[Any, ...]
     """Parts of the Node object these facts came from, by identity, so that heartbeats cost nothing."""
 
@@ -206,6 +209,8 @@ class ClusterState:
         self._free: list[int] = []
         self._waiting: dict[str, dict[Key, PodInfo]] = {}
         self._waits_for: dict[Key, str] = {}
+        self._kinds: dict[tuple[bool, tuple[tuple[str, str, str], ...]], int] = {}
+        self._allocatables: dict[str, Resources] = {}
 
     # reading ---------------------------------------------------------------------------------------------------------
 
@@ -253,7 +258,7 @@ class ClusterState:
             self._replace_node(slot, node)
             return
         slot = self._take_slot()
-        self.infos[slot] = info = _node_info(slot, node)
+        self.infos[slot] = info = self._read(slot, node, _node_source(node))
         self.nodes[name] = slot
         self._set_allocatable(info)
         self._set_images(info, node)
@@ -307,20 +312,49 @@ class ClusterState:
 
     def _replace_node(self, slot: int, node: Json) -> None:
         old = self.node(slot)
-        if all(a is b for a, b in zip(old.source, _node_source(node), strict=True)):
+        source, before = _node_source(node), old.source
+        if all(map(operator.is_, source, before)):
             return
-        info = _node_info(slot, node)
+        if source[3] is before[3] and source[4] is before[4]:
+            info = old._replace(**self._labels_and_taints(source), source=source)
+        else:
+            info = self._read(slot, node, source)
         self.infos[slot] = info
         if info.allocatable != old.allocatable:
             self.allocatable[slot] = 0
             for values in self.scalar_allocatable.values():
                 values[slot] = 0
             self._set_allocatable(info)
-        for image in set(old.images) - set(info.images):
-            self._drop_image(image, slot)
-        self._set_images(info, node)
+        if info.images is not old.images:
+            for image in set(old.images) - set(info.images):
+                self._drop_image(image, slot)
+            self._set_images(info, node)
         if self.listener is not None:
             self.listener.node_changed(slot)
+
+    def _read(self, slot: int, node: Json, source: tuple[Any, ...]) -> NodeInfo:
+        """A node's facts. Raises ReadError for a malformed quantity."""
+        _, _, _, allocatable, images = source
+        name = node["metadata"]["name"]
+        key = str(allocatable)  # nodes of one type have the same
+        resources = self._allocatables.get(key)
+        if resources is None:
+            try:
+                resources = self._allocatables[key] = to_resources(parse_list(allocatable))
+            except ReadError as error:
+                raise ReadError(error.message, where=f"node {name}", hint=error.hint) from error
+        names = tuple(name for image in images or () for name in image.get("names") or ())
+        return NodeInfo(
+            slot, name, allocatable=resources, images=names, source=source, **self._labels_and_taints(source)
+        )
+
+    def _labels_and_taints(self, source: tuple[Any, ...]) -> dict[str, Any]:
+        """What of a node's facts changes during its life, as members of NodeInfo."""
+        labels, taints, unschedulable, _, _ = source
+        cordoned = bool(unschedulable)
+        words = tuple((t.get("key", ""), t.get("value") or "", t.get("effect", "")) for t in taints or ())
+        kind = self._kinds.setdefault((cordoned, words), len(self._kinds))
+        return {"labels": labels or {}, "taints": tuple(taints or ()), "unschedulable": cordoned, "kind": kind}
 
     def _set_allocatable(self, info: NodeInfo) -> None:
         a = info.allocatable
@@ -557,15 +591,3 @@ def _node_source(node: Json) -> tuple[Any, ...]:
         node["metadata"].get("labels"), spec.get("taints"), spec.get("unschedulable"), status.get("allocatable"),
         status.get("images"),
     )  # fmt: skip
-
-
-def _node_info(slot: int, node: Json) -> NodeInfo:
-    source = _node_source(node)
-    labels, taints, unschedulable, allocatable, images = source
-    name = node["metadata"]["name"]
-    try:
-        resources = to_resources(parse_list(allocatable))
-    except ReadError as error:
-        raise ReadError(error.message, where=f"node {name}", hint=error.hint) from error
-    names = tuple(name for image in images or () for name in image.get("names") or ())
-    return NodeInfo(slot, name, labels or {}, tuple(taints or ()), bool(unschedulable), resources, names, source)

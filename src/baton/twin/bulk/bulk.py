@@ -314,7 +314,8 @@ class Bulk(Sets):
         self.a.nodes[self.node_id(node), N_DRAINING] = 0
 
     def evict(self, pods: list[int], at: int, forced: bool) -> tuple[int, bool]:
-        """Evict pods[at:] till one is refused or there is something to tell: (where it stopped, whether refused)."""
+        """Evict pods[at:] till one is refused, was refused before, or there is something to tell: (where it stopped,
+        whether refused)."""
         self._grown("asked", len(pods))[: len(pods)] = pods
         stopped = self._call(EVICT, at, len(pods), int(forced))
         refused = bool(self.s[S_ARGUMENT])

@@ -94,6 +94,7 @@ _GIVEN = Struct("=10q")  # what Python sets before a call
 _TAKEN = Struct(f"={SHARED}q")  # and what it reads after it
 _GIVEN_SECONDS, _TAKEN_SECONDS = Struct("=2d"), Struct("=3d")
 FOREVER = (float("inf"), 0, 0)
+_PLACES = {name: 3 * i for i, name in enumerate(Arrays._fields)}  # in the table of addresses
 
 
 def first(pair: tuple[int, Any]) -> int:
@@ -152,6 +153,7 @@ class Rows:
         self._infos: dict[int, PodInfo] = {}
         self._merged: dict[int, tuple[tuple[int, int, int], dict[Key, PodInfo]]] = {}
         self.next: tuple[float, int, int] = FOREVER
+        self._order: Any = None  # the scheduler's array that `a.order` holds as far as it goes
         self.running = False
         self._rows_of_nodes: dict[Any, None] = {}
         self._domains: dict[Any, int] = {}
@@ -170,7 +172,7 @@ class Rows:
         """Other arrays than before."""
         self.a = self.a._replace(**arrays)
         for name, array in arrays.items():
-            at = 3 * Arrays._fields.index(name)
+            at = _PLACES[name]
             self.addresses[at : at + 3] = (array.__array_interface__["data"][0], *array.shape, 0)[:3]
 
     def _grown(self, name: str, least: int) -> Any:
@@ -403,7 +405,12 @@ class Rows:
         order = index.order.get()
         if len(order) + 2 > len(self.fast._logs):
             self.fast._logs = np.array([natural_log(n + 2.0) for n in range(2 * len(order))])
-        self._set(order=order, logs=self.fast._logs)
+        if self._order is not order:
+            self._order = order
+            self._grown("order", len(order))[: len(order)] = order
+            self.addresses[_PLACES["order"] + 1] = len(order)
+        if self.a.logs is not self.fast._logs:
+            self._set(logs=self.fast._logs)
         if len(self.state.image_nodes) != self._images:
             self._images = len(self.state.image_nodes)
             self.a.classes[:, C_HAVE] = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Protocol
 
 from baton.errors import UsageError
@@ -17,6 +18,7 @@ from baton.twin.cloud.records import LEAVING, AsgRecord, InstanceRecord
 HOOK_SECONDS = 900.0  # scale-in tries evictions this long, then the node goes anyway (EKS user guide)
 LAUNCH_FAILURES = "AsgInstanceLaunchFailures"
 DELETE_HOOK_SECONDS = 300.0  # and this long when the whole node group is deleted
+_EFFECTS = {"NO_SCHEDULE": "NoSchedule", "NO_EXECUTE": "NoExecute", "PREFER_NO_SCHEDULE": "PreferNoSchedule"}
 
 
 class Watcher(Protocol):
@@ -129,8 +131,7 @@ class AutoScaling:
 
     def alive(self, group: AsgRecord) -> list[InstanceRecord]:
         known = self._core.instances
-        members = (known[i] for i in self._core.members.get(group.name, ()))
-        return [i for i in members if i.lifecycle not in LEAVING]
+        return [i for i in map(known.__getitem__, self._core.members.get(group.name, ())) if i.lifecycle not in LEAVING]
 
     def size(self, group: AsgRecord) -> int:
         """How many are alive."""
@@ -213,7 +214,7 @@ class AutoScaling:
     def _address(self, subnet: str) -> str:
         """The next free address of the subnet (the first four are reserved by EC2)."""
         info = self._core.catalogue.subnet(subnet)
-        network = ipaddress.ip_network(info.cidr if info else "10.0.0.0/16", strict=False)
+        network = _network(info.cidr if info else "10.0.0.0/16")
         offset = self._offsets.get(subnet, 0)
         usable = max(1, network.num_addresses - 5)
         for _ in range(usable):
@@ -256,7 +257,6 @@ class AutoScaling:
         assert kind is not None
         capacity, usable = allocatable(kind)
         image = core.catalogue.image(instance.image_id) or ImageInfo(instance.image_id)
-        effects = {"NO_SCHEDULE": "NoSchedule", "NO_EXECUTE": "NoExecute", "PREFER_NO_SCHEDULE": "PreferNoSchedule"}
         source = version.source_id
         labels = {
             **(api.get("labels") or {}),
@@ -282,7 +282,7 @@ class AutoScaling:
             kubelet_version=version.kubelet_version,
             labels=labels,
             taints=tuple(
-                {"key": t["key"], "effect": effects[t["effect"]], **({"value": t["value"]} if t.get("value") else {})}
+                {"key": t["key"], "effect": _EFFECTS[t["effect"]], **({"value": t["value"]} if t.get("value") else {})}
                 for t in api.get("taints") or ()
             ),
             allocatable=usable,
@@ -318,15 +318,17 @@ class AutoScaling:
 
     def pick_victim(self, group: AsgRecord) -> InstanceRecord:
         """Scale-in: not joined first, then the zone with most, the oldest template version, then by lot."""
-        alive = self.alive(group)
-        waiting = [i for i in alive if i.ready_at is None]
-        if waiting:
-            return waiting[-1]
         counts = self._zones[group.name]
         most = max(counts.values())
-        crowded = [i for i in alive if counts[i.zone] == most]
-        oldest = min(i.template_version for i in crowded)
-        return self._core.rng(f"scale-in {group.name}").choice([i for i in crowded if i.template_version == oldest])
+        zones = {zone for zone, count in counts.items() if count == most}
+        waiting: InstanceRecord | None = None
+        by_version: dict[int, list[InstanceRecord]] = {}
+        for instance in self.alive(group):
+            if instance.ready_at is None:
+                waiting = instance
+            elif instance.zone in zones:
+                by_version.setdefault(instance.template_version, []).append(instance)
+        return waiting or self._core.rng(f"scale-in {group.name}").choice(by_version[min(by_version)])
 
     def terminate(self, instance: InstanceRecord, *, drained: bool = False, hook: float = HOOK_SECONDS) -> None:
         """Take the instance away. Unless `drained`, the terminate hook first tries evictions for `hook` seconds."""
@@ -444,6 +446,11 @@ _NO_ADDRESS = (
     "There are not enough free addresses in subnet '{subnet}' to satisfy the requested number of instances. "
     "Launching EC2 instance failed."
 )
+
+
+@lru_cache(maxsize=1024)
+def _network(cidr: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    return ipaddress.ip_network(cidr, strict=False)
 
 
 def node_name(address: str, region: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol
 
 
@@ -140,6 +141,7 @@ _BURST = {"nano": (2, 0.5, 4), "micro": (2, 1, 4), "small": (2, 2, 11), "medium"
 _MEMORY_PER_CPU = {"c": 2, "m": 4, "r": 8, "t": 4}
 
 
+@lru_cache(maxsize=256)
 def known_instance_type(name: str) -> InstanceType | None:
     """Families c, m, r, t by the regular pattern of their sizes (pods: interfaces x (addresses - 1) + 2)."""
     family, _, size = name.partition(".")
@@ -156,7 +158,8 @@ def known_instance_type(name: str) -> InstanceType | None:
     return InstanceType(name, cpus, memory, pods, arch, addresses)
 
 
-def allocatable(kind: InstanceType) -> tuple[dict[str, str], dict[str, str]]:
+@lru_cache(maxsize=256)
+def allocatable(kind: InstanceType) -> tuple[Mapping[str, str], Mapping[str, str]]:
     """(capacity, allocatable) quantities as an EKS-optimised AMI reserves them.
 
     CPU: 6 % of the first core, 1 % of the second, 0.5 % of the next two, 0.25 % beyond; memory: 255 MiB plus 11 MiB

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from baton.model.events import Event
@@ -152,9 +152,9 @@ class CloudTwin:
         """`fn(kind, record)`; kinds: instance, asg, asg-deleted, launch-template, cluster-deleted."""
         self.core.on_change(fn)
 
-    def on_event(self, fn: Callable[[Event], object]) -> None:
-        """`fn(event)` for the timeline."""
-        self.core.on_event(fn)
+    def on_event(self, fn: Callable[[Event], object], kinds: Collection[str] | None = None) -> None:
+        """`fn(event)` for the timeline; of some kinds only where they are given."""
+        self.core.on_event(fn, kinds)
 
     def connect(self, fn: Callable[[str], tuple[str, str]]) -> None:
         """`fn(cluster name)` gives the endpoint and the base64 CA that DescribeCluster shows."""

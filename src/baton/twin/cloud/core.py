@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from baton.model.events import Event
@@ -103,27 +103,38 @@ class Core:
         self.connection: Callable[[str], tuple[str, str]] | None = None
         self._seed = rng.getrandbits(64)
         self._draws: dict[str, int] = {}
+        self._dice = random.Random()  # seeded anew for each use
         self._changes: list[Callable[[str, Any], object]] = []
-        self._events: list[Callable[[Event], object]] = []
+        self._events: list[tuple[Callable[[Event], object], Collection[str] | None]] = []
+        self._told: dict[str, list[Callable[[Event], object]]] = {}  # who hears of events of each kind
 
     # --- chance -----------------------------------------------------------------------------------------------
 
     def rng(self, what: str) -> random.Random:
         """A generator for the next draw about `what`: the same for the same seed, name and count of draws."""
+        return random.Random(self._next(what))
+
+    def _next(self, what: str) -> str:
+        """What the generator for the next draw is seeded with."""
         count = self._draws.get(what, 0)
         self._draws[what] = count + 1
-        return random.Random(f"{self._seed}/{what}/{count}")
+        return f"{self._seed}/{what}/{count}"
+
+    def _rolled(self, what: str) -> random.Random:
+        """As `rng`, to be used up before the next is asked for."""
+        self._dice.seed(self._next(what))
+        return self._dice
 
     def draw(self, span: Range | Spread, what: str) -> float:
         """Seconds within `span`, to the millisecond."""
-        rng = self.rng(what)
+        rng = self._rolled(what)
         return span.draw(rng) if isinstance(span, Spread) else round(rng.uniform(*span), 3)
 
     def uuid(self, what: str) -> str:
-        return str(uuid.UUID(int=self.rng(what).getrandbits(128), version=4))
+        return str(uuid.UUID(int=self._rolled(what).getrandbits(128), version=4))
 
     def hex(self, what: str, digits: int = 17) -> str:
-        return f"{self.rng(what).getrandbits(digits * 4):0{digits}x}"
+        return f"{self._rolled(what).getrandbits(digits * 4):0{digits}x}"
 
     # --- time -------------------------------------------------------------------------------------------------
 
@@ -143,14 +154,18 @@ class Core:
         for fn in self._changes:
             fn(kind, record)
 
-    def on_event(self, fn: Callable[[Event], object]) -> None:
-        """`fn(event)` for everything worth a line in a timeline; source is `twin`."""
-        self._events.append(fn)
+    def on_event(self, fn: Callable[[Event], object], kinds: Collection[str] | None = None) -> None:
+        """`fn(event)` for everything worth a line in a timeline, or for some kinds of it; source is `twin`."""
+        self._events.append((fn, kinds))
+        self._told.clear()
 
     def event(self, kind: str, subject: str, **data: Any) -> None:
-        if self._events:
+        told = self._told.get(kind)
+        if told is None:
+            told = self._told[kind] = [fn for fn, kinds in self._events if kinds is None or kind in kinds]
+        if told:
             happening = Event(self.now(), kind, subject, "twin", data)
-            for fn in self._events:
+            for fn in told:
                 fn(happening)
 
     # --- look-ups ---------------------------------------------------------------------------------------------

@@ -70,9 +70,9 @@ class Drain:
         done = 0
         while done < len(numbers):
             stopped, refused = bulk.evict(numbers, done, self.forced)
-            for number in numbers[done:stopped]:
-                self.blocked.pop(number, None)
-                bulk.forget_refusal(number)
+            if stopped > done:  # it stops after one that had been refused before
+                self.blocked.pop(numbers[stopped - 1], None)
+                bulk.forget_refusal(numbers[stopped - 1])
             bulk.tell()
             done = stopped
             if refused:

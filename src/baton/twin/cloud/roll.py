@@ -162,7 +162,8 @@ class Roll:
             return
 
         def begin_drain() -> None:
-            if any(n.name == node and n.step is v.Step.DRAINING for n in self.state.flight) and not self.state.done:
+            old = self.state.flight.get(node)
+            if old is not None and old.step is v.Step.DRAINING and not self.state.done:
                 self._core.event("node.draining", node, group=self.group.node_group)
                 drains.start(node, lambda: self._feed(v.Drained(node)))
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
-from baton.twin.bootstrap import boot_id, machine_id, system_uuid
+from baton.twin.bootstrap import boot_id, system_uuid
 from baton.twin.controllers.base import ADDED, Cluster, Controller, Obj, Pod
 from baton.twin.controllers.pods import PodMaker
 from baton.twin.controllers.templates import NOT_READY, UNREACHABLE, conditions_with
@@ -27,8 +27,7 @@ _NO_NETWORK = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class NodeSpec:
+class NodeSpec(NamedTuple):
     """What an instance brings when its kubelet registers. Quantities are Kubernetes strings ("3920m", "15Gi").
 
     `joins` False is an instance whose user data is broken: no Node ever appears. `volume_limit` is the number of EBS
@@ -42,10 +41,10 @@ class NodeSpec:
     instance_type: str
     image_id: str
     kubelet_version: str  # "v1.35.2-eks-1a2b3c4"
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = MappingProxyType({})
     taints: Sequence[Mapping[str, str]] = ()
-    allocatable: Mapping[str, str] = field(default_factory=dict)
-    capacity: Mapping[str, str] = field(default_factory=dict)
+    allocatable: Mapping[str, str] = MappingProxyType({})
+    capacity: Mapping[str, str] = MappingProxyType({})
     os_image: str = "Amazon Linux 2023"
     provider_id: str = ""
     internal_ip: str = ""
@@ -168,9 +167,16 @@ class NodeController(Controller):
         if not spec.joins or self.world.get(NODES, None, spec.name) is not None:
             return
         now = rfc3339(self.clock.now())
-        node: Obj = self.world.create(NODES, node_object(spec, now))
+        node: Obj = self.world.create(NODES, node_object(spec, now, self.settings.detail))
         self.world.create("csinodes.storage.k8s.io", _csi_node(spec, node))
         name = spec.name
+        if self.settings.events:
+            self._record_registered(node, name)
+        gap = self.settings.timings.node_ready_gap.draw(self._rng)
+        uid = node["metadata"]["uid"]
+        self.clock.call_later(gap, lambda: self._ready(name, uid, on_ready))
+
+    def _record_registered(self, node: Obj, name: str) -> None:
         kubelet = f"kubelet, {name}"
         self.cluster.record(node, "Normal", "Starting", "Starting kubelet.", kubelet)
         full = "invalid capacity 0 on image filesystem"
@@ -187,9 +193,6 @@ class NodeController(Controller):
             f"Node {name} event: Registered Node {name} in Controller",
             "node-controller",
         )
-        gap = self.settings.timings.node_ready_gap.draw(self._rng)
-        uid = node["metadata"]["uid"]
-        self.clock.call_later(gap, lambda: self._ready(name, uid, on_ready))
 
     def _ready(self, name: str, uid: str, on_ready: Callable[[], Any] | None) -> None:
         node = self.world.get(NODES, None, name)
@@ -303,8 +306,10 @@ def tolerated_for(tolerations: Sequence[Mapping[str, Any]], taints: Sequence[Map
     return least
 
 
-def node_object(spec: NodeSpec, now: str) -> Obj:
-    """The Node as a kubelet registers it: NotReady, tainted not-ready, with the well-known labels."""
+def node_object(spec: NodeSpec, now: str, detail: bool = True) -> Obj:
+    """The Node as a kubelet registers it: NotReady, tainted not-ready, with the well-known labels.
+
+    Without `detail` its machine has no identifiers, which only people read."""
     labels = {
         "beta.kubernetes.io/arch": spec.architecture,
         "beta.kubernetes.io/instance-type": spec.instance_type,
@@ -345,6 +350,7 @@ def node_object(spec: NodeSpec, now: str) -> Obj:
     addresses = [{"type": "InternalIP", "address": spec.internal_ip}] if spec.internal_ip else []
     addresses += [{"type": "InternalDNS", "address": spec.name}, {"type": "Hostname", "address": spec.name}]
     not_ready = [{"key": NOT_READY, "effect": e, "timeAdded": now} for e in ("NoSchedule", "NoExecute")]
+    uuid = system_uuid(spec.instance_id) if detail else ""
     return {
         "apiVersion": "v1",
         "kind": "Node",
@@ -370,15 +376,15 @@ def node_object(spec: NodeSpec, now: str) -> Obj:
             "images": [],
             "nodeInfo": {
                 "architecture": spec.architecture,
-                "bootID": boot_id(spec.instance_id),
+                "bootID": boot_id(spec.instance_id) if detail else "",
                 "containerRuntimeVersion": "containerd://2.1.5",
                 "kernelVersion": "6.12.55-74.119.amzn2023.x86_64",
                 "kubeProxyVersion": "",
                 "kubeletVersion": spec.kubelet_version,
-                "machineID": machine_id(spec.instance_id),
+                "machineID": uuid.replace("-", ""),  # as /etc/machine-id holds
                 "operatingSystem": "linux",
                 "osImage": spec.os_image,
-                "systemUUID": system_uuid(spec.instance_id),
+                "systemUUID": uuid,
             },
         },
     }
