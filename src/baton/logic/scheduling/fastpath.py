@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from baton.logic.scheduling.filters import Status, View
 from baton.logic.scheduling.matching import Json
 from baton.logic.scheduling.place import Bools, Cluster, Placed
 from baton.logic.scheduling.plan import Plan, Planner
-from baton.logic.scheduling.podclass import PodClass
+from baton.logic.scheduling.podclass import AffinityTerm, PodClass
 from baton.logic.scheduling.rows import Ints
 from baton.logic.scheduling.state import CPU, EPHEMERAL, MEMORY, PODS, VOLUMES, ClusterState, NodeInfo, PodInfo
 from baton.logic.scheduling.volumes import class_name, csi_identity, volume_terms, zones_reachable
@@ -259,19 +259,51 @@ class FastPath:
 
     # for preemption --------------------------------------------------------------------------------------------------
 
-    def open_to(self, cls: PodClass) -> list[bool]:
-        """By slot, whether neither cordon, taints nor node affinity keep the class away: what no preemption changes."""
-        plan = self.planner.plan(cls)
-        rows = [row for (row,) in place.sections(plan.array)[place.H_MASKS]]
-        mask: Bools = np.all(self.planner.index.table.data[rows, : self.state.capacity] > 0, axis=0)
-        found: list[bool] = mask.tolist()
+    def open_to(self, cls: PodClass) -> list[NodeInfo]:
+        """The nodes that neither cordon, taints nor node affinity close to the class, which no preemption changes; in
+        the order they were added."""
+        plan, state = self.planner.plan(cls), self.state
+        open_ = np.ones(state.capacity, dtype=np.bool_)
+        for (row,) in place.sections(plan.array)[place.H_MASKS]:
+            open_ &= self.planner.index.table.data[row, : state.capacity] > 0
+        slots = np.fromiter(state.nodes.values(), np.int64, len(state.nodes))
+        return [state.node(slot) for slot in slots[open_[slots]].tolist()]
+
+    def spread(self, cls: PodClass) -> list[dict[str, int]]:
+        """See filters.Figures."""
+        plan, index = self.planner.plan(cls), self.planner.index
+        entries = place.sections(plan.array)[place.H_HARD].tolist()
+        slots, data = index.order.get(), index.table.data
+        for entry in entries:
+            slots = slots[data[entry[1]][slots] >= 0]
+        found = []
+        for constraint, (counter, row, *masks, _skew, _least, _own, _width) in zip(
+            cls.hard_spread, entries, strict=True
+        ):
+            counted = slots
+            for mask in masks:
+                counted = counted if mask < 0 else counted[data[mask][counted] > 0]
+            domains = data[row][counted]
+            sums = np.bincount(domains, weights=data[counter][counted])
+            names = list(index.rows.domain(constraint.topology_key).ids)
+            found.append({names[domain]: int(sums[domain]) for domain in np.unique(domains).tolist()})
         return found
 
-    def live_counts(self, namespace: str, selector: matching.Selector) -> list[int]:
-        """See spread.Figures."""
-        row = self.planner.index.live_counter(namespace, selector)
-        counts: list[int] = self.planner.index.table.data[row].tolist()
-        return counts
+    def selected(self, terms: tuple[AffinityTerm, ...]) -> Iterable[tuple[int, int]]:
+        """See filters.Figures."""
+        return self._counts(self.planner.index.term_counter(terms))
+
+    def carried(self, cls: PodClass) -> Iterable[tuple[str, Iterable[tuple[int, int]]]]:
+        """See filters.Figures."""
+        for carried in self.planner.index.carried_for(cls):
+            if carried.weight is None:
+                yield carried.term.topology_key, self._counts(carried.row)
+
+    def _counts(self, row: int) -> Iterable[tuple[int, int]]:
+        """(slot, figure) where the row is not 0."""
+        figures = self.planner.index.table.data[row]
+        slots = np.flatnonzero(figures)
+        return zip(slots.tolist(), figures[slots].tolist(), strict=True)
 
     # reasons ---------------------------------------------------------------------------------------------------------
 

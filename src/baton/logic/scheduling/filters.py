@@ -7,10 +7,10 @@ for one node, and `moved`, told when preemption tries taking a pod off a node or
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from baton.logic.scheduling import matching
-from baton.logic.scheduling.podclass import PodClass
+from baton.logic.scheduling.podclass import AffinityTerm, PodClass
 from baton.logic.scheduling.requests import Resources
 from baton.logic.scheduling.state import CPU, EPHEMERAL, MEMORY, PODS, ClusterState, Key, NodeInfo, PodInfo
 
@@ -55,7 +55,8 @@ class View:
 
     @property
     def used(self) -> list[int]:
-        """What its pods ask for, as a row of ClusterState.used; read when first needed."""
+        """What its pods ask for, as a row of ClusterState.used, read when first needed. What only scores look at stays
+        as it was when pods are moved."""
         if self._used is None:
             self._used = self._state.used[self.info.slot].tolist()
         return self._used
@@ -87,9 +88,12 @@ class View:
         """
         if pod.cls.ports:
             self._ports = self.ports.union(pod.cls.ports) if sign > 0 else self.ports.difference(pod.cls.ports)
-        for i, value in enumerate(pod.row.tolist()):
-            self.used[i] += sign * value
-        for name, value in pod.request.resources.scalars.items():
+        asked, used = pod.request.resources, self.used
+        used[CPU] += sign * asked.cpu
+        used[MEMORY] += sign * asked.memory
+        used[EPHEMERAL] += sign * asked.ephemeral
+        used[PODS] += sign
+        for name, value in asked.scalars.items():
             self.scalars[name] = self.scalars.get(name, 0) + sign * value
         if sign > 0:
             self.pods[pod.key] = pod
@@ -97,10 +101,26 @@ class View:
             del self.pods[pod.key]
 
 
+class Figures(Protocol):
+    """What is counted already of the pods on nodes, for plugins that would else go through them one by one."""
+
+    def spread(self, cls: PodClass) -> list[dict[str, int]]:
+        """Of each hard constraint of the class, value of its topology key -> pods that count there."""
+
+    def selected(self, terms: tuple[AffinityTerm, ...]) -> Iterable[tuple[int, int]]:
+        """(slot, pods there that every one of these resolved terms selects) where there are any."""
+
+    def carried(self, cls: PodClass) -> Iterable[tuple[str, Iterable[tuple[int, int]]]]:
+        """Topology key, and (slot, pods there), of each required anti-affinity term of pods that selects the class."""
+
+
 class Plugin:
     """One filter plugin in one scheduling cycle."""
 
     name = ""
+    watches = False
+    """Whether what it says of a node depends on the pods there."""
+    figures: Figures | None = None
 
     def __init__(self, state: ClusterState, pod: PodInfo) -> None:
         self.state = state
@@ -187,6 +207,7 @@ def ports_conflict(wanted: Iterable[HostPort], used: Collection[HostPort]) -> bo
 
 class NodePorts(Plugin):
     name = "NodePorts"
+    watches = True
 
     def prefilter(self) -> Status | None:
         self.skip = not self.cls.ports
@@ -198,9 +219,19 @@ class NodePorts(Plugin):
 
 class NodeResourcesFit(Plugin):
     name = "NodeResourcesFit"
+    watches = True
 
     def filter(self, view: View) -> Status | None:
-        reasons, unresolvable = insufficient(self.cls.fit, view.info.allocatable, view.used, view.scalars)
+        asked, have, used = self.cls.fit, view.info.allocatable, view.used
+        if (
+            used[PODS] < have.pods
+            and 0 <= asked.cpu <= have.cpu - used[CPU]
+            and 0 <= asked.memory <= have.memory - used[MEMORY]
+            and 0 <= asked.ephemeral <= have.ephemeral - used[EPHEMERAL]
+            and not asked.scalars
+        ):
+            return None  # by far the most frequent question of preemption
+        reasons, unresolvable = insufficient(asked, have, used, view.scalars)
         return Status(self.name, tuple(reasons), unresolvable) if reasons else None
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from baton.logic.scheduling import matching
-from baton.logic.scheduling.filters import Plugin, Status, View
+from baton.logic.scheduling.filters import Figures, Plugin, Status, View
 from baton.logic.scheduling.podclass import AffinityTerm, PodClass
 from baton.logic.scheduling.spread import labels_of
 from baton.logic.scheduling.state import NAMESPACES, ClusterState, NodeInfo, PodInfo
@@ -64,6 +64,7 @@ class InterPodAffinity(Plugin):
     """Required terms."""
 
     name = "InterPodAffinity"
+    watches = True
 
     def prefilter(self) -> Status | None:
         state = self.state
@@ -76,17 +77,34 @@ class InterPodAffinity(Plugin):
         self.existing_counts: dict[Pair, int] = {}
         self._concerns: dict[PodClass, _Concern | None] = {}
         own = bool(self.affinity or self.anti)
-        pods: Iterable[PodInfo] = state.affinity_pods(self.concerns)
-        if own:
-            pods = state.every_pod(self.concerns, _namespaces([*self.affinity, *self.anti]))
-        known = self._concerns
-        for pod in pods:
-            if pod.cls not in known:
-                known[pod.cls] = self._concern(pod)
-            if known[pod.cls] is not None:
-                self._count(pod, state.node(pod.slot).labels, 1)
+        if self.figures is not None:
+            self._look_up(self.figures)
+        else:
+            pods: Iterable[PodInfo] = state.affinity_pods(self.concerns)
+            if own:
+                pods = state.every_pod(self.concerns, _namespaces([*self.affinity, *self.anti]))
+            for pod in pods:
+                if self.concerns(pod):
+                    self._count(pod, state.node(pod.slot).labels, 1)
         self.skip = not own and not self.existing_counts
         return None
+
+    def _look_up(self, figures: Figures) -> None:
+        """The same from what is counted already."""
+
+        def add(counts: dict[Pair, int], keys: Sequence[str], found: Iterable[tuple[int, int]]) -> None:
+            for slot, number in found:
+                labels = self.state.node(slot).labels
+                for key in keys:
+                    _bump(counts, key, labels, number)
+
+        if self.affinity:
+            keys = [term.topology_key for term in self.affinity]
+            add(self.affinity_counts, keys, figures.selected(tuple(self.affinity)))
+        for term in self.anti:
+            add(self.anti_counts, [term.topology_key], figures.selected((term,)))
+        for key, found in figures.carried(self.cls):
+            add(self.existing_counts, [key], found)
 
     def concerns(self, pod: PodInfo) -> bool:
         """Whether it makes a difference where the pod is. The same for all pods of a class: see podclass."""

@@ -18,8 +18,6 @@ from baton.logic.scheduling.requests import (
     is_sidecar,
     pod_request,
     scoring_request,
-    sum_requests,
-    to_resources,
 )
 
 VOLATILE_LABELS = (
@@ -167,14 +165,16 @@ class PodClass:
         self.priority = int(spec.get("priority") or 0)
         self.tolerations: tuple[Json, ...] = tuple(spec.get("tolerations") or ())
 
-    @cached_property
+    @property
     def fit(self) -> Resources:
         """What NodeResourcesFit compares."""
-        return to_resources(sum_requests(self.spec))
+        return self.request.resources
 
     @cached_property
     def scoring(self) -> tuple[int, int]:
         """(cpu, memory) for least-allocated, with defaults."""
+        if not self.spec.get("resources"):
+            return self.request.nonzero_cpu, self.request.nonzero_memory
         return scoring_request(self.spec)
 
     @cached_property

@@ -151,8 +151,18 @@ def pod_request(spec: Json, status: Json | None = None) -> PodRequest:
     defaults: Mapping[str, int] = DEFAULTS
     if pod_level(spec):
         defaults = {name: value for name, value in DEFAULTS.items() if name not in plain}
-    full = sum_requests(spec, status, defaults) if defaults else plain
+    needed = defaults and (status is not None or not _ask_for_both(spec))
+    full = sum_requests(spec, status, defaults) if needed else plain
     return PodRequest(to_resources(plain), round_up(full.get("cpu", 0), MILLI), round_up(full.get("memory", 0), NANO))
+
+
+def _ask_for_both(spec: Json) -> bool:
+    """Whether every container asks for cpu and memory, so that no default counts."""
+    for container in (*(spec.get("containers") or ()), *(spec.get("initContainers") or ())):
+        requests = (container.get("resources") or {}).get("requests") or ()
+        if "cpu" not in requests or "memory" not in requests:
+            return False
+    return True
 
 
 def scoring_request(spec: Json) -> tuple[int, int]:

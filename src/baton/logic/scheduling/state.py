@@ -196,6 +196,8 @@ class ClusterState:
         self.objects: dict[str, dict[Key, Json]] = {resource: {} for resource in RESOURCES}
         self._by_namespace: dict[tuple[str, str], dict[str, Json]] = {}
         self._services: dict[str, matching.ByLabel[Json]] = {}  # selectors by namespace, read when first needed
+        self.budget_rules = 0
+        """Counts how often a budget came, went or got another spec."""
         self.claim_users: dict[Key, set[Key]] = {}
         """(namespace, claim) -> pods on nodes that use it."""
         self.image_nodes: dict[str, set[int]] = {}
@@ -467,6 +469,8 @@ class ClusterState:
         if table is None:
             return
         key = ("" if resource in _CLUSTER_WIDE else _key(obj)[0], obj["metadata"]["name"])
+        if resource == BUDGETS and (key not in table or table[key].get("spec") is not obj.get("spec")):
+            self.budget_rules += 1
         table[key] = obj
         self._by_namespace.setdefault((resource, key[0]), {})[key[1]] = obj
         if resource == SERVICES:
@@ -484,6 +488,8 @@ class ClusterState:
         if self.objects.get(resource, {}).pop(key, None) is None:
             return
         self._by_namespace[resource, key[0]].pop(name, None)
+        if resource == BUDGETS:
+            self.budget_rules += 1
         if resource == SERVICES:
             self._services.pop(key[0], None)
         if self.listener is not None:

@@ -63,6 +63,7 @@ def _missing_claim(name: str) -> str:
 
 class VolumeRestrictions(Plugin):
     name = "VolumeRestrictions"
+    watches = True
 
     def prefilter(self) -> Status | None:
         self.once: set[str] = set()
@@ -147,6 +148,7 @@ def attach_limits(state: ClusterState, node: str) -> dict[str, int]:
 
 class NodeVolumeLimits(Plugin):
     name = "NodeVolumeLimits"
+    watches = True
 
     def prefilter(self) -> Status | None:
         self.skip = not self.pod.claims

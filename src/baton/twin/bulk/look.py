@@ -95,6 +95,7 @@ from baton.twin.controllers.base import (
 from baton.twin.controllers.lean import (
     LeanPod,
     PodShape,
+    start_time,
 )
 from baton.twin.controllers.scheduling import (
     Waiter,
@@ -288,6 +289,11 @@ class Look(Rows):
         made.started_at, made.changed_at = t[T_STARTED], t[T_CHANGED]
         made.scheduling = self.waiters.get(number)
         return made
+
+    def start_time(self, number: int) -> str:
+        """BulkPod.start_time."""
+        base = self.read[number].base if number < len(self.read) else None
+        return start_time(base, float(self.a.times[number, T_STARTED]))
 
     def infos(self, matters: Callable[[PodInfo], bool], namespaces: frozenset[str] | None) -> Iterable[PodInfo]:
         """What the scheduler keeps of bulk pods on nodes: see ClusterState.every_pod."""

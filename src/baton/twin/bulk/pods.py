@@ -155,7 +155,7 @@ class BulkPod(Pod):
     def start_time(self) -> str:
         """status.startTime, "" before it started."""
         if not self._began:
-            self._began = self._bulk.record(self.id).start_time
+            self._began = self._bulk.start_time(self.id)
         return self._began
 
     @property

@@ -367,9 +367,8 @@ class SchedulingLoop(Controller):
             words = ", ".join(sorted(f"{n} {reason}" for reason, n in counts.items()))
             return f" preemption: 0/{nodes} nodes are available: {words}."
         node, victims = choice
-        for victim_obj in victims.pods:
-            meta = victim_obj["metadata"]
-            victim = self.cluster.pods.at((meta["namespace"], meta["name"]))
+        for key in victims.keys:
+            victim = self.cluster.pods.at(key)
             if victim is None or victim.terminating:
                 continue
             message = f"Preempted by pod {waiter.pod.uid} on node {node}"
