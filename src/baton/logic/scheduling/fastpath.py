@@ -12,16 +12,15 @@ from typing import Any
 import numpy as np
 
 from baton.logic.scheduling import filters, interpod, matching, place, spread, volumes
-from baton.logic.scheduling.attachments import UNLIMITED
 from baton.logic.scheduling.cycle import LEFT_OUT
 from baton.logic.scheduling.filters import Status, View
-from baton.logic.scheduling.matching import Json
+from baton.logic.scheduling.matching import Json, NodeTerm
 from baton.logic.scheduling.place import Bools, Cluster, Placed
 from baton.logic.scheduling.plan import Plan, Planner
 from baton.logic.scheduling.podclass import AffinityTerm, PodClass
 from baton.logic.scheduling.rows import Ints
 from baton.logic.scheduling.state import CPU, EPHEMERAL, MEMORY, PODS, VOLUMES, ClusterState, NodeInfo, PodInfo
-from baton.logic.scheduling.volumes import class_name, csi_identity, volume_terms, zones_reachable
+from baton.logic.scheduling.volumes import BoundClaim, class_name, csi_identity, volume_terms, zones_reachable
 
 COMPILE_FROM_NODES = 400
 COMPILE_FROM_PODS = 20_000
@@ -78,6 +77,7 @@ class FastPath:
         self._extra: Bools = np.zeros(0, dtype=np.bool_)
         self._volume_checks: list[list[tuple[str, Bools]]] = []
         """For each volume plugin, reasons and the masks of slots that they do not apply to."""
+        self._claims = volumes.BoundClaims(state)
 
     # choosing --------------------------------------------------------------------------------------------------------
 
@@ -182,6 +182,10 @@ class FastPath:
 
     def _volumes(self, info: PodInfo) -> Status | None:
         """Prepare the volume plugins' masks in their order, each with the words it rejects with."""
+        bound = self._claims.of(info)
+        if bound is not None:
+            self._bound_volumes(bound)
+            return None
         plugins: list[filters.Plugin] = [kind(self.state, info) for kind in volumes.modelled()]
         for plugin in plugins:
             problem = plugin.prefilter()
@@ -194,14 +198,33 @@ class FastPath:
                 [(volumes.IN_USE, self._each(lambda node: restrictions.filter(View(self.state, node)) is None))]
             )
         if not limits.skip:
-            checks.append([(volumes.TOO_MANY_VOLUMES, self._attachable(info))])
+            identities = (csi_identity(self.state, info.cls.namespace, name) for name in info.claims)
+            checks.append([(volumes.TOO_MANY_VOLUMES, self._attachable(identities))])
         if isinstance(binding, volumes.VolumeBinding):
             checks.append(self._binding(binding))
         if isinstance(zone, volumes.VolumeZone) and not zone.skip:
-            zones = tuple(zone.topologies)
-            mask = self._labels(("zones", zones), lambda labels: zones_reachable(zones, labels))
-            checks.append([(volumes.NO_ZONE, mask)])
+            checks.append(self._zone(tuple(zone.topologies)))
         return None
+
+    def _bound_volumes(self, bound: list[BoundClaim]) -> None:
+        """The same for claims that are bound: nobody turns the pod down, nobody holds what is asked for."""
+        checks = self._volume_checks
+        checks.append([(volumes.TOO_MANY_VOLUMES, self._attachable(b.identity for b in bound))])
+        terms = tuple(b.terms for b in bound if b.terms is not None)
+        if terms:
+            checks.append(self._reach(terms))
+        zones = tuple(zone for b in bound for zone in b.zones)
+        if zones:
+            checks.append(self._zone(zones))
+
+    def _zone(self, zones: tuple[tuple[str, frozenset[str]], ...]) -> list[tuple[str, Bools]]:
+        return [(volumes.NO_ZONE, self._labels(("zones", zones), lambda labels: zones_reachable(zones, labels)))]
+
+    def _reach(self, terms: tuple[tuple[NodeTerm, ...], ...]) -> list[tuple[str, Bools]]:
+        def holds(labels: Json) -> bool:
+            return all(matching.node_terms_match(t, labels, {}) for t in terms)
+
+        return [(volumes.VOLUME_AFFINITY, self._labels(("volumes", terms), holds))]
 
     def _labels(self, key: Any, holds: Callable[[Json], bool]) -> Bools:
         """Slots whose node's labels satisfy `holds`, remembered by `key`."""
@@ -217,35 +240,32 @@ class FastPath:
             mask[node.slot] = holds(node)
         return mask
 
-    def _attachable(self, info: PodInfo) -> Bools:
-        """Slots whose node can attach the pod's volumes beside those it has."""
+    def _attachable(self, identities: Iterable[tuple[str, str] | None]) -> Bools:
+        """Slots whose node can attach these volumes beside those it has."""
         attachments, rows = self.planner.index.attachments, self.planner.index.rows
-        mask = np.ones(self.state.capacity, dtype=np.bool_)
+        size = self.state.capacity
+        mask: Bools | None = None
         wanted: dict[str, set[tuple[str, str]]] = {}
-        for name in info.claims:
-            volume = csi_identity(self.state, info.cls.namespace, name)
+        for volume in identities:
             if volume is not None:
                 wanted.setdefault(volume[0], set()).add(volume)
         for driver, mine in wanted.items():
             limit_row, count_row = attachments.limit_row(driver), attachments.count_row(driver)
             rows.sync(limit_row)
-            count = rows.table.data[count_row][: len(mask)].astype(np.int64)
-            limit = rows.table.data[limit_row.row][: len(mask)]
-            mask &= (limit == UNLIMITED) | (count + len(mine) <= limit)
+            count, limit = rows.table.data[count_row, :size], rows.table.data[limit_row.row, :size]
+            fits: Bools = count <= limit - len(mine)  # no limit is one that no count comes near
             for slot in {s for v in mine for s in attachments.holders.get(v, ())}:
                 new = sum(1 for v in mine if slot not in attachments.holders.get(v, ()))
-                mask[slot] = not new or int(count[slot]) + new <= int(limit[slot])
-        return mask
+                fits[slot] = not new or int(count[slot]) + new <= int(limit[slot])
+            mask = fits if mask is None else mask & fits
+        return np.ones(size, dtype=np.bool_) if mask is None else mask
 
     def _binding(self, binding: volumes.VolumeBinding) -> list[tuple[str, Bools]]:
         checks = []
         bound = [self.state.get(VOLUMES, "", claim["spec"]["volumeName"]) for claim in binding.bound]
         terms = tuple(t for t in (volume_terms(v) for v in bound if v is not None) if t is not None)
         if terms:
-            mask = self._labels(
-                ("volumes", terms), lambda labels: all(matching.node_terms_match(t, labels, {}) for t in terms)
-            )
-            checks.append((volumes.VOLUME_AFFINITY, mask))
+            checks += self._reach(terms)
         delayed = binding.delayed
         if delayed and any(volumes.selected_node(c) or binding.available.get(class_name(c)) for c in delayed):
             mask = self._each(lambda node: binding.can_bind(node.name, node.labels))

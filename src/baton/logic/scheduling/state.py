@@ -6,7 +6,7 @@ is gone. Pods that have ended (phase Succeeded or Failed) hold nothing. Pods on 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, Protocol
 
@@ -52,6 +52,9 @@ class Rendered(Protocol):
 
     @property
     def key(self) -> Any: ...
+
+    @property
+    def spec(self) -> Any: ...
 
     @property
     def start_time(self) -> str: ...
@@ -110,6 +113,14 @@ class PodInfo:
         return labels
 
     @property
+    def volumes_asked(self) -> Sequence[Json]:
+        """spec.volumes."""
+        pod = self._pod
+        spec = pod["spec"] if isinstance(pod, dict) else pod.spec  # type: ignore[union-attr]
+        volumes: Sequence[Json] = spec.get("volumes") or ()
+        return volumes
+
+    @property
     def start_time(self) -> str:
         """status.startTime as written, "" before it started."""
         pod = self._pod
@@ -150,11 +161,14 @@ class Elsewhere(Protocol):
 
 
 class Listener(Protocol):
-    """Something that keeps figures per slot: told after a pod came, before one goes, when a node or object changed."""
+    """Something that keeps figures per slot: told after a pod came, before one is marked as being deleted, before one
+    goes, when a node or object changed."""
 
     def pod_added(self, info: PodInfo, key: Key) -> None: ...
 
     def pod_removed(self, info: PodInfo, key: Key) -> None: ...
+
+    def pod_leaving(self, info: PodInfo) -> None: ...
 
     def node_changed(self, slot: int) -> None: ...
 
@@ -411,6 +425,14 @@ class ClusterState:
     def _wait(self, key: Key, info: PodInfo, node: str) -> None:
         self._waiting.setdefault(node, {})[key] = info
         self._waits_for[key] = node
+
+    def mark_leaving(self, key: Key) -> None:
+        """A pod is being deleted: spreading leaves it out, though it still holds its room."""
+        info = self.pods.get(key)
+        if info is not None and not info.terminating:
+            if self.listener is not None:
+                self.listener.pod_leaving(info)
+            info.terminating = True
 
     def remove_pod(self, pod: Json | Key) -> None:
         """Forget a pod, given as object or (namespace, name). Unknown pods are ignored."""

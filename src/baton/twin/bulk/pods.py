@@ -56,6 +56,7 @@ class Speaker(NamedTuple):
     labels: Any
     key: Key = ("", "")
     obj: Any = None
+    spec: Any = None
     start_time: str = ""
 
 

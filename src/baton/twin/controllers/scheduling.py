@@ -141,21 +141,9 @@ class SchedulingLoop(Controller):
         elif bits & LABELS and pod.node and not pod.finished:
             self.state.add_pod(pod.obj)
         elif bits & TERMINATING and pod.node:
-            self._leaving(pod)
+            self.state.mark_leaving(pod.key)
         elif bits & TERMINATING and pod.scheduling is not None:
             self._parked.pop(pod.key, None)
-
-    def _leaving(self, pod: Pod) -> None:
-        """Spreading leaves out pods that are on their way, though they still hold their room."""
-        info = self.state.pods.get(pod.key)
-        if info is None:
-            return
-        listener = self.state.listener
-        if listener is not None:
-            listener.pod_removed(info, pod.key)
-        info.terminating = True
-        if listener is not None:
-            listener.pod_added(info, pod.key)
 
     def _leave(self, pod: Pod) -> None:
         self.state.remove_pod(pod.key)

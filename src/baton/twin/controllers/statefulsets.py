@@ -6,6 +6,7 @@ ordinal never exist.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from baton.twin.controllers.base import Controller, Group, Key, Obj, Pod
@@ -71,10 +72,11 @@ class StatefulSetController(Controller):
         by_ordinal = _by_ordinal(group)
         if self._settle(obj, group, by_ordinal, range(first, first + replicas), update, current):
             self._update(obj, by_ordinal, range(first, first + replicas), update)
-        live = [p for p in group.pods.values() if not p.terminating and not p.gone]
-        if len(live) == replicas and all(p.labels.get(REVISION_LABEL) == update and p.ready for p in live):
-            self._current[uid] = update
-        group.rolling = self._current[uid] != update
+        if current != update:
+            live = [p for p in group.pods.values() if not p.terminating and not p.gone]
+            if len(live) == replicas and all(p.labels.get(REVISION_LABEL) == update and p.ready for p in live):
+                self._current[uid] = current = update
+        group.rolling = current != update
         if self.settings.live_status:
             self._write(obj, group)
         else:
@@ -245,9 +247,13 @@ def _partition(obj: Obj) -> int:
 
 
 def _by_ordinal(group: Group) -> dict[int, Pod]:
-    found: dict[int, Pod] = {}
-    for pod in group.pods.values():
-        digits = pod.name.rpartition("-")[2]
-        if digits.isdigit():
-            found[int(digits)] = pod
+    found = {_ordinal(name): pod for name, pod in group.pods.items()}
+    found.pop(-1, None)
     return found
+
+
+@lru_cache(maxsize=65536)
+def _ordinal(name: str) -> int:
+    """The number at the end of a pod's name, -1 where there is none."""
+    digits = name.rpartition("-")[2]
+    return int(digits) if digits.isdigit() else -1
