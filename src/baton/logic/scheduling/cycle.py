@@ -51,7 +51,10 @@ class Cycle:
 
     def still_fits(self, view: View) -> bool:
         """Whether no plugin objects to a node to which none objected before pods were moved there."""
-        return all(plugin.filter(view) is None for plugin in self._watching)
+        for plugin in self._watching:  # noqa: SIM110, asked for each victim
+            if plugin.filter(view) is not None:
+                return False
+        return True
 
     def run(self, nodes: Iterable[NodeInfo] | None = None) -> tuple[list[NodeInfo], dict[str, Status]]:
         """(feasible nodes in the order they were added, the others' statuses), of `nodes` or of all."""
@@ -71,7 +74,7 @@ class Cycle:
         return feasible, rejected
 
     def moved(self, view: View, pod: PodInfo, sign: int) -> None:
-        """Try a pod off (-1) or on (+1) a copied view."""
+        """Try a pod off (-1) or on (+1) a node."""
         view.move(pod, sign)
         self.count(view, pod, sign)
 

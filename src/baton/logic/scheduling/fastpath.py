@@ -375,8 +375,9 @@ class _Reasons:
                 self._add(reason, int((~mask[self.left]).sum()))
                 rejected |= ~mask[self.left]
             self.left = self.left[~rejected]
-        self._spread()
-        self._affinity()
+        if len(self.left):
+            self._spread()
+            self._affinity()
 
     def _add(self, reason: str, number: int) -> None:
         if number:
@@ -388,21 +389,21 @@ class _Reasons:
 
     def _resources(self) -> None:
         array, state, left = self.plan.array, self.path.state, self.left
-        used, have = state.used[left], state.allocatable[left]
-        short = used[:, PODS] + 1 > have[:, PODS]
-        self._add(filters.TOO_MANY_PODS, int(short.sum()))
+        used, have = state.used, state.allocatable
+        short: Bools = used[:, PODS][left] >= have[:, PODS][left]
+        self._add(filters.TOO_MANY_PODS, int(np.count_nonzero(short)))
         for name, column, at in (
             ("cpu", CPU, place.H_CPU),
             ("memory", MEMORY, place.H_MEMORY),
             ("ephemeral-storage", EPHEMERAL, place.H_EPHEMERAL),
         ):
             if array[at] > 0:
-                lacks = array[at] > have[:, column] - used[:, column]
-                self._add(f"Insufficient {name}", int(lacks.sum()))
+                lacks = array[at] > have[:, column][left] - used[:, column][left]
+                self._add(f"Insufficient {name}", int(np.count_nonzero(lacks)))
                 short |= lacks
         for name, asked in self.plan.scalars:
             lacks = ~self.path._scalar_fits(name, asked)[left]
-            self._add(f"Insufficient {name}", int(lacks.sum()))
+            self._add(f"Insufficient {name}", int(np.count_nonzero(lacks)))
             short |= lacks
         self.left = left[~short]
 

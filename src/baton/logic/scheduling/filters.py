@@ -36,12 +36,13 @@ class Status(NamedTuple):
 class View:
     """A node and what is on it, which a cycle may change to try something out."""
 
-    __slots__ = ("_pods", "_ports", "_scalars", "_state", "_used", "info")
+    __slots__ = ("_moved", "_pods", "_ports", "_scalars", "_state", "_used", "info")
 
     def __init__(self, state: ClusterState, info: NodeInfo) -> None:
         self.info = info
         self._state = state
         self._pods: dict[Key, PodInfo] | None = None
+        self._moved: list[tuple[PodInfo, int]] = []  # since `pods` was read
         self._ports: set[HostPort] | None = None
         self._used: list[int] | None = None
         self._scalars: dict[str, int] | None = None
@@ -51,6 +52,14 @@ class View:
         """The pods there; read when first needed."""
         if self._pods is None:
             self._pods = self._state.pods_on(self.info.slot)
+        if self._moved:
+            self._pods = dict(self._pods)
+            for pod, sign in self._moved:
+                if sign > 0:
+                    self._pods[pod.key] = pod
+                else:
+                    del self._pods[pod.key]
+            self._moved = []
         return self._pods
 
     @property
@@ -75,14 +84,8 @@ class View:
             self._ports = {port for pod in self.pods.values() for port in pod.cls.ports}
         return self._ports
 
-    def copy(self) -> View:
-        """The same figures, free to change."""
-        other = View(self._state, self.info)
-        other._pods = dict(self.pods)
-        return other
-
     def move(self, pod: PodInfo, sign: int) -> None:
-        """Put a pod on (+1) or take it off (-1); only on a copy.
+        """Put a pod on (+1) or take it off (-1), as a trial.
 
         A pod that leaves frees its host ports even where another holds the same: upstream's HostPortInfo is a set.
         """
@@ -95,10 +98,7 @@ class View:
         used[PODS] += sign
         for name, value in asked.scalars.items():
             self.scalars[name] = self.scalars.get(name, 0) + sign * value
-        if sign > 0:
-            self.pods[pod.key] = pod
-        else:
-            del self.pods[pod.key]
+        self._moved.append((pod, sign))
 
 
 class Figures(Protocol):

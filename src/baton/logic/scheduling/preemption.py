@@ -219,7 +219,6 @@ def _victims_on(
     reasons = _in_vain(view, pod, cycle, objection, potential)
     if reasons:
         return ", ".join(reasons)
-    view = view.copy()
     for victim in potential:
         cycle.moved(view, victim, -1)
     away = dict.fromkeys(potential)

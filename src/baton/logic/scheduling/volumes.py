@@ -5,6 +5,7 @@ Not modelled: CSI storage capacity, VolumeAttachment objects, in-tree volumes th
 
 from __future__ import annotations
 
+import marshal
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -183,7 +184,13 @@ def volume_terms(volume: Json) -> tuple[NodeTerm, ...] | None:
     required = ((volume.get("spec") or {}).get("nodeAffinity") or {}).get("required")
     if required is None:
         return None
-    return tuple((labels, ()) for labels, _ in matching.compile_node_terms(required.get("nodeSelectorTerms") or ()))
+    return _label_terms(marshal.dumps(required.get("nodeSelectorTerms") or (), 2))
+
+
+@lru_cache(maxsize=4096)
+def _label_terms(text: bytes) -> tuple[NodeTerm, ...]:
+    """Terms as marshalled: the volumes of a zone have the same."""
+    return tuple((labels, ()) for labels, _ in matching.compile_node_terms(marshal.loads(text)))
 
 
 def volume_reachable(volume: Json, labels: Mapping[str, str]) -> bool:

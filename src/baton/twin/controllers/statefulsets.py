@@ -7,7 +7,7 @@ ordinal never exist.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from baton.twin.controllers.base import Controller, Group, Key, Obj, Pod
 from baton.twin.controllers.daemonsets import REVISION_LABEL
@@ -20,6 +20,18 @@ CLAIMS = "persistentvolumeclaims"
 _SOURCE = "statefulset-controller"
 
 
+class _Rules(NamedTuple):
+    """What a set's spec says, read once for each version of the object."""
+
+    obj: Obj
+    wanted: range
+    """The ordinals."""
+    ordered: bool
+    partition: int
+    most: int
+    """How many may be away at once in an update; 0 where updates are left to whoever deletes pods."""
+
+
 class StatefulSetController(Controller):
     """Keys are (namespace, name)."""
 
@@ -29,6 +41,7 @@ class StatefulSetController(Controller):
         self._revisions: dict[str, tuple[Obj, str]] = {}  # set uid -> (template, update revision)
         self._current: dict[str, str] = {}  # set uid -> the revision before the update under way
         self._unpublished: dict[Key, None] = {}
+        self._rules: dict[Key, _Rules] = {}
 
     def start(self) -> None:
         for obj in list(self.world.items(STATEFULSETS)):
@@ -66,12 +79,13 @@ class StatefulSetController(Controller):
         uid = obj["metadata"]["uid"]
         group = self.cluster.pods.group(uid, "StatefulSet", *key)
         update, current = self._revision_pair(obj)
-        replicas = _replicas(obj)
-        group.desired = replicas
-        first = int((obj["spec"].get("ordinals") or {}).get("start") or 0)
+        rules = self._rules.get(key)
+        if rules is None or rules.obj is not obj:
+            rules = self._rules[key] = _rules(obj)
+        replicas = group.desired = len(rules.wanted)
         by_ordinal = _by_ordinal(group)
-        if self._settle(obj, group, by_ordinal, range(first, first + replicas), update, current):
-            self._update(obj, by_ordinal, range(first, first + replicas), update)
+        if self._settle(rules, by_ordinal, update, current):
+            self._update(rules, by_ordinal, update)
         if current != update:
             live = [p for p in group.pods.values() if not p.terminating and not p.gone]
             if len(live) == replicas and all(p.labels.get(REVISION_LABEL) == update and p.ready for p in live):
@@ -91,28 +105,24 @@ class StatefulSetController(Controller):
             known = self._revisions[uid] = (template, f"{obj['metadata']['name']}-{template_hash(template)}")
         return known[1], self._current.setdefault(uid, known[1])
 
-    def _settle(
-        self, obj: Obj, group: Group, by_ordinal: dict[int, Pod], wanted: range, update: str, current: str
-    ) -> bool:
+    def _settle(self, rules: _Rules, by_ordinal: dict[int, Pod], update: str, current: str) -> bool:
         """Create what is missing and delete what is too much; True when every ordinal is there, healthy and staying."""
-        ordered = obj["spec"].get("podManagementPolicy") != "Parallel"
-        partition = _partition(obj)
+        obj, ordered = rules.obj, rules.ordered
         settled = True
-        for ordinal in wanted:
+        for ordinal in rules.wanted:
             pod = by_ordinal.get(ordinal)
             if pod is not None and pod.finished and not pod.terminating:
                 self.maker.delete(pod)
                 pod = None if pod.gone else pod
             if pod is None:
-                fresh = ordinal >= partition or current == update
+                fresh = ordinal >= rules.partition or current == update
                 self._create(obj, ordinal, update if fresh else current)
                 settled = False
             elif pod.terminating or not pod.ready:
                 settled = False
             if not settled and ordered:
                 return False  # the next ordinal waits for this one
-        surplus = sorted((o for o in by_ordinal if o not in wanted), reverse=True)
-        for ordinal in surplus:
+        for ordinal in sorted((o for o in by_ordinal if o not in rules.wanted), reverse=True):
             pod = by_ordinal[ordinal]
             if not pod.terminating and (settled or not ordered):
                 self._remove(obj, pod)
@@ -121,19 +131,15 @@ class StatefulSetController(Controller):
                 return False
         return settled
 
-    def _update(self, obj: Obj, by_ordinal: dict[int, Pod], wanted: range, update: str) -> None:
+    def _update(self, rules: _Rules, by_ordinal: dict[int, Pod], update: str) -> None:
         """Old pods from the highest ordinal down, no more than maxUnavailable (1) away at once."""
-        strategy = obj["spec"].get("updateStrategy") or {}
-        if strategy.get("type") == "OnDelete":
-            return
-        most = max(1, resolve((strategy.get("rollingUpdate") or {}).get("maxUnavailable", 1), len(wanted), up=True))
-        partition = _partition(obj)
-        for ordinal in reversed(wanted):
-            if ordinal < partition or most <= 0:
+        most = rules.most
+        for ordinal in reversed(rules.wanted):
+            if ordinal < rules.partition or most <= 0:
                 return
             pod = by_ordinal[ordinal]
             if pod.labels.get(REVISION_LABEL) != update:
-                self._remove(obj, pod)
+                self._remove(rules.obj, pod)
                 most -= 1
 
     # --- writing
@@ -236,14 +242,17 @@ class StatefulSetController(Controller):
             self.world.update(STATEFULSETS, {**obj, "status": status})
 
 
-def _replicas(obj: Obj) -> int:
-    replicas = obj["spec"].get("replicas")
-    return 1 if replicas is None else int(replicas)
-
-
-def _partition(obj: Obj) -> int:
-    rolling = (obj["spec"].get("updateStrategy") or {}).get("rollingUpdate") or {}
-    return int(rolling.get("partition") or 0)
+def _rules(obj: Obj) -> _Rules:
+    spec = obj["spec"]
+    replicas = 1 if spec.get("replicas") is None else int(spec["replicas"])
+    first = int((spec.get("ordinals") or {}).get("start") or 0)
+    strategy = spec.get("updateStrategy") or {}
+    rolling = strategy.get("rollingUpdate") or {}
+    most = 0
+    if strategy.get("type") != "OnDelete":
+        most = max(1, resolve(rolling.get("maxUnavailable", 1), replicas, up=True))
+    ordered = spec.get("podManagementPolicy") != "Parallel"
+    return _Rules(obj, range(first, first + replicas), ordered, int(rolling.get("partition") or 0), most)
 
 
 def _by_ordinal(group: Group) -> dict[int, Pod]:
