@@ -6,7 +6,6 @@ ordinal never exist.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from baton.twin.controllers.base import Controller, Group, Key, Obj, Pod
@@ -24,8 +23,8 @@ class _Rules(NamedTuple):
     """What a set's spec says, read once for each version of the object."""
 
     obj: Obj
-    wanted: range
-    """The ordinals."""
+    wanted: dict[str, int]
+    """Names of the pods, with their ordinals."""
     ordered: bool
     partition: int
     most: int
@@ -83,9 +82,8 @@ class StatefulSetController(Controller):
         if rules is None or rules.obj is not obj:
             rules = self._rules[key] = _rules(obj)
         replicas = group.desired = len(rules.wanted)
-        by_ordinal = _by_ordinal(group)
-        if self._settle(rules, by_ordinal, update, current):
-            self._update(rules, by_ordinal, update)
+        if self._settle(rules, group.pods, update, current):
+            self._update(rules, group.pods, update)
         if current != update:
             live = [p for p in group.pods.values() if not p.terminating and not p.gone]
             if len(live) == replicas and all(p.labels.get(REVISION_LABEL) == update and p.ready for p in live):
@@ -105,25 +103,29 @@ class StatefulSetController(Controller):
             known = self._revisions[uid] = (template, f"{obj['metadata']['name']}-{template_hash(template)}")
         return known[1], self._current.setdefault(uid, known[1])
 
-    def _settle(self, rules: _Rules, by_ordinal: dict[int, Pod], update: str, current: str) -> bool:
+    def _settle(self, rules: _Rules, pods: dict[str, Pod], update: str, current: str) -> bool:
         """Create what is missing and delete what is too much; True when every ordinal is there, healthy and staying."""
         obj, ordered = rules.obj, rules.ordered
         settled = True
-        for ordinal in rules.wanted:
-            pod = by_ordinal.get(ordinal)
+        for name, ordinal in rules.wanted.items():
+            pod = pods.get(name)
+            if pod is not None and pod.ready and not pod.terminating and pod.phase == "Running":
+                continue
             if pod is not None and pod.finished and not pod.terminating:
                 self.maker.delete(pod)
                 pod = None if pod.gone else pod
             if pod is None:
                 fresh = ordinal >= rules.partition or current == update
-                self._create(obj, ordinal, update if fresh else current)
+                self._create(obj, name, ordinal, update if fresh else current)
                 settled = False
             elif pod.terminating or not pod.ready:
                 settled = False
             if not settled and ordered:
                 return False  # the next ordinal waits for this one
-        for ordinal in sorted((o for o in by_ordinal if o not in rules.wanted), reverse=True):
-            pod = by_ordinal[ordinal]
+        if settled and len(pods) == len(rules.wanted):
+            return True
+        for name in sorted((n for n in pods if n not in rules.wanted and _ordinal(n) >= 0), key=_ordinal, reverse=True):
+            pod = pods[name]
             if not pod.terminating and (settled or not ordered):
                 self._remove(obj, pod)
             settled = False
@@ -131,13 +133,13 @@ class StatefulSetController(Controller):
                 return False
         return settled
 
-    def _update(self, rules: _Rules, by_ordinal: dict[int, Pod], update: str) -> None:
+    def _update(self, rules: _Rules, pods: dict[str, Pod], update: str) -> None:
         """Old pods from the highest ordinal down, no more than maxUnavailable (1) away at once."""
         most = rules.most
-        for ordinal in reversed(rules.wanted):
+        for name, ordinal in reversed(rules.wanted.items()):
             if ordinal < rules.partition or most <= 0:
                 return
-            pod = by_ordinal[ordinal]
+            pod = pods[name]
             if pod.labels.get(REVISION_LABEL) != update:
                 self._remove(rules.obj, pod)
                 most -= 1
@@ -150,9 +152,8 @@ class StatefulSetController(Controller):
         self.cluster.record(obj, "Normal", "SuccessfulDelete", said, _SOURCE)
         self.maker.delete(pod)
 
-    def _create(self, obj: Obj, ordinal: int, revision: str) -> None:
+    def _create(self, obj: Obj, name: str, ordinal: int, revision: str) -> None:
         meta, template = obj["metadata"], obj["spec"]["template"]
-        name = f"{meta['name']}-{ordinal}"
         if (meta["namespace"], name) in self.cluster.pods.by_key:
             return  # a stranger holds the name
         spec = self.maker.spec_for(meta["uid"], template)
@@ -252,16 +253,10 @@ def _rules(obj: Obj) -> _Rules:
     if strategy.get("type") != "OnDelete":
         most = max(1, resolve(rolling.get("maxUnavailable", 1), replicas, up=True))
     ordered = spec.get("podManagementPolicy") != "Parallel"
-    return _Rules(obj, range(first, first + replicas), ordered, int(rolling.get("partition") or 0), most)
+    wanted = {f"{obj['metadata']['name']}-{ordinal}": ordinal for ordinal in range(first, first + replicas)}
+    return _Rules(obj, wanted, ordered, int(rolling.get("partition") or 0), most)
 
 
-def _by_ordinal(group: Group) -> dict[int, Pod]:
-    found = {_ordinal(name): pod for name, pod in group.pods.items()}
-    found.pop(-1, None)
-    return found
-
-
-@lru_cache(maxsize=65536)
 def _ordinal(name: str) -> int:
     """The number at the end of a pod's name, -1 where there is none."""
     digits = name.rpartition("-")[2]
