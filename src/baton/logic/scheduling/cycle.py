@@ -49,6 +49,12 @@ class Cycle:
                 return status
         return None
 
+    @property
+    def asks_for_room_only(self) -> bool:
+        """Whether nothing but cpu, memory, ephemeral storage and the number of pods can change with the pods there."""
+        only = len(self._watching) == 1 and isinstance(self._watching[0], filters.NodeResourcesFit)
+        return only and not self._told and not self.pod.cls.fit.scalars
+
     def still_fits(self, view: View) -> bool:
         """Whether no plugin objects to a node to which none objected before pods were moved there."""
         for plugin in self._watching:  # noqa: SIM110, asked for each victim

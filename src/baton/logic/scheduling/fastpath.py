@@ -358,16 +358,16 @@ class _Reasons:
         plan = self.plan
         row = self.path.planner.open_row.row
         if not plan.tolerates_cordon:
-            self._take(filters.UNSCHEDULABLE, self.table[row][self.left] <= 0)
+            self._take(filters.UNSCHEDULABLE, self.table[row].take(self.left) <= 0)
         if plan.taints is not None:
-            values = self.table[plan.taints.row][self.left]
-            for number in np.unique(values[values <= 0]):
-                self._add(self.path.planner.reasons[-int(number)], int((values == number).sum()))
+            values = self.table[plan.taints.row].take(self.left)
+            for number in sorted(set(values[values <= 0].tolist())):
+                self._add(self.path.planner.reasons[-number], int(np.count_nonzero(values == number)))
             self.left = self.left[values > 0]
         if plan.affinity is not None:
-            self._take(filters.AFFINITY, self.table[plan.affinity.row][self.left] <= 0)
+            self._take(filters.AFFINITY, self.table[plan.affinity.row].take(self.left) <= 0)
         for (row_,) in self.parts[place.H_ZEROS]:
-            self._take(filters.NO_PORTS, self.table[row_][self.left] != 0)
+            self._take(filters.NO_PORTS, self.table[row_].take(self.left) != 0)
         self._resources()
         for checks in self.path._volume_checks:
             rejected = np.zeros(len(self.left), dtype=np.bool_)
@@ -384,13 +384,13 @@ class _Reasons:
             self.counts[reason] = self.counts.get(reason, 0) + number
 
     def _take(self, reason: str, rejected: Bools) -> None:
-        self._add(reason, int(rejected.sum()))
+        self._add(reason, int(np.count_nonzero(rejected)))
         self.left = self.left[~rejected]
 
     def _resources(self) -> None:
         array, state, left = self.plan.array, self.path.state, self.left
         used, have = state.used, state.allocatable
-        short: Bools = used[:, PODS][left] >= have[:, PODS][left]
+        short: Bools = used[:, PODS].take(left) >= have[:, PODS].take(left)
         self._add(filters.TOO_MANY_PODS, int(np.count_nonzero(short)))
         for name, column, at in (
             ("cpu", CPU, place.H_CPU),
@@ -398,7 +398,7 @@ class _Reasons:
             ("ephemeral-storage", EPHEMERAL, place.H_EPHEMERAL),
         ):
             if array[at] > 0:
-                lacks = array[at] > have[:, column][left] - used[:, column][left]
+                lacks = array[at] > have[:, column].take(left) - used[:, column].take(left)
                 self._add(f"Insufficient {name}", int(np.count_nonzero(lacks)))
                 short |= lacks
         for name, asked in self.plan.scalars:

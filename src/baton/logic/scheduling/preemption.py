@@ -24,6 +24,7 @@ NEVER = "not eligible due to preemptionPolicy=Never."
 NO_CANDIDATE = "no candidate"
 _PRIORITY_OFFSET = 2**31
 _LATEST = "9999"
+_ENDLESS = 2**200
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +100,7 @@ class Budgets:
         self._version = -1
         self._rules: dict[str, tuple[list[_Rule], bool]] = {}
         self._matching: dict[Any, list[Key]] = {}
+        """By class, or by class and labels where these tell pods of a class apart."""
 
     def _of(self, namespace: str) -> tuple[list[_Rule], bool]:
         """A namespace's budgets, and whether one tells pods of one class apart."""
@@ -119,7 +121,7 @@ class Budgets:
         if not labels:
             return []
         rules, apart = self._of(namespace)
-        kind = (pod.cls, tuple(labels.items())) if apart else pod.cls
+        kind = (pod.cls, tuple(labels.items())) if apart or not pod.cls.labels else pod.cls
         found = self._matching.get(kind)
         if found is None:
             found = self._matching[kind] = [r.key for r in rules if matching.matches(r.selector, labels)]
@@ -135,9 +137,11 @@ class Budgets:
         disrupted: dict[Key, Collection[str]] = {}
         breaking: list[PodInfo] = []
         harmless: list[PodInfo] = []
+        known = self._matching
         for pod in pods:
             violates = False
-            for budget in self._for(pod):
+            budgets = known.get(pod.cls)
+            for budget in self._for(pod) if budgets is None else budgets:
                 if budget not in left:
                     status = (self._state.get(BUDGETS, *budget) or {}).get("status") or {}
                     left[budget] = int(status.get("disruptionsAllowed") or 0)
@@ -228,17 +232,40 @@ def _victims_on(
             return ", ".join(status.reasons)
         potential.sort(key=importance)
         breaking, harmless = budgets.violating(potential)
-        for victim in (*breaking, *harmless):
-            cycle.moved(view, victim, 1)
-            if cycle.still_fits(view):
-                del away[victim]
-            else:
-                cycle.moved(view, victim, -1)
+        for victim in _spared(view, pod, cycle, [*breaking, *harmless]):
+            del away[victim]
         victims = sorted((v for v in (*breaking, *harmless) if v in away), key=importance)
         return Victims(tuple(victims), sum(v in away for v in breaking))
     finally:
         for victim in away:
             cycle.count(view, victim, 1)
+
+
+def _spared(view: View, pod: PodInfo, cycle: Cycle, victims: Sequence[PodInfo]) -> list[PodInfo]:
+    """Which of the victims, put back one after the other, leave the pod its place."""
+    spared = []
+    if not cycle.asks_for_room_only:
+        for victim in victims:
+            cycle.moved(view, victim, 1)
+            if cycle.still_fits(view):
+                spared.append(victim)
+            else:
+                cycle.moved(view, victim, -1)
+        return spared
+    have, used, asked = view.info.allocatable, view.used, pod.cls.fit
+    pods = have.pods - used[PODS] - 1
+    cpu = have.cpu - used[CPU] - asked.cpu if asked.cpu > 0 else _ENDLESS
+    memory = have.memory - used[MEMORY] - asked.memory if asked.memory > 0 else _ENDLESS
+    ephemeral = have.ephemeral - used[EPHEMERAL] - asked.ephemeral if asked.ephemeral > 0 else _ENDLESS
+    for victim in victims:
+        takes = victim.request.resources
+        if pods > 0 and takes.cpu <= cpu and takes.memory <= memory and takes.ephemeral <= ephemeral:
+            spared.append(victim)
+            pods -= 1
+            cpu -= takes.cpu
+            memory -= takes.memory
+            ephemeral -= takes.ephemeral
+    return spared
 
 
 def best_nodes(candidates: dict[str, Victims]) -> tuple[str, ...]:
