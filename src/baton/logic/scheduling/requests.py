@@ -5,7 +5,9 @@ Sums are kept in nano units (see baton.logic.quantity) and rounded up once, at t
 
 from __future__ import annotations
 
+import marshal
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from baton.logic.quantity import NANO, parse_nanos, round_up
@@ -147,22 +149,24 @@ def pod_level(spec: Json) -> dict[str, int]:
 
 def pod_request(spec: Json, status: Json | None = None) -> PodRequest:
     """What a pod on a node takes; `status` may report a resize under way."""
+    if status is None and not (spec.get("initContainers") or spec.get("resources") or spec.get("overhead")):
+        return _plain_request(marshal.dumps([c.get("resources") for c in spec.get("containers") or ()], 2))
+    return _request(spec, status)
+
+
+@lru_cache(maxsize=65536)
+def _plain_request(text: bytes) -> PodRequest:
+    """The same of containers alone, from their marshalled resources: many templates ask for the same."""
+    return _request({"containers": [{"resources": each} for each in marshal.loads(text)]}, None)
+
+
+def _request(spec: Json, status: Json | None) -> PodRequest:
     plain = sum_requests(spec, status)
     defaults: Mapping[str, int] = DEFAULTS
     if pod_level(spec):
         defaults = {name: value for name, value in DEFAULTS.items() if name not in plain}
-    needed = defaults and (status is not None or not _ask_for_both(spec))
-    full = sum_requests(spec, status, defaults) if needed else plain
+    full = sum_requests(spec, status, defaults) if defaults else plain
     return PodRequest(to_resources(plain), round_up(full.get("cpu", 0), MILLI), round_up(full.get("memory", 0), NANO))
-
-
-def _ask_for_both(spec: Json) -> bool:
-    """Whether every container asks for cpu and memory, so that no default counts."""
-    for container in (*(spec.get("containers") or ()), *(spec.get("initContainers") or ())):
-        requests = (container.get("resources") or {}).get("requests") or ()
-        if "cpu" not in requests or "memory" not in requests:
-            return False
-    return True
 
 
 def scoring_request(spec: Json) -> tuple[int, int]:
