@@ -45,13 +45,6 @@ def selects_all(terms: Sequence[AffinityTerm], pod: PodInfo) -> bool:
     return bool(terms) and all(selects(term, pod) for term in terms)
 
 
-def _namespaces(terms: Sequence[AffinityTerm]) -> frozenset[str] | None:
-    """Where resolved terms can select pods; None everywhere."""
-    if any(term.namespace_selector is not None for term in terms):
-        return None
-    return frozenset(name for term in terms for name in term.namespaces)
-
-
 class _Concern(NamedTuple):
     """Topology keys of the terms that a pod there counts for: ours that want it, that do not, and its own."""
 
@@ -80,10 +73,7 @@ class InterPodAffinity(Plugin):
         if self.figures is not None:
             self._look_up(self.figures)
         else:
-            pods: Iterable[PodInfo] = state.affinity_pods(self.concerns)
-            if own:
-                pods = state.every_pod(self.concerns, _namespaces([*self.affinity, *self.anti]))
-            for pod in pods:
+            for pod in state.every_pod() if own else state.affinity_pods():
                 if self.concerns(pod):
                     self._count(pod, state.node(pod.slot).labels, 1)
         self.skip = not own and not self.existing_counts

@@ -6,8 +6,7 @@ is gone. Pods that have ended (phase Succeeded or Failed) hold nothing. Pods on 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -153,8 +152,6 @@ class Elsewhere(Protocol):
 
     def pods_on(self, slot: int, others: dict[Key, PodInfo]) -> dict[Key, PodInfo]: ...
 
-    def infos(self, matters: Callable[[PodInfo], bool], namespaces: frozenset[str] | None) -> Iterable[PodInfo]: ...
-
     def plan_dropped(self, cls: PodClass) -> None: ...
 
     def figure_added(self, cls: PodClass, row: int, live: bool) -> None: ...
@@ -230,18 +227,15 @@ class ClusterState:
         found = self.pods_at[slot]
         return found if self.elsewhere is None else self.elsewhere.pods_on(slot, found)
 
-    def every_pod(
-        self, matters: Callable[[PodInfo], bool] = lambda _: True, namespaces: frozenset[str] | None = None
-    ) -> Iterable[PodInfo]:
-        """All pods on nodes. Those of classes for whose pods `matters` is False may be left out, and those that are in
-        none of the `namespaces` and have no rules about other pods."""
-        found = self.pods.values()
-        return found if self.elsewhere is None else chain(found, self.elsewhere.infos(matters, namespaces))
+    def every_pod(self) -> Iterable[PodInfo]:
+        """All pods on nodes; not to be asked where some are kept in another form: figures know them."""
+        assert self.elsewhere is None
+        return self.pods.values()
 
-    def affinity_pods(self, matters: Callable[[PodInfo], bool] = lambda _: True) -> Iterable[PodInfo]:
+    def affinity_pods(self) -> Iterable[PodInfo]:
         """Pods on nodes that have rules about other pods; see every_pod."""
-        found = self.pods_with_affinity.values()
-        return found if self.elsewhere is None else chain(found, self.elsewhere.infos(matters, frozenset()))
+        assert self.elsewhere is None
+        return self.pods_with_affinity.values()
 
     # nodes -----------------------------------------------------------------------------------------------------------
 

@@ -435,26 +435,6 @@ def make_pinned(a: Any, group: int, node: int) -> int:
 
 
 @jit
-def list_group(a: Any, group: int) -> Any:
-    """(number, node, flags) of a group's pods that are on a node which the scheduler knows."""
-    count = 0
-    pod = groups_of(a)[group, G_HEAD]
-    while pod >= 0:
-        count += 1
-        pod = pods_of(a)[pod, P_GNEXT]
-    found = np.empty((count, 3), dtype=np.int64)
-    count = 0
-    pod = groups_of(a)[group, G_HEAD]
-    while pod >= 0:
-        p = pods_of(a)[pod]
-        if p[P_NODE] >= 0 and nodes_of(a)[p[P_NODE], N_SLOT] >= 0:
-            found[count, 0], found[count, 1], found[count, 2] = pod, p[P_NODE], p[P_FLAGS]
-            count += 1
-        pod = p[P_GNEXT]
-    return found[:count]
-
-
-@jit
 def sync_group(a: Any, group: int) -> None:
     """A timer asks for it."""
     fill_group(a, group)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from random import Random
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -48,16 +48,6 @@ def code_of(name: str, prefix: str) -> int:
             return -1
         code = code * LETTERS + digit
     return code
-
-
-class Speaker(NamedTuple):
-    """Speaks for all pods of a class where only labels are asked for."""
-
-    labels: Any
-    key: Key = ("", "")
-    obj: Any = None
-    spec: Any = None
-    start_time: str = ""
 
 
 class BulkPod(Pod):

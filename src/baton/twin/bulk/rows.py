@@ -119,10 +119,7 @@ class Rows:
         self.classes: list[PodClass] = []
         self.class_ids: dict[PodClass, int] = {}
         self.class_groups: list[list[int]] = []
-        self.class_labels: dict[int, Any] = {}  # all labels of one pod of each class
         self._classes_of: list[list[int]] = []  # of each group
-        self._groups_in: dict[str, list[int]] = {}  # by namespace
-        self._ruled: dict[int, None] = {}  # groups whose pods have rules about others
         self.shapes: list[PodShape] = []
         self.shape_ids: dict[int, int] = {}
         self.priority_ids: dict[int, int] = {}
@@ -211,13 +208,10 @@ class Rows:
         self.rows_changed(cls)
         return found
 
-    def _belongs(self, cls: int, group: int, labels: Any) -> None:
-        """Pods of the class, with such labels, are in the group."""
+    def _belongs(self, cls: int, group: int) -> None:
+        """Pods of the class are in the group."""
         self.class_groups[cls].append(group)
         self._classes_of[group].append(cls)
-        self.class_labels.setdefault(cls, labels)
-        if self.classes[cls].has_affinity:
-            self._ruled[group] = None
 
     def rows_changed(self, cls: PodClass) -> None:
         """Other figures than before count pods of the class."""

@@ -214,7 +214,6 @@ class Taking(Look):
         for number, group in enumerate(groups):
             self.groups.append(group)
             self._classes_of.append([])
-            self._groups_in.setdefault(group.namespace, []).append(number)
             daemon = group.kind == "DaemonSet"
             (self.daemons if daemon else self.by_key)[group.key] = number
             self.by_uid[group.uid] = number
@@ -283,7 +282,7 @@ class Taking(Look):
             shape = self.shape_id(pod.shape, pod.spec)
             cls = self.class_id(self.lean.info(pod).cls)
             if cls not in self._classes_of[group]:
-                self._belongs(cls, group, pod.labels)
+                self._belongs(cls, group)
             code = code_of(pod.name, prefix)
             names.append(code)
             flags = (RUNNING if pod.phase == "Running" else 0) | (READY if pod.ready else 0)
