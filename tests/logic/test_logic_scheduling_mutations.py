@@ -12,6 +12,7 @@ from scheduling_golden import load
 from test_logic_scheduling import COMPILED, Draw, cases
 
 from baton.logic.scheduling import Scheduler
+from baton.logic.scheduling.cycle import Cycle
 from baton.logic.scheduling.matching import ByLabel
 
 Json = dict[str, Any]
@@ -157,6 +158,16 @@ def test_preempting_in_a_rehearsal_finds_what_asking_every_node_finds(family: st
         full = Scheduler(load(case)).preempt(case["pod"])
         quick = Scheduler(load(case)).preempt(case["pod"], random.Random(seed))
         assert quick == full, (family, seed)
+
+
+@pytest.mark.parametrize("family", ["preempt", "unschedulable", "resources"])
+def test_victims_by_room_are_those_that_every_plugin_would_find(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Preemption in a rehearsal would delete other pods than the real scheduler where only room is short."""
+    wanted = [Scheduler(load(case)).preempt(case["pod"]) for case in (mutated(family, seed) for seed in range(30))]
+    monkeypatch.setattr(Cycle, "asks_for_room_only", False)
+    for seed, expected in enumerate(wanted):
+        case = mutated(family, seed)
+        assert Scheduler(load(case)).preempt(case["pod"]) == expected, (family, seed)
 
 
 def test_things_are_found_by_the_labels_they_want() -> None:

@@ -218,3 +218,65 @@ def test_fields_are_asked_for_one_value() -> None:
     for expression, holds in fields:
         terms = compile_node_terms([{"matchFields": [{"key": "metadata.name", **expression}]}])
         assert node_terms_match(terms, {}, {"metadata.name": "n1"}) is holds, expression
+
+
+def test_a_budget_that_selects_other_pods_now_is_heeded() -> None:
+    """Which budgets select a class is kept: preemption would break one that was changed, came or went since."""
+
+    def low(name: str, on: str) -> Json:
+        made = pod(name, on, priority=0, container={"resources": {"requests": {"cpu": "4"}}})
+        return {**made, "metadata": {**made["metadata"], "labels": {"app": name}}}
+
+    def budget(app: str) -> Json:
+        spec = {"selector": {"matchLabels": {"app": app}}}
+        return {"metadata": {"name": "b", "namespace": "default"}, "spec": spec, "status": {"disruptionsAllowed": 0}}
+
+    budgets = "poddisruptionbudgets.policy"
+    state = state_of([node("n1"), node("n2")], [low("one", "n1"), low("two", "n2")])
+    scheduler = Scheduler(state)
+    wanted = pod("in", priority=1, container={"resources": {"requests": {"cpu": "1"}}})
+
+    def best() -> tuple[str, ...]:
+        found = scheduler.preempt(wanted)
+        assert found is not None
+        return found.best
+
+    assert best() == ("n1", "n2")
+    state.set_object(budgets, budget("one"))
+    assert best() == ("n2",)
+    state.set_object(budgets, budget("two"))
+    assert best() == ("n1",)
+    state.set_object(budgets, {**budget("two"), "status": {"disruptionsAllowed": 1}})
+    assert best() == ("n1", "n2")
+    state.set_object(budgets, budget("two"))
+    state.remove_object(budgets, "default", "b")
+    assert best() == ("n1", "n2")
+
+
+@pytest.mark.parametrize("compiled", COMPILED)
+def test_a_claim_is_read_again_when_it_or_its_volume_changes(compiled: bool) -> None:
+    """What a bound claim needs is kept: a pod would be sent to the zone that its volume was in before."""
+
+    def volume(zone: str) -> Json:
+        term = {"matchExpressions": [{"key": "zone", "operator": "In", "values": [zone]}]}
+        spec = {
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [term]}},
+            "csi": {"driver": EBS, "volumeHandle": "v"},
+        }
+        return {"metadata": {"name": "v"}, "spec": spec}
+
+    nodes = [node("n1"), node("n2")]
+    for each, zone in zip(nodes, "ab", strict=True):
+        each["metadata"]["labels"]["zone"] = zone
+    state = state_of(nodes, [], claims=[claim("c", "v")], volumes=[volume("a")])
+    scheduler = Scheduler(state, compiled=compiled)
+    wanted = pod("in", volumes=[mount("c")])
+    assert scheduler.schedule(wanted, Draw(0.0)).node == "n1"
+    state.set_object("persistentvolumes", volume("b"))
+    assert scheduler.schedule(wanted, Draw(0.0)).node == "n2"
+    lost = {**claim("c", "v"), "status": {"phase": "Lost"}}
+    state.set_object("persistentvolumeclaims", lost)
+    assert scheduler.schedule(wanted, Draw(0.0)).prefilter is not None
+    state.remove_object("persistentvolumes", "", "v")
+    state.set_object("persistentvolumeclaims", claim("c", "v"))
+    assert scheduler.schedule(wanted, Draw(0.0)).node is None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 
 from baton.logic.scheduling import filters, interpod, spread, volumes
-from baton.logic.scheduling.filters import Plugin, Status, View
-from baton.logic.scheduling.spread import Figures
+from baton.logic.scheduling.filters import Figures, Plugin, Status, View
 from baton.logic.scheduling.state import ClusterState, NodeInfo, PodInfo
 
 PLUGINS: tuple[type[Plugin], ...] = (
@@ -24,7 +23,7 @@ LEFT_OUT = Status("", ("node(s) didn't satisfy plugin(s) [NodeAffinity]",), True
 
 
 class Cycle:
-    """The filter plugins prepared for one pod. `figures`: see PodTopologySpread."""
+    """The filter plugins prepared for one pod."""
 
     def __init__(self, state: ClusterState, pod: PodInfo, figures: Figures | None = None) -> None:
         self.state = state
@@ -33,13 +32,14 @@ class Cycle:
         self.turned_down: Status | None = None
         for kind in PLUGINS:
             plugin = kind(state, pod)
-            if isinstance(plugin, spread.PodTopologySpread):
-                plugin.figures = figures
+            plugin.figures = figures
             self.turned_down = plugin.prefilter()
             if self.turned_down is not None:
                 return
             if not plugin.skip:
                 self.plugins.append(plugin)
+        self._watching = [p for p in self.plugins if p.watches]
+        self._told = [p for p in self.plugins if type(p).moved is not Plugin.moved]
 
     def filter(self, view: View) -> Status | None:
         """The first plugin's objection to a node, or None."""
@@ -49,13 +49,24 @@ class Cycle:
                 return status
         return None
 
-    def run(self, worth: Callable[[NodeInfo], bool] | None = None) -> tuple[list[NodeInfo], dict[str, Status]]:
-        """(feasible nodes in the order they were added, the others' statuses), of the nodes that are `worth` it."""
+    @property
+    def asks_for_room_only(self) -> bool:
+        """Whether nothing but cpu, memory, ephemeral storage and the number of pods can change with the pods there."""
+        only = len(self._watching) == 1 and isinstance(self._watching[0], filters.NodeResourcesFit)
+        return only and not self._told and not self.pod.cls.fit.scalars
+
+    def still_fits(self, view: View) -> bool:
+        """Whether no plugin objects to a node to which none objected before pods were moved there."""
+        for plugin in self._watching:  # noqa: SIM110, asked for each victim
+            if plugin.filter(view) is not None:
+                return False
+        return True
+
+    def run(self, nodes: Iterable[NodeInfo] | None = None) -> tuple[list[NodeInfo], dict[str, Status]]:
+        """(feasible nodes in the order they were added, the others' statuses), of `nodes` or of all."""
         feasible, rejected = [], {}
         names = self.pod.node_names
-        for node in self.state.node_infos():
-            if worth is not None and not worth(node):
-                continue
+        for node in self.state.node_infos() if nodes is None else nodes:
             if self.turned_down is not None:
                 rejected[node.name] = self.turned_down
             elif names is not None and node.name not in names:
@@ -69,7 +80,11 @@ class Cycle:
         return feasible, rejected
 
     def moved(self, view: View, pod: PodInfo, sign: int) -> None:
-        """Try a pod off (-1) or on (+1) a copied view."""
+        """Try a pod off (-1) or on (+1) a node."""
         view.move(pod, sign)
-        for plugin in self.plugins:
+        self.count(view, pod, sign)
+
+    def count(self, view: View, pod: PodInfo, sign: int) -> None:
+        """The plugins' share of that."""
+        for plugin in self._told:
             plugin.moved(view, pod, sign)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from baton.logic.scheduling import filters, interpod, matching, native, place, spread, volumes
 from baton.logic.scheduling.accelerate import installed
-from baton.logic.scheduling.attachments import UNLIMITED
 from baton.logic.scheduling.cycle import LEFT_OUT
 from baton.logic.scheduling.filters import Status, View
-from baton.logic.scheduling.matching import Json
+from baton.logic.scheduling.matching import Json, NodeTerm
 from baton.logic.scheduling.place import Bools, Cluster, Placed
 from baton.logic.scheduling.plan import Plan, Planner
-from baton.logic.scheduling.podclass import PodClass
+from baton.logic.scheduling.podclass import AffinityTerm, PodClass
 from baton.logic.scheduling.rows import Ints
 from baton.logic.scheduling.state import CPU, EPHEMERAL, MEMORY, PODS, VOLUMES, ClusterState, NodeInfo, PodInfo
-from baton.logic.scheduling.volumes import class_name, csi_identity, volume_terms, zones_reachable
+from baton.logic.scheduling.volumes import BoundClaim, class_name, csi_identity, volume_terms, zones_reachable
 
 COMPILE_FROM_NODES = 400
 COMPILE_FROM_PODS = 20_000
@@ -62,6 +61,7 @@ class FastPath:
         self._extra: Bools = np.zeros(0, dtype=np.bool_)
         self._volume_checks: list[list[tuple[str, Bools]]] = []
         """For each volume plugin, reasons and the masks of slots that they do not apply to."""
+        self._claims = volumes.BoundClaims(state)
 
     # choosing --------------------------------------------------------------------------------------------------------
 
@@ -163,6 +163,10 @@ class FastPath:
 
     def _volumes(self, info: PodInfo) -> Status | None:
         """Prepare the volume plugins' masks in their order, each with the words it rejects with."""
+        bound = self._claims.of(info)
+        if bound is not None:
+            self._bound_volumes(bound)
+            return None
         plugins: list[filters.Plugin] = [kind(self.state, info) for kind in volumes.modelled()]
         for plugin in plugins:
             problem = plugin.prefilter()
@@ -175,14 +179,33 @@ class FastPath:
                 [(volumes.IN_USE, self._each(lambda node: restrictions.filter(View(self.state, node)) is None))]
             )
         if not limits.skip:
-            checks.append([(volumes.TOO_MANY_VOLUMES, self._attachable(info))])
+            identities = (csi_identity(self.state, info.cls.namespace, name) for name in info.claims)
+            checks.append([(volumes.TOO_MANY_VOLUMES, self._attachable(identities))])
         if isinstance(binding, volumes.VolumeBinding):
             checks.append(self._binding(binding))
         if isinstance(zone, volumes.VolumeZone) and not zone.skip:
-            zones = tuple(zone.topologies)
-            mask = self._labels(("zones", zones), lambda labels: zones_reachable(zones, labels))
-            checks.append([(volumes.NO_ZONE, mask)])
+            checks.append(self._zone(tuple(zone.topologies)))
         return None
+
+    def _bound_volumes(self, bound: list[BoundClaim]) -> None:
+        """The same for claims that are bound: nobody turns the pod down, nobody holds what is asked for."""
+        checks = self._volume_checks
+        checks.append([(volumes.TOO_MANY_VOLUMES, self._attachable(b.identity for b in bound))])
+        terms = tuple(b.terms for b in bound if b.terms is not None)
+        if terms:
+            checks.append(self._reach(terms))
+        zones = tuple(zone for b in bound for zone in b.zones)
+        if zones:
+            checks.append(self._zone(zones))
+
+    def _zone(self, zones: tuple[tuple[str, frozenset[str]], ...]) -> list[tuple[str, Bools]]:
+        return [(volumes.NO_ZONE, self._labels(("zones", zones), lambda labels: zones_reachable(zones, labels)))]
+
+    def _reach(self, terms: tuple[tuple[NodeTerm, ...], ...]) -> list[tuple[str, Bools]]:
+        def holds(labels: Json) -> bool:
+            return all(matching.node_terms_match(t, labels, {}) for t in terms)
+
+        return [(volumes.VOLUME_AFFINITY, self._labels(("volumes", terms), holds))]
 
     def _labels(self, key: Any, holds: Callable[[Json], bool]) -> Bools:
         """Slots whose node's labels satisfy `holds`, remembered by `key`."""
@@ -198,36 +221,32 @@ class FastPath:
             mask[node.slot] = holds(node)
         return mask
 
-    def _attachable(self, info: PodInfo) -> Bools:
-        """Slots whose node can attach the pod's volumes beside those it has."""
+    def _attachable(self, identities: Iterable[tuple[str, str] | None]) -> Bools:
+        """Slots whose node can attach these volumes beside those it has."""
         attachments, rows = self.planner.index.attachments, self.planner.index.rows
-        mask = np.ones(self.state.capacity, dtype=np.bool_)
+        size = self.state.capacity
+        mask: Bools | None = None
         wanted: dict[str, set[tuple[str, str]]] = {}
-        for name in info.claims:
-            volume = csi_identity(self.state, info.cls.namespace, name)
+        for volume in identities:
             if volume is not None:
                 wanted.setdefault(volume[0], set()).add(volume)
         for driver, mine in wanted.items():
             limit_row, count_row = attachments.limit_row(driver), attachments.count_row(driver)
             rows.sync(limit_row)
-            count = rows.table.data[count_row][: len(mask)].astype(np.int64)
-            limit = rows.table.data[limit_row.row][: len(mask)]
-            fits = (limit == UNLIMITED) | (count + len(mine) <= limit)
+            count, limit = rows.table.data[count_row, :size], rows.table.data[limit_row.row, :size]
+            fits: Bools = count <= limit - len(mine)  # no limit is one that no count comes near
             for slot in {s for v in mine for s in attachments.holders.get(v, ())}:
                 new = sum(1 for v in mine if slot not in attachments.holders.get(v, ()))
                 fits[slot] = not new or int(count[slot]) + new <= int(limit[slot])
-            mask &= fits
-        return mask
+            mask = fits if mask is None else mask & fits
+        return np.ones(size, dtype=np.bool_) if mask is None else mask
 
     def _binding(self, binding: volumes.VolumeBinding) -> list[tuple[str, Bools]]:
         checks = []
         bound = [self.state.get(VOLUMES, "", claim["spec"]["volumeName"]) for claim in binding.bound]
         terms = tuple(t for t in (volume_terms(v) for v in bound if v is not None) if t is not None)
         if terms:
-            mask = self._labels(
-                ("volumes", terms), lambda labels: all(matching.node_terms_match(t, labels, {}) for t in terms)
-            )
-            checks.append((volumes.VOLUME_AFFINITY, mask))
+            checks += self._reach(terms)
         delayed = binding.delayed
         if delayed and any(volumes.selected_node(c) or binding.available.get(class_name(c)) for c in delayed):
             mask = self._each(lambda node: binding.can_bind(node.name, node.labels))
@@ -241,19 +260,51 @@ class FastPath:
 
     # for preemption --------------------------------------------------------------------------------------------------
 
-    def open_to(self, cls: PodClass) -> list[bool]:
-        """By slot, whether neither cordon, taints nor node affinity keep the class away: what no preemption changes."""
-        plan = self.planner.plan(cls)
-        rows = [row for (row,) in place.sections(plan.array)[place.H_MASKS]]
-        mask: Bools = np.all(self.planner.index.table.data[rows, : self.state.capacity] > 0, axis=0)
-        found: list[bool] = mask.tolist()
+    def open_to(self, cls: PodClass) -> list[NodeInfo]:
+        """The nodes that neither cordon, taints nor node affinity close to the class, which no preemption changes; in
+        the order they were added."""
+        plan, state = self.planner.plan(cls), self.state
+        open_ = np.ones(state.capacity, dtype=np.bool_)
+        for (row,) in place.sections(plan.array)[place.H_MASKS]:
+            open_ &= self.planner.index.table.data[row, : state.capacity] > 0
+        slots = np.fromiter(state.nodes.values(), np.int64, len(state.nodes))
+        return [state.node(slot) for slot in slots[open_[slots]].tolist()]
+
+    def spread(self, cls: PodClass) -> list[dict[str, int]]:
+        """See filters.Figures."""
+        plan, index = self.planner.plan(cls), self.planner.index
+        entries = place.sections(plan.array)[place.H_HARD].tolist()
+        slots, data = index.order.get(), index.table.data
+        for entry in entries:
+            slots = slots[data[entry[1]][slots] >= 0]
+        found = []
+        for constraint, (counter, row, *masks, _skew, _least, _own, _width) in zip(
+            cls.hard_spread, entries, strict=True
+        ):
+            counted = slots
+            for mask in masks:
+                counted = counted if mask < 0 else counted[data[mask][counted] > 0]
+            domains = data[row][counted]
+            sums = np.bincount(domains, weights=data[counter][counted])
+            names = list(index.rows.domain(constraint.topology_key).ids)
+            found.append({names[domain]: int(sums[domain]) for domain in np.unique(domains).tolist()})
         return found
 
-    def live_counts(self, namespace: str, selector: matching.Selector) -> list[int]:
-        """See spread.Figures."""
-        row = self.planner.index.live_counter(namespace, selector)
-        counts: list[int] = self.planner.index.table.data[row].tolist()
-        return counts
+    def selected(self, terms: tuple[AffinityTerm, ...]) -> Iterable[tuple[int, int]]:
+        """See filters.Figures."""
+        return self._counts(self.planner.index.term_counter(terms))
+
+    def carried(self, cls: PodClass) -> Iterable[tuple[str, Iterable[tuple[int, int]]]]:
+        """See filters.Figures."""
+        for carried in self.planner.index.carried_for(cls):
+            if carried.weight is None:
+                yield carried.term.topology_key, self._counts(carried.row)
+
+    def _counts(self, row: int) -> Iterable[tuple[int, int]]:
+        """(slot, figure) where the row is not 0."""
+        figures = self.planner.index.table.data[row]
+        slots = np.flatnonzero(figures)
+        return zip(slots.tolist(), figures[slots].tolist(), strict=True)
 
     # reasons ---------------------------------------------------------------------------------------------------------
 
@@ -288,16 +339,16 @@ class _Reasons:
         plan = self.plan
         row = self.path.planner.open_row.row
         if not plan.tolerates_cordon:
-            self._take(filters.UNSCHEDULABLE, self.table[row][self.left] <= 0)
+            self._take(filters.UNSCHEDULABLE, self.table[row].take(self.left) <= 0)
         if plan.taints is not None:
-            values = self.table[plan.taints.row][self.left]
-            for number in np.unique(values[values <= 0]):
-                self._add(self.path.planner.reasons[-int(number)], int((values == number).sum()))
+            values = self.table[plan.taints.row].take(self.left)
+            for number in sorted(set(values[values <= 0].tolist())):
+                self._add(self.path.planner.reasons[-number], int(np.count_nonzero(values == number)))
             self.left = self.left[values > 0]
         if plan.affinity is not None:
-            self._take(filters.AFFINITY, self.table[plan.affinity.row][self.left] <= 0)
+            self._take(filters.AFFINITY, self.table[plan.affinity.row].take(self.left) <= 0)
         for (row_,) in self.parts[place.H_ZEROS]:
-            self._take(filters.NO_PORTS, self.table[row_][self.left] != 0)
+            self._take(filters.NO_PORTS, self.table[row_].take(self.left) != 0)
         self._resources()
         for checks in self.path._volume_checks:
             rejected = np.zeros(len(self.left), dtype=np.bool_)
@@ -305,34 +356,35 @@ class _Reasons:
                 self._add(reason, int((~mask[self.left]).sum()))
                 rejected |= ~mask[self.left]
             self.left = self.left[~rejected]
-        self._spread()
-        self._affinity()
+        if len(self.left):
+            self._spread()
+            self._affinity()
 
     def _add(self, reason: str, number: int) -> None:
         if number:
             self.counts[reason] = self.counts.get(reason, 0) + number
 
     def _take(self, reason: str, rejected: Bools) -> None:
-        self._add(reason, int(rejected.sum()))
+        self._add(reason, int(np.count_nonzero(rejected)))
         self.left = self.left[~rejected]
 
     def _resources(self) -> None:
         array, state, left = self.plan.array, self.path.state, self.left
-        used, have = state.used[left], state.allocatable[left]
-        short = used[:, PODS] + 1 > have[:, PODS]
-        self._add(filters.TOO_MANY_PODS, int(short.sum()))
+        used, have = state.used, state.allocatable
+        short: Bools = used[:, PODS].take(left) >= have[:, PODS].take(left)
+        self._add(filters.TOO_MANY_PODS, int(np.count_nonzero(short)))
         for name, column, at in (
             ("cpu", CPU, place.H_CPU),
             ("memory", MEMORY, place.H_MEMORY),
             ("ephemeral-storage", EPHEMERAL, place.H_EPHEMERAL),
         ):
             if array[at] > 0:
-                lacks = array[at] > have[:, column] - used[:, column]
-                self._add(f"Insufficient {name}", int(lacks.sum()))
+                lacks = array[at] > have[:, column].take(left) - used[:, column].take(left)
+                self._add(f"Insufficient {name}", int(np.count_nonzero(lacks)))
                 short |= lacks
         for name, asked in self.plan.scalars:
             lacks = ~self.path._scalar_fits(name, asked)[left]
-            self._add(f"Insufficient {name}", int(lacks.sum()))
+            self._add(f"Insufficient {name}", int(np.count_nonzero(lacks)))
             short |= lacks
         self.left = left[~short]
 

@@ -7,10 +7,10 @@ for one node, and `moved`, told when preemption tries taking a pod off a node or
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from baton.logic.scheduling import matching
-from baton.logic.scheduling.podclass import PodClass
+from baton.logic.scheduling.podclass import AffinityTerm, PodClass
 from baton.logic.scheduling.requests import Resources
 from baton.logic.scheduling.state import CPU, EPHEMERAL, MEMORY, PODS, ClusterState, Key, NodeInfo, PodInfo
 
@@ -36,12 +36,13 @@ class Status(NamedTuple):
 class View:
     """A node and what is on it, which a cycle may change to try something out."""
 
-    __slots__ = ("_pods", "_ports", "_scalars", "_state", "_used", "info")
+    __slots__ = ("_moved", "_pods", "_ports", "_scalars", "_state", "_used", "info")
 
     def __init__(self, state: ClusterState, info: NodeInfo) -> None:
         self.info = info
         self._state = state
         self._pods: dict[Key, PodInfo] | None = None
+        self._moved: list[tuple[PodInfo, int]] = []  # since `pods` was read
         self._ports: set[HostPort] | None = None
         self._used: list[int] | None = None
         self._scalars: dict[str, int] | None = None
@@ -51,11 +52,20 @@ class View:
         """The pods there; read when first needed."""
         if self._pods is None:
             self._pods = self._state.pods_on(self.info.slot)
+        if self._moved:
+            self._pods = dict(self._pods)
+            for pod, sign in self._moved:
+                if sign > 0:
+                    self._pods[pod.key] = pod
+                else:
+                    del self._pods[pod.key]
+            self._moved = []
         return self._pods
 
     @property
     def used(self) -> list[int]:
-        """What its pods ask for, as a row of ClusterState.used; read when first needed."""
+        """What its pods ask for, as a row of ClusterState.used, read when first needed. What only scores look at stays
+        as it was when pods are moved."""
         if self._used is None:
             self._used = self._state.used[self.info.slot].tolist()
         return self._used
@@ -74,33 +84,43 @@ class View:
             self._ports = {port for pod in self.pods.values() for port in pod.cls.ports}
         return self._ports
 
-    def copy(self) -> View:
-        """The same figures, free to change."""
-        other = View(self._state, self.info)
-        other._pods = dict(self.pods)
-        return other
-
     def move(self, pod: PodInfo, sign: int) -> None:
-        """Put a pod on (+1) or take it off (-1); only on a copy.
+        """Put a pod on (+1) or take it off (-1), as a trial.
 
         A pod that leaves frees its host ports even where another holds the same: upstream's HostPortInfo is a set.
         """
         if pod.cls.ports:
             self._ports = self.ports.union(pod.cls.ports) if sign > 0 else self.ports.difference(pod.cls.ports)
-        for i, value in enumerate(pod.row.tolist()):
-            self.used[i] += sign * value
-        for name, value in pod.request.resources.scalars.items():
+        asked, used = pod.request.resources, self.used
+        used[CPU] += sign * asked.cpu
+        used[MEMORY] += sign * asked.memory
+        used[EPHEMERAL] += sign * asked.ephemeral
+        used[PODS] += sign
+        for name, value in asked.scalars.items():
             self.scalars[name] = self.scalars.get(name, 0) + sign * value
-        if sign > 0:
-            self.pods[pod.key] = pod
-        else:
-            del self.pods[pod.key]
+        self._moved.append((pod, sign))
+
+
+class Figures(Protocol):
+    """What is counted already of the pods on nodes, for plugins that would else go through them one by one."""
+
+    def spread(self, cls: PodClass) -> list[dict[str, int]]:
+        """Of each hard constraint of the class, value of its topology key -> pods that count there."""
+
+    def selected(self, terms: tuple[AffinityTerm, ...]) -> Iterable[tuple[int, int]]:
+        """(slot, pods there that every one of these resolved terms selects) where there are any."""
+
+    def carried(self, cls: PodClass) -> Iterable[tuple[str, Iterable[tuple[int, int]]]]:
+        """Topology key, and (slot, pods there), of each required anti-affinity term of pods that selects the class."""
 
 
 class Plugin:
     """One filter plugin in one scheduling cycle."""
 
     name = ""
+    watches = False
+    """Whether what it says of a node depends on the pods there."""
+    figures: Figures | None = None
 
     def __init__(self, state: ClusterState, pod: PodInfo) -> None:
         self.state = state
@@ -187,6 +207,7 @@ def ports_conflict(wanted: Iterable[HostPort], used: Collection[HostPort]) -> bo
 
 class NodePorts(Plugin):
     name = "NodePorts"
+    watches = True
 
     def prefilter(self) -> Status | None:
         self.skip = not self.cls.ports
@@ -198,9 +219,19 @@ class NodePorts(Plugin):
 
 class NodeResourcesFit(Plugin):
     name = "NodeResourcesFit"
+    watches = True
 
     def filter(self, view: View) -> Status | None:
-        reasons, unresolvable = insufficient(self.cls.fit, view.info.allocatable, view.used, view.scalars)
+        asked, have, used = self.cls.fit, view.info.allocatable, view.used
+        if (
+            used[PODS] < have.pods
+            and 0 <= asked.cpu <= have.cpu - used[CPU]
+            and 0 <= asked.memory <= have.memory - used[MEMORY]
+            and 0 <= asked.ephemeral <= have.ephemeral - used[EPHEMERAL]
+            and not asked.scalars
+        ):
+            return None  # by far the most frequent question of preemption
+        reasons, unresolvable = insufficient(asked, have, used, view.scalars)
         return Status(self.name, tuple(reasons), unresolvable) if reasons else None
 
 

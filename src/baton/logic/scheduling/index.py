@@ -143,6 +143,12 @@ class Index:
         if info.claims:
             self.attachments.detach(info)
 
+    def pod_leaving(self, info: PodInfo) -> None:
+        """Stop counting a pod, about to be marked as being deleted, where such pods do not count."""
+        data, slot = self.table.data, info.slot
+        for row in info.cls.index.live_rows:
+            data[row, slot] -= 1
+
     def node_changed(self, slot: int) -> None:
         """A node came to the slot, left it or changed."""
         if slot >= self.table.data.shape[1]:

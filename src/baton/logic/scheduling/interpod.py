@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from baton.logic.scheduling import matching
-from baton.logic.scheduling.filters import Plugin, Status, View
+from baton.logic.scheduling.filters import Figures, Plugin, Status, View
 from baton.logic.scheduling.podclass import AffinityTerm, PodClass
 from baton.logic.scheduling.spread import labels_of
 from baton.logic.scheduling.state import NAMESPACES, ClusterState, NodeInfo, PodInfo
@@ -45,13 +45,6 @@ def selects_all(terms: Sequence[AffinityTerm], pod: PodInfo) -> bool:
     return bool(terms) and all(selects(term, pod) for term in terms)
 
 
-def _namespaces(terms: Sequence[AffinityTerm]) -> frozenset[str] | None:
-    """Where resolved terms can select pods; None everywhere."""
-    if any(term.namespace_selector is not None for term in terms):
-        return None
-    return frozenset(name for term in terms for name in term.namespaces)
-
-
 class _Concern(NamedTuple):
     """Topology keys of the terms that a pod there counts for: ours that want it, that do not, and its own."""
 
@@ -64,6 +57,7 @@ class InterPodAffinity(Plugin):
     """Required terms."""
 
     name = "InterPodAffinity"
+    watches = True
 
     def prefilter(self) -> Status | None:
         state = self.state
@@ -76,17 +70,31 @@ class InterPodAffinity(Plugin):
         self.existing_counts: dict[Pair, int] = {}
         self._concerns: dict[PodClass, _Concern | None] = {}
         own = bool(self.affinity or self.anti)
-        pods: Iterable[PodInfo] = state.affinity_pods(self.concerns)
-        if own:
-            pods = state.every_pod(self.concerns, _namespaces([*self.affinity, *self.anti]))
-        known = self._concerns
-        for pod in pods:
-            if pod.cls not in known:
-                known[pod.cls] = self._concern(pod)
-            if known[pod.cls] is not None:
-                self._count(pod, state.node(pod.slot).labels, 1)
+        if self.figures is not None:
+            self._look_up(self.figures)
+        else:
+            for pod in state.every_pod() if own else state.affinity_pods():
+                if self.concerns(pod):
+                    self._count(pod, state.node(pod.slot).labels, 1)
         self.skip = not own and not self.existing_counts
         return None
+
+    def _look_up(self, figures: Figures) -> None:
+        """The same from what is counted already."""
+
+        def add(counts: dict[Pair, int], keys: Sequence[str], found: Iterable[tuple[int, int]]) -> None:
+            for slot, number in found:
+                labels = self.state.node(slot).labels
+                for key in keys:
+                    _bump(counts, key, labels, number)
+
+        if self.affinity:
+            keys = [term.topology_key for term in self.affinity]
+            add(self.affinity_counts, keys, figures.selected(tuple(self.affinity)))
+        for term in self.anti:
+            add(self.anti_counts, [term.topology_key], figures.selected((term,)))
+        for key, found in figures.carried(self.cls):
+            add(self.existing_counts, [key], found)
 
     def concerns(self, pod: PodInfo) -> bool:
         """Whether it makes a difference where the pod is. The same for all pods of a class: see podclass."""

@@ -59,6 +59,7 @@ class Planner:
         """Words for untolerated taints; a taint row holds minus the place in this list where it forbids."""
         self._reason_places: dict[str, int] = {}
         self._rows: dict[Any, NodeRow] = {}
+        self._last_tolerations: tuple[PodClass | None, bytes] = None, b""
         self.open_row = self.index.rows.add(lambda node: 0 if node.unschedulable else 1, by_kind=True)
 
     # rows ------------------------------------------------------------------------------------------------------------
@@ -72,8 +73,7 @@ class Planner:
 
     def taint_rows(self, cls: PodClass) -> tuple[NodeRow, NodeRow]:
         """(1 or minus the reason's place, number of untolerated PreferNoSchedule taints)."""
-        tolerations = cls.tolerations
-        key = marshal.dumps([dict(t) for t in tolerations], 2)
+        tolerations, key = cls.tolerations, self._tolerations_key(cls)
 
         def allowed(node: NodeInfo) -> int:
             if not node.taints:
@@ -96,7 +96,13 @@ class Planner:
                 return 0
             return int(not node.taints or matching.first_untolerated(node.taints, tolerations) is None)
 
-        return self.row(("admitted", marshal.dumps([dict(t) for t in tolerations], 2)), admitted, by_kind=True)
+        return self.row(("admitted", self._tolerations_key(cls)), admitted, by_kind=True)
+
+    def _tolerations_key(self, cls: PodClass) -> bytes:
+        """The same for equal tolerations; asked for three times for each class in turn."""
+        if self._last_tolerations[0] is not cls:
+            self._last_tolerations = cls, marshal.dumps([dict(t) for t in cls.tolerations], 2)
+        return self._last_tolerations[1]
 
     def _reason(self, text: str) -> int:
         place_ = self._reason_places.get(text)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import marshal
-from collections.abc import Mapping
-from functools import cached_property
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from baton.logic.scheduling.requests import (
     scoring_request,
 )
 
+T = TypeVar("T")
 VOLATILE_LABELS = (
     "statefulset.kubernetes.io/pod-name",
     "apps.kubernetes.io/pod-index",
@@ -143,6 +143,20 @@ def _images(spec: Json) -> tuple[str, ...]:
     return tuple(normalized_image(c.get("image") or "") for c in containers)
 
 
+class lazy(Generic[T]):
+    """functools.cached_property without the lock that it takes till Python 3.12."""
+
+    def __init__(self, value: Callable[[Any], T]) -> None:
+        self._value = value
+        self._name = value.__name__
+        self.__doc__ = value.__doc__
+
+    def __get__(self, instance: Any, owner: Any = None) -> T:
+        found: T = self._value(instance)
+        instance.__dict__[self._name] = found
+        return found
+
+
 class PodClass:
     """Parsed facts of one template. Rarely needed facts are parsed on first use."""
 
@@ -172,21 +186,23 @@ class PodClass:
         """What NodeResourcesFit compares."""
         return self.request.resources
 
-    @cached_property
+    @lazy
     def scoring(self) -> tuple[int, int]:
         """(cpu, memory) for least-allocated, with defaults."""
+        if not self.spec.get("resources"):
+            return self.request.nonzero_cpu, self.request.nonzero_memory
         return scoring_request(self.spec)
 
-    @cached_property
+    @lazy
     def images(self) -> tuple[str, ...]:
         return _images(self.spec)
 
-    @cached_property
+    @lazy
     def node_selector(self) -> Selector:
         """spec.nodeSelector compiled; everything when absent."""
         return matching.from_match_labels(self.spec.get("nodeSelector") or {})
 
-    @cached_property
+    @lazy
     def node_terms(self) -> tuple[NodeTerm, ...] | None:
         """Required node affinity; None when there is none, () when it can match nothing."""
         required = self._node_affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
@@ -196,7 +212,7 @@ class PodClass:
     def _node_affinity(self) -> Json:
         return (self.spec.get("affinity") or {}).get("nodeAffinity") or {}
 
-    @cached_property
+    @lazy
     def preferred_nodes(self) -> tuple[tuple[int, NodeTerm], ...]:
         """(weight, term) of preferred node affinity; empty terms and weights of zero are left out."""
         result = []
@@ -206,11 +222,11 @@ class PodClass:
                 result.append((int(entry["weight"]), term[0]))
         return tuple(result)
 
-    @cached_property
+    @lazy
     def has_preferred_nodes(self) -> bool:
         return bool(self._node_affinity.get("preferredDuringSchedulingIgnoredDuringExecution"))
 
-    @cached_property
+    @lazy
     def node_names(self) -> frozenset[str] | None:
         """Nodes that required affinity names in every term (metadata.name In ...), or None when it does not."""
         required = self._node_affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
@@ -229,11 +245,11 @@ class PodClass:
             union |= names
         return frozenset(union)
 
-    @cached_property
+    @lazy
     def hard_spread(self) -> tuple[SpreadConstraint, ...]:
         return spread_constraints(self.spec.get("topologySpreadConstraints") or (), self.labels, "DoNotSchedule")
 
-    @cached_property
+    @lazy
     def soft_spread(self) -> tuple[SpreadConstraint, ...]:
         return spread_constraints(self.spec.get("topologySpreadConstraints") or (), self.labels, "ScheduleAnyway")
 
@@ -242,7 +258,7 @@ class PodClass:
         """Whether the pod has constraints of its own, so that the system defaults do not apply."""
         return bool(self.spec.get("topologySpreadConstraints"))
 
-    @cached_property
+    @lazy
     def may_preempt(self) -> bool:
         return self.spec.get("preemptionPolicy") != "Never"
 

@@ -5,37 +5,53 @@ PodDisruptionBudgets are respected as far as possible, not strictly; an empty se
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from baton.logic.scheduling import matching
 from baton.logic.scheduling.cycle import Cycle
 from baton.logic.scheduling.filters import NodeResourcesFit, Status, View, insufficient
 from baton.logic.scheduling.interpod import InterPodAffinity
 from baton.logic.scheduling.matching import Json, Selector
+from baton.logic.scheduling.podclass import VOLATILE_LABELS
 from baton.logic.scheduling.spread import PodTopologySpread
-from baton.logic.scheduling.state import BUDGETS, ClusterState, Key, PodInfo
+from baton.logic.scheduling.state import BUDGETS, CPU, EPHEMERAL, MEMORY, PODS, ClusterState, Key, PodInfo
 
 NO_VICTIMS = "No preemption victims found for incoming pod"
 NEVER = "not eligible due to preemptionPolicy=Never."
 NO_CANDIDATE = "no candidate"
 _PRIORITY_OFFSET = 2**31
 _LATEST = "9999"
+_ENDLESS = 2**200
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Victims:
     """Pods that would have to leave one node, most important first."""
 
-    pods: tuple[Json, ...]
+    infos: tuple[PodInfo, ...]
     pdb_violations: int
+
+    def __eq__(self, other: object) -> bool:
+        same = isinstance(other, Victims) and self.pdb_violations == other.pdb_violations
+        return same and self.pods == other.pods  # type: ignore[attr-defined]
+
+    @property
+    def pods(self) -> tuple[Json, ...]:
+        """Their objects."""
+        return tuple(info.pod for info in self.infos)
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """(namespace, name) of every victim."""
+        return tuple(info.key for info in self.infos)
 
     @property
     def names(self) -> tuple[str, ...]:
         """namespace/name of every victim."""
-        return tuple(f"{p['metadata'].get('namespace') or 'default'}/{p['metadata']['name']}" for p in self.pods)
+        return tuple("/".join(key) for key in self.keys)
 
 
 @dataclass(frozen=True)
@@ -65,81 +81,77 @@ def importance(pod: PodInfo) -> tuple[int, str, Key]:
     return -pod.cls.priority, pod.start_time or _LATEST, pod.key
 
 
-def _start(pod: Json) -> str:
-    return str((pod.get("status") or {}).get("startTime") or _LATEST)
-
-
 def candidates_to_find(nodes: int) -> int:
     """How many candidates upstream tries: a tenth of the nodes that preemption may help on, at least 100
     (DefaultPreemptionArgs' defaults)."""
     return min(nodes, max(100, nodes // 10))
 
 
-class _Entry(NamedTuple):
+class _Rule(NamedTuple):
+    """A budget that selects something."""
+
+    key: Key
     selector: Selector
-    allowed: int
-    disrupted: frozenset[str]
-    name: str
-
-
-Selectors = dict[tuple[str, str], tuple[Json, Selector]]
-"""(namespace, name) of a budget -> its spec and its compiled selector."""
 
 
 class Budgets:
-    """The PodDisruptionBudgets of a cluster, with what each still allows; read by namespace, when first needed."""
+    """The PodDisruptionBudgets of a cluster. Which of them select the pods of a class is found out once, till one of
+    them comes, goes or has another spec; how much they allow is read each time."""
 
-    def __init__(self, state: ClusterState, selectors: Selectors) -> None:
+    def __init__(self, state: ClusterState) -> None:
         self._state = state
-        self._selectors = selectors
-        self._entries: dict[str, list[_Entry]] = {}
-        self._matching: dict[tuple[str, tuple[tuple[str, str], ...]], list[_Entry]] = {}
+        self._version = -1
+        self._rules: dict[str, tuple[list[_Rule], bool]] = {}
+        self._matching: dict[Any, list[Key]] = {}
+        """By class, or by class and labels where these tell pods of a class apart."""
 
-    def _of(self, namespace: str) -> list[_Entry]:
-        found = self._entries.get(namespace)
+    def _of(self, namespace: str) -> tuple[list[_Rule], bool]:
+        """A namespace's budgets, and whether one tells pods of one class apart."""
+        found = self._rules.get(namespace)
         if found is None:
-            found = self._entries[namespace] = []
+            rules = []
             for budget in self._state.of_namespace(BUDGETS, namespace):
-                selector = self._selector(budget)
-                status = budget.get("status") or {}
+                selector = matching.compile_selector((budget.get("spec") or {}).get("selector"))
                 if selector:
-                    allowed = int(status.get("disruptionsAllowed") or 0)
-                    disrupted = frozenset(status.get("disruptedPods") or ())
-                    found.append(_Entry(selector, allowed, disrupted, budget["metadata"]["name"]))
+                    rules.append(_Rule((namespace, budget["metadata"]["name"]), selector))
+            apart = any(label in VOLATILE_LABELS for rule in rules for label, _, _ in rule.selector or ())
+            found = self._rules[namespace] = rules, apart
         return found
 
-    def _selector(self, budget: Json) -> Selector:
-        """Compiled once for each spec."""
-        meta, spec = budget["metadata"], budget.get("spec") or {}
-        key = (meta.get("namespace") or "default", meta["name"])
-        known = self._selectors.get(key)
-        if known is None or known[0] is not spec:
-            known = self._selectors[key] = (spec, matching.compile_selector(spec.get("selector")))
-        return known[1]
-
-    def _for(self, pod: PodInfo) -> list[_Entry]:
-        labels = pod.labels
+    def _for(self, pod: PodInfo) -> list[Key]:
+        """The budgets that select the pod."""
+        labels, namespace = pod.labels, pod.cls.namespace
         if not labels:
             return []
-        key = (pod.cls.namespace, tuple(labels.items()))
-        found = self._matching.get(key)
+        rules, apart = self._of(namespace)
+        kind = (pod.cls, tuple(labels.items())) if apart or not pod.cls.labels else pod.cls
+        found = self._matching.get(kind)
         if found is None:
-            entries = self._of(pod.cls.namespace)
-            found = self._matching[key] = [e for e in entries if matching.matches(e.selector, labels)]
+            found = self._matching[kind] = [r.key for r in rules if matching.matches(r.selector, labels)]
         return found
 
     def violating(self, pods: Sequence[PodInfo]) -> tuple[list[PodInfo], list[PodInfo]]:
         """Split pods, most important first, into those whose eviction breaks a budget and the others."""
-        left: dict[tuple[str, str], int] = {}
+        if self._version != self._state.budget_rules:
+            self._version = self._state.budget_rules
+            self._rules.clear()
+            self._matching.clear()
+        left: dict[Key, int] = {}
+        disrupted: dict[Key, Collection[str]] = {}
         breaking: list[PodInfo] = []
         harmless: list[PodInfo] = []
+        known = self._matching
         for pod in pods:
             violates = False
-            for entry in self._for(pod):
-                if pod.key[1] in entry.disrupted:
+            budgets = known.get(pod.cls)
+            for budget in self._for(pod) if budgets is None else budgets:
+                if budget not in left:
+                    status = (self._state.get(BUDGETS, *budget) or {}).get("status") or {}
+                    left[budget] = int(status.get("disruptionsAllowed") or 0)
+                    disrupted[budget] = status.get("disruptedPods") or ()
+                if disrupted[budget] and pod.key[1] in disrupted[budget]:
                     continue
-                budget = (pod.cls.namespace, entry.name)
-                left[budget] = left.get(budget, entry.allowed) - 1
+                left[budget] -= 1
                 violates = violates or left[budget] < 0
             (breaking if violates else harmless).append(pod)
         return breaking, harmless
@@ -150,19 +162,18 @@ def preempt(
     pod: PodInfo,
     cycle: Cycle,
     rejected: dict[str, Status],
+    budgets: Budgets,
     rng: Random | None = None,
-    selectors: Selectors | None = None,
 ) -> Preemption:
     """Try the nodes whose rejection removing pods could lift. `rejected` is what the cycle said of every node.
 
     All of them, or with `rng`, as upstream does, from a random one on till enough candidates are found, one of which
-    breaks no budget. `selectors` keeps what was read of budgets for the next time.
+    breaks no budget.
     """
     if not pod.cls.may_preempt:
         return Preemption(note=NEVER)
     candidates: dict[str, Victims] = {}
     in_vain: dict[str, str] = {}
-    budgets = Budgets(state, {} if selectors is None else selectors)
     names = [name for name, status in rejected.items() if not status.unresolvable]
     enough = len(names)
     if rng is not None and names:
@@ -188,12 +199,15 @@ def _in_vain(view: View, pod: PodInfo, cycle: Cycle, status: Status, potential: 
     counts.
     """
     if status.plugin == NodeResourcesFit.name:
-        gone = potential[0].row.copy()
-        for victim in potential[1:]:
-            gone += victim.row
-        left = [have - less for have, less in zip(view.used, gone.tolist(), strict=True)]
-        if any(victim.request.resources.scalars for victim in potential):
-            return ()
+        left = view.used.copy()
+        for victim in potential:
+            asked = victim.request.resources
+            if asked.scalars:
+                return ()
+            left[CPU] -= asked.cpu
+            left[MEMORY] -= asked.memory
+            left[EPHEMERAL] -= asked.ephemeral
+            left[PODS] -= 1
         return tuple(insufficient(pod.cls.fit, view.info.allocatable, left, view.scalars)[0])
     plugin = next((p for p in cycle.plugins if p.name == status.plugin), None)
     if isinstance(plugin, InterPodAffinity | PodTopologySpread) and not any(plugin.concerns(v) for v in potential):
@@ -205,7 +219,7 @@ def _victims_on(
     state: ClusterState, pod: PodInfo, cycle: Cycle, name: str, budgets: Budgets, objection: Status
 ) -> Victims | str:
     """The smallest set upstream finds: all lower pods go, then each is put back while the pod still fits."""
-    view = View(state, state.node(state.nodes[name])).copy()
+    view = View(state, state.node(state.nodes[name]))
     potential = [p for p in view.pods.values() if p.cls.priority < pod.cls.priority]
     if not potential:
         return NO_VICTIMS
@@ -214,27 +228,48 @@ def _victims_on(
         return ", ".join(reasons)
     for victim in potential:
         cycle.moved(view, victim, -1)
+    away = dict.fromkeys(potential)
     try:
         status = cycle.filter(view)
         if status is not None:
             return ", ".join(status.reasons)
         potential.sort(key=importance)
         breaking, harmless = budgets.violating(potential)
-        victims = []
-        violations = 0
-        for group, weight in ((breaking, 1), (harmless, 0)):
-            for victim in group:
-                cycle.moved(view, victim, 1)
-                if cycle.filter(view) is not None:
-                    cycle.moved(view, victim, -1)
-                    victims.append(victim)
-                    violations += weight
-        victims.sort(key=lambda victim: importance(victim)[:2])  # of those that tie, who breaks a budget stays first
-        return Victims(tuple(v.pod for v in victims), violations)
+        for victim in _spared(view, pod, cycle, [*breaking, *harmless]):
+            del away[victim]
+        left = [v for v in (*breaking, *harmless) if v in away]
+        victims = sorted(left, key=lambda v: importance(v)[:2])  # of those that tie, who breaks a budget stays first
+        return Victims(tuple(victims), sum(v in away for v in breaking))
     finally:
-        for victim in potential:
-            if victim.key not in view.pods:
-                cycle.moved(view, victim, 1)
+        for victim in away:
+            cycle.count(view, victim, 1)
+
+
+def _spared(view: View, pod: PodInfo, cycle: Cycle, victims: Sequence[PodInfo]) -> list[PodInfo]:
+    """Which of the victims, put back one after the other, leave the pod its place."""
+    spared = []
+    if not cycle.asks_for_room_only:
+        for victim in victims:
+            cycle.moved(view, victim, 1)
+            if cycle.still_fits(view):
+                spared.append(victim)
+            else:
+                cycle.moved(view, victim, -1)
+        return spared
+    have, used, asked = view.info.allocatable, view.used, pod.cls.fit
+    pods = have.pods - used[PODS] - 1
+    cpu = have.cpu - used[CPU] - asked.cpu if asked.cpu > 0 else _ENDLESS
+    memory = have.memory - used[MEMORY] - asked.memory if asked.memory > 0 else _ENDLESS
+    ephemeral = have.ephemeral - used[EPHEMERAL] - asked.ephemeral if asked.ephemeral > 0 else _ENDLESS
+    for victim in victims:
+        takes = victim.request.resources
+        if pods > 0 and takes.cpu <= cpu and takes.memory <= memory and takes.ephemeral <= ephemeral:
+            spared.append(victim)
+            pods -= 1
+            cpu -= takes.cpu
+            memory -= takes.memory
+            ephemeral -= takes.ephemeral
+    return spared
 
 
 def best_nodes(candidates: dict[str, Victims]) -> tuple[str, ...]:
@@ -243,24 +278,20 @@ def best_nodes(candidates: dict[str, Victims]) -> tuple[str, ...]:
     for criterion in range(4):
         best = min((rank[criterion] for rank in left.values()), default=0)
         left = {name: rank for name, rank in left.items() if rank[criterion] == best}
-    starts = {name: _earliest_start(candidates[name].pods) for name in left}
+    starts = {name: _earliest_start(candidates[name].infos) for name in left}
     latest = max(starts.values(), default="")
     return tuple(sorted(name for name, start in starts.items() if start == latest))
 
 
-def _priority(pod: Json) -> int:
-    return int(pod["spec"].get("priority") or 0)
-
-
 def _rank(victims: Victims) -> tuple[int, int, int, int]:
-    priorities = [_priority(pod) for pod in victims.pods]
+    priorities = [pod.cls.priority for pod in victims.infos]
     highest = priorities[0] if priorities else -_PRIORITY_OFFSET
     return victims.pdb_violations, highest, sum(p + _PRIORITY_OFFSET for p in priorities), len(priorities)
 
 
-def _earliest_start(pods: Sequence[Json]) -> str:
+def _earliest_start(pods: Sequence[PodInfo]) -> str:
     """The earliest start among the victims of the highest priority."""
     if not pods:
         return ""
-    highest = max(_priority(pod) for pod in pods)
-    return min(_start(pod) for pod in pods if _priority(pod) == highest)
+    highest = max(pod.cls.priority for pod in pods)
+    return min(pod.start_time or _LATEST for pod in pods if pod.cls.priority == highest)

@@ -24,7 +24,7 @@ class Table:
         """A row of zeros."""
         if self.rows == len(self.data):
             slots = self.data.shape[1]
-            self._grow(max(2 * self.rows, 4096 if slots >= 1024 else 0), slots)
+            self._grow(max(2 * self.rows, 16384 if slots >= 1024 else 0), slots)
         self.rows += 1
         return self.rows - 1
 
@@ -35,10 +35,10 @@ class Table:
             self._grow(len(self.data), slots)
 
     def _grow(self, rows: int, slots: int) -> None:
-        """Fresh zeros cost no memory before they are written, unlike zeros that are copied."""
-        old = self.data
+        """Fresh zeros cost neither time nor memory before they are written, unlike zeros that are copied."""
+        old = self.data[: self.rows]
         self.data = np.zeros((rows, slots), dtype=np.int32)
-        self.data[: old.shape[0], : old.shape[1]] = old
+        self.data[: self.rows, : old.shape[1]] = old
 
 
 class NodeRow:

@@ -63,7 +63,7 @@ class Scheduler:
         self.sample = sample
         self._wish = compiled
         self._fast: FastPath | None = None
-        self._selectors: preemption.Selectors = {}
+        self._budgets = preemption.Budgets(state)
 
     @property
     def fast(self) -> FastPath:
@@ -113,16 +113,12 @@ class Scheduler:
     def preempt(self, pod: Json, rng: Random | None = None) -> Preemption | None:
         """What preemption could do; None when some node is feasible without it. `rng`: see preemption.preempt."""
         info = self.state.info_of(pod)
-        worth = figures = None
-        if rng is not None:
-            figures = self.fast.live_counts
-            open_ = self.fast.open_to(info.cls)
-            worth = lambda node: open_[node.slot]  # noqa: E731
-        cycle = Cycle(self.state, info, figures)
-        feasible, rejected = cycle.run(worth)
+        nodes = None if rng is None else self.fast.open_to(info.cls)
+        cycle = Cycle(self.state, info, None if rng is None else self.fast)
+        feasible, rejected = cycle.run(nodes)
         if feasible:
             return None
-        return preemption.preempt(self.state, info, cycle, rejected, rng, self._selectors)
+        return preemption.preempt(self.state, info, cycle, rejected, self._budgets, rng)
 
 
 __all__ = ["Decision", "Explanation", "Preemption", "Scheduler", "Status"]

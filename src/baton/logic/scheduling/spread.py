@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from baton.logic.scheduling import matching
 from baton.logic.scheduling.filters import Plugin, Status, View
@@ -113,15 +113,11 @@ def default_constraints(selector: Selector) -> tuple[SpreadConstraint, ...]:
     )
 
 
-Figures = Callable[[str, Selector], Sequence[int]]
-"""(namespace, selector) -> by slot, how many pods count_matching would count."""
-
-
 class PodTopologySpread(Plugin):
-    """Hard constraints. With `figures` pods are not counted one by one."""
+    """Hard constraints."""
 
     name = "PodTopologySpread"
-    figures: Figures | None = None
+    watches = True
 
     def prefilter(self) -> Status | None:
         self.constraints = self.cls.hard_spread
@@ -129,20 +125,17 @@ class PodTopologySpread(Plugin):
         self.counts: list[dict[str, int]] = [{} for _ in self.constraints]
         if self.skip:
             return None
-        known = None
         if self.figures is not None:
-            known = [self.figures(self.cls.namespace, c.selector) for c in self.constraints]
+            self.counts = self.figures.spread(self.cls)
+            return None
         for node in self.state.node_infos():
             if not has_keys(node.labels, self.constraints):
                 continue
-            pods = self.state.pods_on(node.slot).values() if known is None else ()
-            for i, (c, counts) in enumerate(zip(self.constraints, self.counts, strict=True)):
+            pods = self.state.pods_on(node.slot).values()
+            for c, counts in zip(self.constraints, self.counts, strict=True):
                 if included(self.cls, c, node):
                     value = node.labels[c.topology_key]
-                    if known is not None:
-                        more = known[i][node.slot]
-                    else:
-                        more = count_matching(pods, c.selector, self.cls.namespace)
+                    more = count_matching(pods, c.selector, self.cls.namespace)
                     counts[value] = counts.get(value, 0) + more
         return None
 

@@ -7,8 +7,7 @@ is gone. Pods that have ended (phase Succeeded or Failed) hold nothing. Pods on 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -53,6 +52,9 @@ class Rendered(Protocol):
 
     @property
     def key(self) -> Any: ...
+
+    @property
+    def spec(self) -> Any: ...
 
     @property
     def start_time(self) -> str: ...
@@ -111,6 +113,14 @@ class PodInfo:
         return labels
 
     @property
+    def volumes_asked(self) -> Sequence[Json]:
+        """spec.volumes."""
+        pod = self._pod
+        spec = pod["spec"] if isinstance(pod, dict) else pod.spec  # type: ignore[union-attr]
+        volumes: Sequence[Json] = spec.get("volumes") or ()
+        return volumes
+
+    @property
     def start_time(self) -> str:
         """status.startTime as written, "" before it started."""
         pod = self._pod
@@ -145,19 +155,20 @@ class Elsewhere(Protocol):
 
     def pods_on(self, slot: int, others: dict[Key, PodInfo]) -> dict[Key, PodInfo]: ...
 
-    def infos(self, matters: Callable[[PodInfo], bool], namespaces: frozenset[str] | None) -> Iterable[PodInfo]: ...
-
     def plan_dropped(self, cls: PodClass) -> None: ...
 
     def figure_added(self, cls: PodClass, row: int, live: bool) -> None: ...
 
 
 class Listener(Protocol):
-    """Something that keeps figures per slot: told after a pod came, before one goes, when a node or object changed."""
+    """Something that keeps figures per slot: told after a pod came, before one is marked as being deleted, before one
+    goes, when a node or object changed."""
 
     def pod_added(self, info: PodInfo, key: Key) -> None: ...
 
     def pod_removed(self, info: PodInfo, key: Key) -> None: ...
+
+    def pod_leaving(self, info: PodInfo) -> None: ...
 
     def node_changed(self, slot: int) -> None: ...
 
@@ -199,6 +210,8 @@ class ClusterState:
         self.objects: dict[str, dict[Key, Json]] = {resource: {} for resource in RESOURCES}
         self._by_namespace: dict[tuple[str, str], dict[str, Json]] = {}
         self._services: dict[str, matching.ByLabel[Json]] = {}  # selectors by namespace, read when first needed
+        self.budget_rules = 0
+        """Counts how often a budget came, went or got another spec."""
         self.claim_users: dict[Key, set[Key]] = {}
         """(namespace, claim) -> pods on nodes that use it."""
         self.image_nodes: dict[str, set[int]] = {}
@@ -219,18 +232,15 @@ class ClusterState:
         found = self.pods_at[slot]
         return found if self.elsewhere is None else self.elsewhere.pods_on(slot, found)
 
-    def every_pod(
-        self, matters: Callable[[PodInfo], bool] = lambda _: True, namespaces: frozenset[str] | None = None
-    ) -> Iterable[PodInfo]:
-        """All pods on nodes. Those of classes for whose pods `matters` is False may be left out, and those that are in
-        none of the `namespaces` and have no rules about other pods."""
-        found = self.pods.values()
-        return found if self.elsewhere is None else chain(found, self.elsewhere.infos(matters, namespaces))
+    def every_pod(self) -> Iterable[PodInfo]:
+        """All pods on nodes; not to be asked where some are kept in another form: figures know them."""
+        assert self.elsewhere is None
+        return self.pods.values()
 
-    def affinity_pods(self, matters: Callable[[PodInfo], bool] = lambda _: True) -> Iterable[PodInfo]:
+    def affinity_pods(self) -> Iterable[PodInfo]:
         """Pods on nodes that have rules about other pods; see every_pod."""
-        found = self.pods_with_affinity.values()
-        return found if self.elsewhere is None else chain(found, self.elsewhere.infos(matters, frozenset()))
+        assert self.elsewhere is None
+        return self.pods_with_affinity.values()
 
     # nodes -----------------------------------------------------------------------------------------------------------
 
@@ -465,6 +475,14 @@ class ClusterState:
         self._waiting.setdefault(node, {})[key] = info
         self._waits_for[key] = node
 
+    def mark_leaving(self, key: Key) -> None:
+        """A pod is being deleted: spreading leaves it out, though it still holds its room."""
+        info = self.pods.get(key)
+        if info is not None and not info.terminating:
+            if self.listener is not None:
+                self.listener.pod_leaving(info)
+            info.terminating = True
+
     def remove_pod(self, pod: Json | Key) -> None:
         """Forget a pod, given as object or (namespace, name). Unknown pods are ignored."""
         key = pod if isinstance(pod, tuple) else _key(pod)
@@ -522,6 +540,8 @@ class ClusterState:
         if table is None:
             return
         key = ("" if resource in _CLUSTER_WIDE else _key(obj)[0], obj["metadata"]["name"])
+        if resource == BUDGETS and (key not in table or table[key].get("spec") is not obj.get("spec")):
+            self.budget_rules += 1
         table[key] = obj
         self._by_namespace.setdefault((resource, key[0]), {})[key[1]] = obj
         if resource == SERVICES:
@@ -539,6 +559,8 @@ class ClusterState:
         if self.objects.get(resource, {}).pop(key, None) is None:
             return
         self._by_namespace[resource, key[0]].pop(name, None)
+        if resource == BUDGETS:
+            self.budget_rules += 1
         if resource == SERVICES:
             self._services.pop(key[0], None)
         if self.listener is not None:

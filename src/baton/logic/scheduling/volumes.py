@@ -5,9 +5,10 @@ Not modelled: CSI storage capacity, VolumeAttachment objects, in-tree volumes th
 
 from __future__ import annotations
 
+import marshal
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from baton.logic.quantity import parse_nanos
 from baton.logic.scheduling import matching
@@ -46,14 +47,9 @@ def is_bound(claim: Json) -> bool:
     return bool((claim.get("spec") or {}).get("volumeName")) and _BOUND_ANNOTATION in annotations
 
 
-def _volumes(pod: PodInfo) -> Sequence[Json]:
-    volumes: Sequence[Json] = pod.pod["spec"].get("volumes") or ()
-    return volumes
-
-
 def _plain_claims(pod: PodInfo) -> list[str]:
     """Claims named in persistentVolumeClaim volumes; ephemeral volumes are left out."""
-    found = (v.get("persistentVolumeClaim") for v in _volumes(pod))
+    found = (v.get("persistentVolumeClaim") for v in pod.volumes_asked)
     return [c.get("claimName", "") for c in found if c is not None]
 
 
@@ -63,6 +59,7 @@ def _missing_claim(name: str) -> str:
 
 class VolumeRestrictions(Plugin):
     name = "VolumeRestrictions"
+    watches = True
 
     def prefilter(self) -> Status | None:
         self.once: set[str] = set()
@@ -75,7 +72,7 @@ class VolumeRestrictions(Plugin):
             if "ReadWriteOncePod" in ((claim.get("spec") or {}).get("accessModes") or ()):
                 self.once.add(name)
         self.conflicts = sum(self._mounted(namespace, name) for name in self.once)
-        self.inline = [v for v in _volumes(self.pod) if _inline_disk(v)]
+        self.inline = [v for v in self.pod.volumes_asked if _inline_disk(v)]
         self.skip = not self.conflicts and not self.inline
         return None
 
@@ -86,7 +83,7 @@ class VolumeRestrictions(Plugin):
 
     def filter(self, view: View) -> Status | None:
         for other in view.pods.values() if self.inline else ():
-            if any(_disks_conflict(a, b) for a in self.inline for b in _volumes(other)):
+            if any(_disks_conflict(a, b) for a in self.inline for b in other.volumes_asked):
                 return self.reject("node(s) had no available disk")
         return self.reject(IN_USE) if self.conflicts > 0 else None
 
@@ -147,6 +144,7 @@ def attach_limits(state: ClusterState, node: str) -> dict[str, int]:
 
 class NodeVolumeLimits(Plugin):
     name = "NodeVolumeLimits"
+    watches = True
 
     def prefilter(self) -> Status | None:
         self.skip = not self.pod.claims
@@ -186,7 +184,13 @@ def volume_terms(volume: Json) -> tuple[NodeTerm, ...] | None:
     required = ((volume.get("spec") or {}).get("nodeAffinity") or {}).get("required")
     if required is None:
         return None
-    return tuple((labels, ()) for labels, _ in matching.compile_node_terms(required.get("nodeSelectorTerms") or ()))
+    return _label_terms(marshal.dumps(required.get("nodeSelectorTerms") or (), 2))
+
+
+@lru_cache(maxsize=4096)
+def _label_terms(text: bytes) -> tuple[NodeTerm, ...]:
+    """Terms as marshalled: the volumes of a zone have the same."""
+    return tuple((labels, ()) for labels, _ in matching.compile_node_terms(marshal.loads(text)))
 
 
 def volume_reachable(volume: Json, labels: Mapping[str, str]) -> bool:
@@ -204,7 +208,7 @@ class VolumeBinding(Plugin):
         self.bound: list[Json] = []
         self.delayed: list[Json] = []
         found: list[Json] = []
-        for name, volume in zip(claims, (v for v in _volumes(self.pod) if _has_claim(v)), strict=True):
+        for name, volume in zip(claims, (v for v in self.pod.volumes_asked if _has_claim(v)), strict=True):
             claim = self.state.get(CLAIMS, self.cls.namespace, name)
             problem = _claim_problem(claim, name, volume, self.pod)
             if problem is not None or claim is None:
@@ -277,6 +281,56 @@ class VolumeBinding(Plugin):
 def selected_node(claim: Json) -> str | None:
     """The node that a claim was told to get its volume for."""
     return (claim["metadata"].get("annotations") or {}).get(_SELECTED_NODE)
+
+
+class BoundClaim(NamedTuple):
+    """What the plugins ask of a claim that is bound to a volume and may be mounted by several pods."""
+
+    claim: Json
+    volume: Json
+    identity: tuple[str, str] | None
+    """See csi_identity."""
+    terms: tuple[NodeTerm, ...] | None
+    """See volume_terms."""
+    zones: tuple[tuple[str, frozenset[str]], ...]
+    """See zone_labels."""
+
+
+class BoundClaims:
+    """Claims that are bound, read once for each version of claim and volume."""
+
+    def __init__(self, state: ClusterState) -> None:
+        self._state = state
+        self._known: dict[tuple[str, str], BoundClaim] = {}
+
+    def of(self, pod: PodInfo) -> list[BoundClaim] | None:
+        """Those of a pod; None when it mounts anything else that a plugin looks at."""
+        if any(v.get("ephemeral") is not None or _inline_disk(v) for v in pod.volumes_asked):
+            return None
+        found = []
+        for name in pod.claims:
+            bound = self._bound(pod.cls.namespace, name)
+            if bound is None:
+                return None
+            found.append(bound)
+        return found
+
+    def _bound(self, namespace: str, name: str) -> BoundClaim | None:
+        state = self._state
+        claim = state.get(CLAIMS, namespace, name)
+        volume = None if claim is None else state.get(VOLUMES, "", (claim.get("spec") or {}).get("volumeName") or "")
+        known = self._known.get((namespace, name))
+        if known is not None and known.claim is claim and known.volume is volume:
+            return known
+        if claim is None or volume is None or not is_bound(claim):
+            return None
+        lost = (claim.get("status") or {}).get("phase") == "Lost" or claim["metadata"].get("deletionTimestamp")
+        if lost or "ReadWriteOncePod" in (claim["spec"].get("accessModes") or ()):
+            return None
+        identity = csi_identity(state, namespace, name)
+        made = BoundClaim(claim, volume, identity, volume_terms(volume), tuple(zone_labels(volume)))
+        self._known[namespace, name] = made
+        return made
 
 
 def _has_claim(volume: Json) -> bool:

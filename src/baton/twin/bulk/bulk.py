@@ -273,7 +273,7 @@ class Bulk(Sets):
         row = self.a.groups[number]
         row[G_SHAPE], row[G_CLASS] = form, cls
         if cls not in self._classes_of[number]:
-            self._belongs(cls, number, shape.labels)
+            self._belongs(cls, number)
         if int(shape.spec.get("priority") or 0) != row[G_PRIORITY]:
             raise Beyond(f"pods of {self.groups[number].kind} {'/'.join(self.groups[number].key)} change priority")
 

@@ -70,7 +70,6 @@ from baton.twin.bulk.layout import (
     IDLE,
     LEAVE_NODE,
     LEAVING,
-    LIST_GROUP,
     LIST_NODE,
     LOOK_AT_SPOTS,
     N_DRAINING,
@@ -444,22 +443,6 @@ def drop_node(a: Any, node: int) -> Any:
 
 
 @jit
-def list_group(a: Any, group: int) -> Any:
-    """(number, node, flags) of a group's pods that are on a node which the scheduler knows, likewise."""
-    found = lists_of(a)
-    pod = groups_of(a)[group, G_HEAD]
-    count = 0
-    while pod >= 0:
-        p = pods_of(a)[pod]
-        if p[P_NODE] >= 0 and nodes_of(a)[p[P_NODE], N_SLOT] >= 0:
-            if count < found.shape[0]:
-                found[count, 0], found[count, 1], found[count, 2] = pod, p[P_NODE], p[P_FLAGS]
-            count += 1
-        pod = p[P_GNEXT]
-    return count
-
-
-@jit
 def begin_drain(a: Any, node: int) -> None:
     """A drain of the node starts and waits for nobody so far."""
     pod = nodes_of(a)[node, N_HEAD]
@@ -480,8 +463,6 @@ def _answer(a: Any, what: int, i: int, j: int, k: int, x: float, y: float) -> An
         return int(drop_node(a, i))
     if what == LIST_NODE:
         return list_node(a, i, j)
-    if what == LIST_GROUP:
-        return list_group(a, i)
     return misplaced_ready(a, i)
 
 

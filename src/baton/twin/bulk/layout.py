@@ -133,12 +133,12 @@ STARTED, BECAME_READY, STOPPED = range(3)
 # what a queue entry is about
 GROUP, BUDGET, NODE = range(3)
 
-# what the compiled part is asked to do, see kernel.entry; it has an answer to the first six
+# what the compiled part is asked to do, see kernel.entry; it has an answer to the first five
 (
-    RUN, EVICT, DROP_NODE, LIST_NODE, LIST_GROUP, MISPLACED_READY, DELETE, DROP, BIND, WAIT, LEAVE_NODE, COME_BACK,
+    RUN, EVICT, DROP_NODE, LIST_NODE, MISPLACED_READY, DELETE, DROP, BIND, WAIT, LEAVE_NODE, COME_BACK,
     COUNT_ROW, SYNC_GROUP, BEGIN_DRAIN, LOOK_AT_SPOTS,
-) = range(16)  # fmt: skip
-ANSWERED = 6
+) = range(15)  # fmt: skip
+ANSWERED = 5
 # why the compiled part gives back control
 (DONE, GROW, NOTES, OTHER_WORK, OTHER_WAITER, TRY, SYNC, PLAN, SHAPE, CHASE) = range(10)
 # what Python is told of

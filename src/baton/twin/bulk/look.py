@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import (
-    Callable,
     Iterable,
 )
 from typing import (
@@ -44,7 +43,6 @@ from baton.twin.bulk.layout import (
     G_READY,
     GONE,
     GT_SINCE,
-    LIST_GROUP,
     LIST_NODE,
     N_LEAVING,
     N_PODS,
@@ -81,7 +79,6 @@ from baton.twin.bulk.layout import (
 )
 from baton.twin.bulk.pods import (
     BulkPod,
-    Speaker,
     letters,
 )
 from baton.twin.bulk.rows import (
@@ -97,6 +94,7 @@ from baton.twin.controllers.base import (
 from baton.twin.controllers.lean import (
     LeanPod,
     PodShape,
+    start_time,
 )
 from baton.twin.controllers.scheduling import (
     Waiter,
@@ -290,25 +288,10 @@ class Look(Rows):
         made.scheduling = self.waiters.get(number)
         return made
 
-    def infos(self, matters: Callable[[PodInfo], bool], namespaces: frozenset[str] | None) -> Iterable[PodInfo]:
-        """What the scheduler keeps of bulk pods on nodes: see ClusterState.every_pod."""
-        groups: Iterable[int] = range(len(self.groups))
-        if namespaces is not None:
-            groups = sorted({*self._ruled, *(g for name in namespaces for g in self._groups_in.get(name, ()))})
-        answers: dict[int, bool] = {}
-        for group in groups:
-            if any(self._asked(c, matters, answers) for c in self._classes_of[group]):
-                for pod, node, flags in self._list(LIST_GROUP, group):
-                    yield self._info(pod, flags, int(self.a.nodes[node, N_SLOT]))
-
-    def _asked(self, cls: int, matters: Callable[[PodInfo], bool], answers: dict[int, bool]) -> bool:
-        """Whether pods of the class matter."""
-        found = answers.get(cls)
-        if found is None:
-            made = self.classes[cls]
-            spoken = PodInfo(Speaker(self.class_labels[cls]), made, None, made.request, (), False)
-            found = answers[cls] = matters(spoken)
-        return found
+    def start_time(self, number: int) -> str:
+        """BulkPod.start_time."""
+        base = self.read[number].base if number < len(self.read) else None
+        return start_time(base, float(self.a.times[number, T_STARTED]))
 
     def _alive(self) -> list[int]:
         flags = self.a.pods[: int(self.s[S_PODS]), P_FLAGS]

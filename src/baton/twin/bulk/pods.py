@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,15 +46,6 @@ def codes_of(tails: Sequence[str]) -> Any:
     codes = digits @ _PLACES
     codes[(digits < 0).any(axis=1)] = -1
     return codes
-
-
-class Speaker(NamedTuple):
-    """Speaks for all pods of a class where only labels are asked for."""
-
-    labels: Any
-    key: Key = ("", "")
-    obj: Any = None
-    start_time: str = ""
 
 
 class BulkPod(Pod):
@@ -153,7 +144,7 @@ class BulkPod(Pod):
     def start_time(self) -> str:
         """status.startTime, "" before it started."""
         if not self._began:
-            self._began = self._bulk.record(self.id).start_time
+            self._began = self._bulk.start_time(self.id)
         return self._began
 
     @property
@@ -172,15 +163,16 @@ class BulkPod(Pod):
 class Draws:
     """The numbers that a generator's random() gives, kept ahead in an array that compiled code draws from too.
 
-    `scalars[at]` is how many of `values` are used up.
+    `scalars[at]` is how many of `values` are used up. numpy's RandomState is the same generator as Python's and makes
+    the same numbers of the same state, many at a time; its stream is frozen (NEP 19).
     """
 
     def __init__(self, rng: Random, scalars: Any, at: int, size: int) -> None:
         self._rng = rng
+        self._passed = 0  # numbers used up since the state that `_rng` is in, before those of `values`
         self._scalars = scalars
         self._at = at
-        self._first = Random()
-        self._first.setstate(rng.getstate())
+        self._ahead = _same(rng)
         self.size = size
         self.values = np.zeros(0)
         self.fill()
@@ -188,12 +180,9 @@ class Draws:
     def fill(self) -> Any:
         """Numbers for `size` draws at least. Returns the array, which may be a new one."""
         used = int(self._scalars[self._at])
-        draw, again = self._rng.random, self._first.random
-        for _ in range(used):
-            again()
+        self._passed += used
         left = self.values[used:]
-        fresh = np.array([draw() for _ in range(2 * self.size - len(left))])
-        self.values = np.concatenate((left, fresh))
+        self.values = np.concatenate((left, self._ahead.random_sample(2 * self.size - len(left))))
         self._scalars[self._at] = 0
         return self.values
 
@@ -208,12 +197,24 @@ class Draws:
 
     def randrange(self, stop: int) -> int:
         """As Random.randrange: what is kept ahead is drawn again after it."""
-        used = int(self._scalars[self._at])
-        for _ in range(used):
-            self._first.random()
-        found = self._first.randrange(stop)
-        self._rng.setstate(self._first.getstate())
+        here = _same(self._rng)
+        here.random_sample(self._passed + int(self._scalars[self._at]))
+        now = here.get_state(legacy=False)["state"]
+        version, _, gauss = self._rng.getstate()
+        self._rng.setstate((version, (*now["key"].tolist(), int(now["pos"])), gauss))
+        found = self._rng.randrange(stop)
+        self._ahead = _same(self._rng)
+        self._passed = 0
         self.values = np.zeros(0)
         self._scalars[self._at] = 0
         self.fill()
         return found
+
+
+def _same(rng: Random) -> np.random.RandomState:
+    """numpy's generator in the state of Python's."""
+    _, state, _ = rng.getstate()
+    made = np.random.RandomState(0)
+    known = {"key": np.array(state[:-1], dtype=np.uint32), "pos": state[-1]}
+    made.set_state({"bit_generator": "MT19937", "state": known, "has_gauss": 0, "gauss": 0.0})
+    return made

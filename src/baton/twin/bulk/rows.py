@@ -140,10 +140,7 @@ class Rows:
         self.classes: list[PodClass] = []
         self.class_ids: dict[PodClass, int] = {}
         self.class_groups: list[list[int]] = []
-        self.class_labels: dict[int, Any] = {}  # all labels of one pod of each class
         self._classes_of: list[list[int]] = []  # of each group
-        self._groups_in: dict[str, list[int]] = {}  # by namespace
-        self._ruled: dict[int, None] = {}  # groups whose pods have rules about others
         self.shapes: list[PodShape] = []
         self.shape_ids: dict[int, int] = {}
         self.priority_ids: dict[int, int] = {}
@@ -164,6 +161,7 @@ class Rows:
         self._probes: list[tuple[float, float]] = []
         self._probe_counts: list[tuple[int, int]] = []
         self._rows_end = 0
+        self._class_rows: dict[int, tuple[int, int]] = {}  # of each class, where its figures begin and how many fit
         self._plans_end = 0
         self._domains_end = 0
         self.a: Any = None
@@ -253,28 +251,24 @@ class Rows:
         self.rows_changed(cls)
         return found
 
-    def _belongs(self, cls: int, group: int, labels: Any) -> None:
-        """Pods of the class, with such labels, are in the group."""
+    def _belongs(self, cls: int, group: int) -> None:
+        """Pods of the class are in the group."""
         self.class_groups[cls].append(group)
         self._classes_of[group].append(cls)
-        self.class_labels.setdefault(cls, labels)
-        if self.classes[cls].has_affinity:
-            self._ruled[group] = None
 
     def rows_changed(self, cls: PodClass) -> None:
         """Other figures than before count pods of the class."""
         number = self.class_ids[cls]
         live, every = cls.index.live_rows, cls.index.all_rows
-        many = len(live) + len(every)
         row = self.a.classes[number]
-        if many > row[C_LIVE] + row[C_ALL] or row[C_ROWS] == 0:
-            start = self._rows_end
-            self._rows_end += many + 8
+        at, room = self._class_rows.get(number, (0, 0))
+        if len(live) + len(every) > room:
+            at, room = self._rows_end, len(live) + len(every) + 8
+            self._class_rows[number] = at, room
+            self._rows_end += room
             self._grown("rows", self._rows_end)
-            row[C_ROWS] = start
-        at = int(row[C_ROWS])
-        self.a.rows[at : at + len(live)] = live
-        self.a.rows[at + len(live) : at + many] = every
+            row[C_ROWS] = at
+        self.a.rows[at : at + len(live) + len(every)] = live + every
         row[C_LIVE], row[C_ALL] = len(live), len(every)
 
     def figure_added(self, cls: PodClass, row: int, live: bool) -> None:
@@ -283,8 +277,11 @@ class Rows:
         if number is None:
             return
         self.rows_changed(cls)
+        if self.a.table is not self.index.table.data:
+            self._set(table=self.index.table.data)
         for group in self.class_groups[number]:
-            self._call(COUNT_ROW, group, number, row, int(live))
+            # reads pods only: nothing to enter or leave
+            self.ask(COUNT_ROW, self.address, group, number, row, int(live), 0.0, 0.0)
 
     def plan_dropped(self, cls: PodClass) -> None:
         """The class's plan has to be made again."""

@@ -239,7 +239,6 @@ class Taking(Look):
         for number, group in enumerate(groups):
             self.groups.append(group)
             self._classes_of.append([])
-            self._groups_in.setdefault(group.namespace, []).append(number)
             daemon = group.kind == "DaemonSet"
             (self.daemons if daemon else self.by_key)[group.key] = number
             self.by_uid[group.uid] = number
@@ -339,7 +338,7 @@ class Taking(Look):
         assert pod.info is not None
         cls, shape = self.class_id(pod.info.cls), self.shape_id(pod.shape, pod.spec)
         if cls not in self._classes_of[group]:
-            self._belongs(cls, group, pod.labels)
+            self._belongs(cls, group)
         flags = (RUNNING if pod.phase == "Running" else 0) | (READY if pod.ready else 0)
         row = (group, cls, shape, -1, flags, -1, -1, -1, -1, -1, pod.serial, pod.limit, 0, -1, 0, -1)
         return row, (pod.made_at, pod.told_at, pod.bound_at, pod.started_at, pod.changed_at, 0.0, -1.0)

@@ -151,14 +151,19 @@ class LeanPod(Pod):
     @property
     def start_time(self) -> str:
         """status.startTime, "" before it started."""
-        base: Obj = (self.base.get("status") or {}) if self.base is not None else {}
-        return str(base.get("startTime") or "") or (rfc3339(self.started_at) if self.started_at else "")
+        return start_time(self.base, self.started_at)
 
     @property
     def claims(self) -> tuple[str, ...]:
         """Names of its claims."""
         known = self.shape.claims
         return claim_names(self.obj) if known is None else known
+
+
+def start_time(base: Obj | None, started_at: float) -> str:
+    """status.startTime of a pod: as read, or of when the twin started it; "" before."""
+    read = str((base.get("status") or {}).get("startTime") or "") if base is not None else ""
+    return read or (rfc3339(started_at) if started_at else "")
 
 
 class LeanPods(PodCache):

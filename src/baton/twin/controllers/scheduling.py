@@ -147,21 +147,9 @@ class SchedulingLoop(Controller):
         elif bits & LABELS and pod.node and not pod.finished:
             self.state.add_pod(pod.obj)
         elif bits & TERMINATING and pod.node:
-            self._leaving(pod)
+            self.state.mark_leaving(pod.key)
         elif bits & TERMINATING and pod.scheduling is not None:
             self._parked.pop(pod.key, None)
-
-    def _leaving(self, pod: Pod) -> None:
-        """Spreading leaves out pods that are on their way, though they still hold their room."""
-        info = self.state.pods.get(pod.key)
-        if info is None:
-            return
-        listener = self.state.listener
-        if listener is not None:
-            listener.pod_removed(info, pod.key)
-        info.terminating = True
-        if listener is not None:
-            listener.pod_added(info, pod.key)
 
     def _leave(self, pod: Pod) -> None:
         self.state.remove_pod(pod.key)
@@ -373,9 +361,8 @@ class SchedulingLoop(Controller):
             words = ", ".join(sorted(f"{n} {reason}" for reason, n in counts.items()))
             return f" preemption: 0/{nodes} nodes are available: {words}."
         node, victims = choice
-        for victim_obj in victims.pods:
-            meta = victim_obj["metadata"]
-            victim = self.cluster.pods.at((meta["namespace"], meta["name"]))
+        for key in victims.keys:
+            victim = self.cluster.pods.at(key)
             if victim is None or victim.terminating:
                 continue
             message = f"Preempted by pod {waiter.pod.uid} on node {node}"

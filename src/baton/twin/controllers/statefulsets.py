@@ -6,7 +6,7 @@ ordinal never exist.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from baton.twin.controllers.base import Controller, Group, Key, Obj, Pod
 from baton.twin.controllers.daemonsets import REVISION_LABEL
@@ -19,6 +19,18 @@ CLAIMS = "persistentvolumeclaims"
 _SOURCE = "statefulset-controller"
 
 
+class _Rules(NamedTuple):
+    """What a set's spec says, read once for each version of the object."""
+
+    obj: Obj
+    wanted: dict[str, int]
+    """Names of the pods, with their ordinals."""
+    ordered: bool
+    partition: int
+    most: int
+    """How many may be away at once in an update; 0 where updates are left to whoever deletes pods."""
+
+
 class StatefulSetController(Controller):
     """Keys are (namespace, name)."""
 
@@ -28,6 +40,7 @@ class StatefulSetController(Controller):
         self._revisions: dict[str, tuple[Obj, str]] = {}  # set uid -> (template, update revision)
         self._current: dict[str, str] = {}  # set uid -> the revision before the update under way
         self._unpublished: dict[Key, None] = {}
+        self._rules: dict[Key, _Rules] = {}
 
     def start(self) -> None:
         for obj in list(self.world.items(STATEFULSETS)):
@@ -65,16 +78,17 @@ class StatefulSetController(Controller):
         uid = obj["metadata"]["uid"]
         group = self.cluster.pods.group(uid, "StatefulSet", *key)
         update, current = self._revision_pair(obj)
-        replicas = _replicas(obj)
-        group.desired = replicas
-        first = int((obj["spec"].get("ordinals") or {}).get("start") or 0)
-        by_ordinal = _by_ordinal(group)
-        if self._settle(obj, group, by_ordinal, range(first, first + replicas), update, current):
-            self._update(obj, by_ordinal, range(first, first + replicas), update)
-        live = [p for p in group.pods.values() if not p.terminating and not p.gone]
-        if len(live) == replicas and all(p.labels.get(REVISION_LABEL) == update and p.ready for p in live):
-            self._current[uid] = update
-        group.rolling = self._current[uid] != update
+        rules = self._rules.get(key)
+        if rules is None or rules.obj is not obj:
+            rules = self._rules[key] = _rules(obj)
+        replicas = group.desired = len(rules.wanted)
+        if self._settle(rules, group.pods, update, current):
+            self._update(rules, group.pods, update)
+        if current != update:
+            live = [p for p in group.pods.values() if not p.terminating and not p.gone]
+            if len(live) == replicas and all(p.labels.get(REVISION_LABEL) == update and p.ready for p in live):
+                self._current[uid] = current = update
+        group.rolling = current != update
         if self.settings.live_status:
             self._write(obj, group)
         else:
@@ -89,29 +103,29 @@ class StatefulSetController(Controller):
             known = self._revisions[uid] = (template, f"{obj['metadata']['name']}-{template_hash(template)}")
         return known[1], self._current.setdefault(uid, known[1])
 
-    def _settle(
-        self, obj: Obj, group: Group, by_ordinal: dict[int, Pod], wanted: range, update: str, current: str
-    ) -> bool:
+    def _settle(self, rules: _Rules, pods: dict[str, Pod], update: str, current: str) -> bool:
         """Create what is missing and delete what is too much; True when every ordinal is there, healthy and staying."""
-        ordered = obj["spec"].get("podManagementPolicy") != "Parallel"
-        partition = _partition(obj)
+        obj, ordered = rules.obj, rules.ordered
         settled = True
-        for ordinal in wanted:
-            pod = by_ordinal.get(ordinal)
+        for name, ordinal in rules.wanted.items():
+            pod = pods.get(name)
+            if pod is not None and pod.ready and not pod.terminating and pod.phase == "Running":
+                continue
             if pod is not None and pod.finished and not pod.terminating:
                 self.maker.delete(pod)
                 pod = None if pod.gone else pod
             if pod is None:
-                fresh = ordinal >= partition or current == update
-                self._create(obj, ordinal, update if fresh else current)
+                fresh = ordinal >= rules.partition or current == update
+                self._create(obj, name, ordinal, update if fresh else current)
                 settled = False
             elif pod.terminating or not pod.ready:
                 settled = False
             if not settled and ordered:
                 return False  # the next ordinal waits for this one
-        surplus = sorted((o for o in by_ordinal if o not in wanted), reverse=True)
-        for ordinal in surplus:
-            pod = by_ordinal[ordinal]
+        if settled and len(pods) == len(rules.wanted):
+            return True
+        for name in sorted((n for n in pods if n not in rules.wanted and _ordinal(n) >= 0), key=_ordinal, reverse=True):
+            pod = pods[name]
             if not pod.terminating and (settled or not ordered):
                 self._remove(obj, pod)
             settled = False
@@ -119,19 +133,15 @@ class StatefulSetController(Controller):
                 return False
         return settled
 
-    def _update(self, obj: Obj, by_ordinal: dict[int, Pod], wanted: range, update: str) -> None:
+    def _update(self, rules: _Rules, pods: dict[str, Pod], update: str) -> None:
         """Old pods from the highest ordinal down, no more than maxUnavailable (1) away at once."""
-        strategy = obj["spec"].get("updateStrategy") or {}
-        if strategy.get("type") == "OnDelete":
-            return
-        most = max(1, resolve((strategy.get("rollingUpdate") or {}).get("maxUnavailable", 1), len(wanted), up=True))
-        partition = _partition(obj)
-        for ordinal in reversed(wanted):
-            if ordinal < partition or most <= 0:
+        most = rules.most
+        for name, ordinal in reversed(rules.wanted.items()):
+            if ordinal < rules.partition or most <= 0:
                 return
-            pod = by_ordinal[ordinal]
+            pod = pods[name]
             if pod.labels.get(REVISION_LABEL) != update:
-                self._remove(obj, pod)
+                self._remove(rules.obj, pod)
                 most -= 1
 
     # --- writing
@@ -142,9 +152,8 @@ class StatefulSetController(Controller):
         self.cluster.record(obj, "Normal", "SuccessfulDelete", said, _SOURCE)
         self.maker.delete(pod)
 
-    def _create(self, obj: Obj, ordinal: int, revision: str) -> None:
+    def _create(self, obj: Obj, name: str, ordinal: int, revision: str) -> None:
         meta, template = obj["metadata"], obj["spec"]["template"]
-        name = f"{meta['name']}-{ordinal}"
         if (meta["namespace"], name) in self.cluster.pods.by_key:
             return  # a stranger holds the name
         spec = self.maker.spec_for(meta["uid"], template)
@@ -234,20 +243,21 @@ class StatefulSetController(Controller):
             self.world.update(STATEFULSETS, {**obj, "status": status})
 
 
-def _replicas(obj: Obj) -> int:
-    replicas = obj["spec"].get("replicas")
-    return 1 if replicas is None else int(replicas)
+def _rules(obj: Obj) -> _Rules:
+    spec = obj["spec"]
+    replicas = 1 if spec.get("replicas") is None else int(spec["replicas"])
+    first = int((spec.get("ordinals") or {}).get("start") or 0)
+    strategy = spec.get("updateStrategy") or {}
+    rolling = strategy.get("rollingUpdate") or {}
+    most = 0
+    if strategy.get("type") != "OnDelete":
+        most = max(1, resolve(rolling.get("maxUnavailable", 1), replicas, up=True))
+    ordered = spec.get("podManagementPolicy") != "Parallel"
+    wanted = {f"{obj['metadata']['name']}-{ordinal}": ordinal for ordinal in range(first, first + replicas)}
+    return _Rules(obj, wanted, ordered, int(rolling.get("partition") or 0), most)
 
 
-def _partition(obj: Obj) -> int:
-    rolling = (obj["spec"].get("updateStrategy") or {}).get("rollingUpdate") or {}
-    return int(rolling.get("partition") or 0)
-
-
-def _by_ordinal(group: Group) -> dict[int, Pod]:
-    found: dict[int, Pod] = {}
-    for pod in group.pods.values():
-        digits = pod.name.rpartition("-")[2]
-        if digits.isdigit():
-            found[int(digits)] = pod
-    return found
+def _ordinal(name: str) -> int:
+    """The number at the end of a pod's name, -1 where there is none."""
+    digits = name.rpartition("-")[2]
+    return int(digits) if digits.isdigit() else -1
