@@ -24,6 +24,7 @@ from baton.logic.scheduling.native import (
     R_LINES,
     R_LOG_COUNT,
     R_LOGS,
+    R_PLACES,
     R_PLAN,
     R_PLAN_LENGTH,
     R_ROWS,
@@ -34,6 +35,7 @@ from baton.logic.scheduling.native import (
     R_SPACE_LENGTH,
     R_START,
     R_TABLE,
+    R_TOTAL,
     R_USED,
     R_WANT,
     R_WIDTH,
@@ -213,86 +215,59 @@ def _fits(allocatable: Any, used: Any, slot: int, cpu: int, memory: int, ephemer
 
 
 @jit
-def _judge(table: Any, allocatable: Any, used: Any, extra: Any, plan: Any, width: int, sums: Any, lowest: Any, first: bool, asked: Any, low: int, high: int, good: Any) -> None:  # fmt: skip  # noqa: E501
-    """Whether the pod may go there, for the slots from `low` to `high`: rule by rule, each over all of them."""
-    mask = table[plan[HEADER]]
+def _hold(table: Any, extra: Any, plan: Any, width: int, sums: Any, lowest: Any, first: bool, low: int, high: int, good: Any) -> None:  # fmt: skip  # noqa: E501
+    """What rules besides masks and room say of the slots from `low` to `high`: rule by rule, each over all of them."""
     for slot in range(low, high):
-        good[slot] = mask[slot] > 0
-    at = HEADER + 1
-    for _ in range(plan[H_MASKS] - 1):
-        mask = table[plan[at]]
-        for slot in range(low, high):
-            good[slot] &= mask[slot] > 0
-        at += 1
-    for _ in range(plan[H_ZEROS]):
-        mask = table[plan[at]]
-        for slot in range(low, high):
-            good[slot] &= mask[slot] == 0
-        at += 1
+        good[slot] = True
     if plan[H_EXTRA] > 0:
         for slot in range(low, high):
-            good[slot] &= extra[slot]
-    cpu, memory, ephemeral = asked
-    for slot in range(low, high):
-        if good[slot]:
-            place: Any = np.uintp(slot)
-            good[slot] = _fits(allocatable, used, place, cpu, memory, ephemeral)
+            good[slot] = extra[slot]
+    at = HEADER + plan[H_MASKS]
+    for _ in range(plan[H_ZEROS]):
+        taken = table[plan[at]]
+        for slot in range(low, high):
+            good[slot] &= taken[slot] == 0
+        at += 1
     _hold_to_terms(table, plan, at, width, lowest, sums, first, low, high, good)
 
 
 @jit
-def _filter(table: Any, allocatable: Any, used: Any, search: Any, extra: Any, plan: Any, width: int, sums: Any, lowest: Any, first: bool, start: int, want: int, slots: Any, good: Any) -> Any:  # fmt: skip  # noqa: E501
-    """Slots of feasible nodes into `slots`, which holds one more than `want`: (how many, how many were looked at).
-
-    A pod without rules about others mostly finds enough nodes among the first, and these are looked at one by one.
-    Else all slots are judged in the order in which they lie in memory, which is several times quicker a node.
-    """
-    n, total = search.shape[0], allocatable.shape[0]
+def _filter(allocatable: Any, used: Any, search: Any, places: Any, plan: Any, total: int, start: int, want: int, slots: Any, ruled: bool, good: Any) -> Any:  # fmt: skip  # noqa: E501
+    """Slots of feasible nodes into `slots`, which holds one more than `want`: (how many, how many were looked at)."""
     # figures are taken into locals: the compiler cannot know that filling `slots` leaves the plan alone
-    asked = (
-        plan[H_CPU] if plan[H_CPU] > 0 else _NOTHING,
-        plan[H_MEMORY] if plan[H_MEMORY] > 0 else _NOTHING,
-        plan[H_EPHEMERAL] if plan[H_EPHEMERAL] > 0 else _NOTHING,
-    )
-    terms = plan[H_EXTRA] + plan[H_ZEROS] + plan[H_HARD] + plan[H_FORBID] + plan[H_REQUIRE]
-    count = looked = 0
-    if terms == 0 and plan[H_MASKS] <= 2:
-        mask = table[plan[HEADER]]
-        other = table[plan[HEADER + 1]] if plan[H_MASKS] > 1 else mask
-        while looked < min(n, want + want // 4):
-            slot: Any = np.uintp(search[start + looked if start + looked < n else start + looked - n])
-            looked += 1
-            slots[count] = slot
-            count += (mask[slot] > 0) & (other[slot] > 0) & _fits(allocatable, used, slot, *asked)
-            if count == want:
-                return count, looked
-        if looked == n:
-            return count, n
-    if n - looked < total // 16:
-        for i in range(n):
-            _judge(
-                table, allocatable, used, extra, plan, width, sums, lowest, first, asked, search[i], search[i] + 1, good
-            )
-    else:
-        _judge(table, allocatable, used, extra, plan, width, sums, lowest, first, asked, 0, total, good)
-    begin, end = start + looked, n
-    if begin >= n:
-        begin, end = begin - n, start
-    while looked < n:
+    cpu = plan[H_CPU] if plan[H_CPU] > 0 else _NOTHING
+    memory = plan[H_MEMORY] if plan[H_MEMORY] > 0 else _NOTHING
+    ephemeral = plan[H_EPHEMERAL] if plan[H_EPHEMERAL] > 0 else _NOTHING
+    first, n = 0, search.shape[0]
+    after = n
+    while first < after:  # the first place from `start` on
+        middle = (first + after) >> 1
+        if places[middle] < start:
+            first = middle + 1
+        else:
+            after = middle
+    count = 0
+    begin, end = first, n
+    for _ in range(2):
         for i in range(begin, end):
-            slots[count] = search[i]
-            count += good[search[i]]
+            slot: Any = np.uintp(search[i])
+            fits = _fits(allocatable, used, slot, cpu, memory, ephemeral)
+            if ruled:
+                fits &= good[slot]
+            slots[count] = slot
+            count += fits
             if count == want:
-                return count, looked + i + 1 - begin
-        looked += end - begin
-        begin, end = 0, start
-    return count, n
+                distance = places[i] - start
+                return count, (distance if distance >= 0 else distance + total) + 1
+        begin, end = 0, first
+    return count, total
 
 
 @jit
-def place(table: Any, allocatable: Any, used: Any, search: Any, logs: Any, extra: Any, plan: Any, lines: int, width: int, start: int, want: int, draw: float, work: Any, space: Any, good: Any) -> Any:  # fmt: skip  # noqa: E501
+def place(table: Any, allocatable: Any, used: Any, search: Any, places: Any, logs: Any, extra: Any, plan: Any, lines: int, width: int, total: int, start: int, want: int, draw: float, work: Any, space: Any, good: Any) -> Any:  # fmt: skip  # noqa: E501
     """place.place as (slot, feasible, examined), over the arrays of a place.Cluster one by one.
 
+    `search`: those of the `total` slots to look at that the masks let pass; `places`: where they stand among all.
     `lines` and `width`: how many domain sums the plan takes at once, and how wide. `work`, `space` and `good` are to be
     written on, see native.workspace.
     """
@@ -300,10 +275,16 @@ def place(table: Any, allocatable: Any, used: Any, search: Any, logs: Any, extra
     lowest, work = work[: plan[H_HARD]], work[plan[H_HARD] :]
     room = min(want, search.shape[0]) + 1
     slots, points, work = work[:room], work[room : 2 * room], work[2 * room :]
-    first = _prepare(table, plan, HEADER + plan[H_MASKS] + plan[H_ZEROS], width, lowest, sums, work)
-    count, examined = _filter(
-        table, allocatable, used, search, extra, plan, width, sums, lowest, first, start, want, slots, good
-    )
+    ruled = plan[H_EXTRA] + plan[H_ZEROS] + plan[H_HARD] + plan[H_FORBID] + plan[H_REQUIRE] > 0
+    if ruled:
+        first = _prepare(table, plan, HEADER + plan[H_MASKS] + plan[H_ZEROS], width, lowest, sums, work)
+        if search.shape[0] * 16 < allocatable.shape[0]:
+            for i in range(search.shape[0]):
+                slot = search[i]
+                _hold(table, extra, plan, width, sums, lowest, first, slot, slot + 1, good)
+        else:
+            _hold(table, extra, plan, width, sums, lowest, first, 0, allocatable.shape[0], good)
+    count, examined = _filter(allocatable, used, search, places, plan, total, start, want, slots, ruled, good)
     if count == 0:
         return -1, 0, examined
     if count == 1:
@@ -544,11 +525,13 @@ def entry(request: int, draw: float) -> int:
         numba.carray(at(r[R_ALLOCATABLE]), (r[R_SLOTS], 4), np.int64),
         numba.carray(at(r[R_USED]), (r[R_SLOTS], 6), np.int64),
         numba.carray(at(r[R_SEARCH]), (r[R_SEARCHED],), np.int32),
+        numba.carray(at(r[R_PLACES]), (r[R_SEARCHED],), np.int32),
         numba.carray(at(r[R_LOGS]), (r[R_LOG_COUNT],), np.float64),
         numba.carray(at(r[R_EXTRA]), (r[R_EXTRA_COUNT],), np.bool_),
         numba.carray(at(r[R_PLAN]), (r[R_PLAN_LENGTH],), np.int64),
         r[R_LINES],
         r[R_WIDTH],
+        r[R_TOTAL],
         r[R_START],
         r[R_WANT],
         draw,

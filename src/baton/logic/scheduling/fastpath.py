@@ -122,7 +122,7 @@ class FastPath:
         cluster = Cluster(index.table.data, state.allocatable, state.used, order, search, self._logs, self._extra)
         if compiled is None:
             return place.place(cluster, array, start, want, draw)
-        return compiled.place(cluster, array, plan.lines, plan.width, start, want, draw)
+        return compiled.place(cluster, array, (plan.lines, plan.width), index.rows.version, start, want, draw)
 
     def _load(self, nodes: int) -> native.Placer | None:
         """The compiled form, when it is wanted and there is one."""

@@ -15,6 +15,7 @@ import numpy as np
 from baton.logic.scheduling.accelerate import jit
 from baton.logic.scheduling.addressed import at
 from baton.logic.scheduling.compiled import place
+from baton.logic.scheduling.place import H_MASKS, HEADER
 from baton.twin.bulk.daemons import (
     look_at_spots,
     misplaced_ready,
@@ -35,6 +36,7 @@ from baton.twin.bulk.layout import (
     BIG,
     BIND,
     BLOCKED,
+    C_AMONG,
     C_DOMAIN_COUNT,
     C_DOMAINS,
     C_HAVE,
@@ -142,6 +144,9 @@ from baton.twin.bulk.queues import (
 )
 from baton.twin.bulk.views import (
     allocatable_of,
+    among_of,
+    among_places_of,
+    among_slots_of,
     asked_of,
     budgets_of,
     classes_of,
@@ -226,26 +231,53 @@ def _widths(a: Any, cls: int) -> None:
 
 
 @jit
+def _look_again(a: Any, cls: int, among: int) -> None:
+    """native.Among.of: which slots the masks of the class let pass."""
+    c, order, table = classes_of(a)[cls], order_of(a), table_of(a)
+    first = c[C_PLAN] + HEADER
+    last = first + plans_of(a)[c[C_PLAN] + H_MASKS]
+    slots, places = among_slots_of(a)[among], among_places_of(a)[among]
+    count = 0
+    for i in range(order.shape[0]):
+        passes = True
+        for m in range(first, last):
+            passes &= table[plans_of(a)[m], order[i]] > 0
+        slots[count], places[count] = order[i], i
+        count += passes
+    among_of(a)[among, 0], among_of(a)[among, 1] = scalars_of(a)[S_VERSION], count
+
+
+@jit
 def _find(a: Any, cls: int, pin: int) -> Any:
     """FastPath.place_as for a class that goes anywhere, or to the node `pin`, and has no volumes: (slot, how many nodes
     were looked at)."""
     c, s = classes_of(a)[cls], scalars_of(a)
-    search = order_of(a)
-    total = search.shape[0]
-    start = s[S_START] % max(total, 1)
-    if pin >= 0:
-        search = only_of(a)
-        search[0] = nodes_of(a)[pin, N_SLOT]
-        total = 0 if search[0] < 0 else 1
-        start = 0
-    if total == 0:
-        return -1, 0
-    want = total if total < 100 else max(100, total * max(5, 50 - total // 125) // 100)
     plan = plans_of(a)[c[C_PLAN] : c[C_PLAN] + c[C_LENGTH]]
+    total = order_of(a).shape[0]
+    if pin >= 0:
+        slot = nodes_of(a)[pin, N_SLOT]
+        if slot < 0:
+            return -1, 0
+        search, places = only_of(a)[:1], only_of(a)[1:]
+        search[0], places[0] = slot, 0
+        total, start = 1, 0
+        for m in range(HEADER, HEADER + plan[H_MASKS]):
+            if table_of(a)[plan[m], slot] <= 0:
+                return -1, 1
+    elif total == 0:
+        return -1, 0
+    else:
+        among = c[C_AMONG]
+        if among_of(a)[among, 0] != s[S_VERSION]:
+            _look_again(a, cls, among)
+        count = among_of(a)[among, 1]
+        search, places = among_slots_of(a)[among][:count], among_places_of(a)[among][:count]
+        start = s[S_START] % total
+    want = total if total < 100 else max(100, total * max(5, 50 - total // 125) // 100)
     draw = scheduler_draws_of(a)[s[S_SCHEDULER_DRAW]]
     slot, _, examined = place(
-        table_of(a), allocatable_of(a), used_of(a), search, logs_of(a), extra_of(a), plan, c[C_LINES], c[C_WIDTH],
-        start, want, draw, work_of(a), space_of(a), good_of(a),
+        table_of(a), allocatable_of(a), used_of(a), search, places, logs_of(a), extra_of(a), plan, c[C_LINES],
+        c[C_WIDTH], total, start, want, draw, work_of(a), space_of(a), good_of(a),
     )  # fmt: skip
     return slot, examined
 

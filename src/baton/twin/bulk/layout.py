@@ -107,8 +107,10 @@ and whether there is something to do after all (TAKEN). N_ASKED: Python's part o
     C_ROOM,
     C_DOMAINS,
     C_DOMAIN_COUNT,
-) = range(12)
-CLASS_COLUMNS = 12
+    C_AMONG,
+) = range(13)
+CLASS_COLUMNS = 13
+"""C_AMONG: which list of slots that its masks let pass."""
 
 # scalars: whole numbers; the first SHARED pass between Python and the compiled part at every call
 (
@@ -149,8 +151,12 @@ NAMES = LETTERS**5
 
 
 class Arrays(NamedTuple):
-    """Everything the compiled functions read and write. `work`, `space`, `good` and `only` hold nothing between calls;
-    `lists` rows of three that are asked for or told, `asked` the pods to evict."""
+    """Everything the compiled functions read and write.
+
+    `work`, `space`, `good` and `only` hold nothing between calls. `among` says of the lists of slots that masks let
+    pass (`among_slots`, `among_places`) for which version they hold and how long they are. `lists` has rows of three
+    that are asked for or told, `asked` the pods to evict.
+    """
 
     scalars: Any
     seconds: Any
@@ -198,6 +204,9 @@ class Arrays(NamedTuple):
     space: Any
     good: Any
     only: Any
+    among: Any
+    among_slots: Any
+    among_places: Any
     lists: Any
     asked: Any
     daemons: Any

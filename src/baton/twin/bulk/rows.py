@@ -15,6 +15,10 @@ import numpy as np
 from baton.logic.scheduling.native import (
     workspace,
 )
+from baton.logic.scheduling.place import (
+    H_MASKS,
+    HEADER,
+)
 from baton.logic.scheduling.podclass import (
     PodClass,
 )
@@ -34,6 +38,7 @@ from baton.twin.bulk.layout import (
     ANYBODY,
     BIG,
     C_ALL,
+    C_AMONG,
     C_DOMAIN_COUNT,
     C_DOMAINS,
     C_HAVE,
@@ -155,6 +160,7 @@ class Rows:
         self._rows_of_nodes: dict[Any, None] = {}
         self._domains: dict[Any, int] = {}
         self._pictured: set[int] = set()
+        self._masks: dict[tuple[int, ...], int] = {}
         self._lines = self._longest = 1  # of all plans: domain sums at once, numbers
         self._images = len(self.state.image_nodes)
         self._epoch = self.state.classes.epoch
@@ -399,6 +405,7 @@ class Rows:
         for domain, number in self._domains.items():
             table[number, 0], table[number, 1] = len(domain.ids), domain.unique
         self._make_workspace()
+        self._make_lists(0)
         order = index.order.get()
         if len(order) + 2 > len(self.fast._logs):
             self.fast._logs = np.array([natural_log(n + 2.0) for n in range(2 * len(order))])
@@ -435,6 +442,7 @@ class Rows:
         at = int(row[C_PLAN])
         self.a.plans[at : at + len(array)] = array
         row[C_LENGTH], row[C_LINES], row[C_WIDTH] = len(array), plan.lines, plan.width
+        row[C_AMONG] = self._among(tuple(array[HEADER : HEADER + int(array[H_MASKS])].tolist()))
         many = len(plan.domains)
         known_before = len(self._domains)
         start = self._domains_end
@@ -452,6 +460,20 @@ class Rows:
         if self.s[S_SYNCED] != self.index.rows.version or len(self._domains) > known_before:
             self._sync()
         row[C_HAVE] = 1
+
+    def _among(self, masks: tuple[int, ...]) -> int:
+        """The number of the list of slots that these masks let pass, a new one where they are new."""
+        found = self._masks.setdefault(masks, len(self._masks))
+        self._make_lists(found + 1)
+        return found
+
+    def _make_lists(self, least: int) -> None:
+        """Room for as many lists of slots, each with one more than there are: all are made again."""
+        there, width = self.a.among_slots.shape
+        if least > there or width <= self.state.capacity:
+            there, width = max(there, 2 * least), max(width, self.state.capacity + 1)
+            slots, places = (np.zeros((there, width), dtype=np.int32) for _ in range(2))
+            self._set(among=np.full((there, 2), -1, dtype=np.int64), among_slots=slots, among_places=places)
 
     def _priority(self, value: int) -> int:
         return self.priority_ids.setdefault(value, len(self.priority_ids))

@@ -258,20 +258,35 @@ def only_of(a: Any) -> Any:
 
 
 @jit
+def among_of(a: Any) -> Any:
+    return numba.carray(at(a[138]), (a[139], 2), np.int64)
+
+
+@jit
+def among_slots_of(a: Any) -> Any:
+    return numba.carray(at(a[141]), (a[142], a[143]), np.int32)
+
+
+@jit
+def among_places_of(a: Any) -> Any:
+    return numba.carray(at(a[144]), (a[145], a[146]), np.int32)
+
+
+@jit
 def lists_of(a: Any) -> Any:
-    return numba.carray(at(a[138]), (a[139], 3), np.int64)
+    return numba.carray(at(a[147]), (a[148], 3), np.int64)
 
 
 @jit
 def asked_of(a: Any) -> Any:
-    return numba.carray(at(a[141]), (a[142],), np.int64)
+    return numba.carray(at(a[150]), (a[151],), np.int64)
 
 
 @jit
 def daemons_of(a: Any) -> Any:
-    return numba.carray(at(a[144]), (a[145], DAEMON_COLUMNS), np.int64)
+    return numba.carray(at(a[153]), (a[154], DAEMON_COLUMNS), np.int64)
 
 
 @jit
 def spots_of(a: Any) -> Any:
-    return numba.carray(at(a[147]), (a[148], _SPOT_COLUMNS), np.int64)
+    return numba.carray(at(a[156]), (a[157], _SPOT_COLUMNS), np.int64)
