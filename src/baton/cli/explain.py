@@ -82,6 +82,9 @@ def run_one(namespace: str, name: str, path: Path, *, as_json: bool) -> int:
     try:
         explanation = scheduler.explain(pod)
         preemption = scheduler.preempt(pod) if not explanation.feasible else None
+    except ReadError as error:
+        where = error.where or f"{path}, pod {namespace}/{name}"
+        raise ReadError(error.message, where=where, hint=error.hint) from error
     except _MALFORMED as error:
         raise ReadError(f"an object is malformed ({_about(error)})", where=str(path)) from error
     if as_json:
@@ -114,7 +117,8 @@ def run_batch(path: Path) -> int:
         bad += "error" in result
         print(json.dumps(result, separators=(",", ":")))
     if bad:
-        print(f"baton: {bad} lines of {path} could not be explained", file=sys.stderr)
+        lines = "1 line" if bad == 1 else f"{bad} lines"
+        print(f"baton: {lines} of {path} could not be explained", file=sys.stderr)
     return 1 if bad else 0
 
 

@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from baton.errors import ReadError
 from baton.logic.quantity import NANO, parse_nanos, round_up
 from baton.logic.scheduling.matching import Json
 
 MILLI = NANO // 1000
+LARGEST = 2**53
 DEFAULT_CPU = 100 * MILLI
 DEFAULT_MEMORY = 200 * 1024 * 1024 * NANO
 DEFAULTS = {"cpu": DEFAULT_CPU, "memory": DEFAULT_MEMORY}
@@ -50,7 +52,13 @@ def parse_list(values: Mapping[str, Any] | None) -> dict[str, int]:
 
 
 def to_resources(nanos: Mapping[str, int]) -> Resources:
-    """Round a sum to the units the scheduler compares; names it does not know are left out."""
+    """Round a sum to the units the scheduler compares; names it does not know are left out.
+
+    Raises ReadError for more than `LARGEST` of anything: sums over nodes and pods would not be exact any more.
+    """
+    for name, value in nanos.items():
+        if value > LARGEST * NANO or (name == "cpu" and value > LARGEST * MILLI):
+            raise ReadError(f"{name} of {value // NANO}: more than can be counted", hint="is the unit meant?")
     scalars = {name: round_up(value, NANO) for name, value in nanos.items() if is_scalar(name)}
     return Resources(
         round_up(nanos.get("cpu", 0), MILLI),
