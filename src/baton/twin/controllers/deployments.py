@@ -323,9 +323,10 @@ class DeploymentController(Controller):
         available = sum(self._available(r, obj) for r in sets)
         updated = self._group(new).active if new is not None else 0
         replicas = self._replicas(obj)
-        complete = updated == replicas == total and available == replicas
-        for group in groups:
-            group.rolling = not complete
+        settled = updated == replicas == total
+        complete = settled and available == replicas
+        for group in groups:  # pods that are not ready for another reason begin no roll-out: to look changes nothing
+            group.rolling = not complete and (group.rolling or not settled)
         status: Obj = {"observedGeneration": obj["metadata"].get("generation", 1)}
         for field, value in (
             ("replicas", total),
