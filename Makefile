@@ -4,11 +4,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test check setup docs clean bench
+.PHONY: demo test check setup compile docs clean bench
 demo: setup
 	$(BIN)/baton demo $(DEMO_ARGS)
 
-test: setup
+test: compile
 	$(BIN)/pytest -n 2 --dist loadfile $(TEST_ARGS)
 
 check: setup
@@ -21,8 +21,11 @@ check: setup
 docs: setup
 	$(BIN)/python scripts/generate.py
 
-bench: setup
+bench: compile
 	$(BIN)/python benchmarks/run.py
+
+compile: setup
+	$(BIN)/python scripts/compile.py
 
 setup: $(STAMP)
 $(STAMP): pyproject.toml

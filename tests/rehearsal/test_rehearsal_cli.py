@@ -56,14 +56,17 @@ def test_a_rehearsal_that_compiles_first_says_so(
     assert main(command) == 0
     assert "compiling" not in capsys.readouterr().err  # small clusters do without
     monkeypatch.setattr(begin, "FROM_PODS", 100)
-    assert begin.compiles_first(100) and not begin.compiles_first(99)
+    assert begin.compiles_first(9, 100) and not begin.compiles_first(9, 99)
+    assert begin.compiles_first(400, 99)
+    ahead: list[bool] = []
+    monkeypatch.setattr(begin, "compile_ahead", lambda: ahead.append(True))
     monkeypatch.setattr(rehearsal, "move_in_bulk", lambda *_: None)
     assert main(command) == 0
     out, err = capsys.readouterr()
-    assert "compiling the twin first" in err
+    assert "compiling the twin first" in err and ahead == [True]
     assert json.loads(out)["runs"] == 1
     monkeypatch.setattr(Unit, "kept", lambda _: True)
-    assert not begin.compiles_first(100_000)
+    assert not begin.compiles_first(5_000, 100_000)
 
 
 def test_rehearse_of_a_blocked_cluster_exits_with_1_and_the_cure(stuck: Path, capsys: pytest.CaptureFixture[str]):

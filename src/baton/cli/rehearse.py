@@ -44,7 +44,7 @@ rehearsal itself ran) differs, and --no-stats leaves that out.
 
 exit code 0 every run came to its end, 1 some run halted
 """
-_COMPILING = "a cluster of this size: compiling the twin first, once for this version and machine (under a minute) ..."
+_COMPILING = "a cluster of this size: compiling the twin first, once for this version and machine (a minute) ..."
 
 
 def add_parser(subparsers: Any) -> None:
@@ -220,7 +220,7 @@ def _rehearse(
 ) -> Summary:
     from baton.rehearsal.recommend import recommend
     from baton.rehearsal.rehearse import rehearse
-    from baton.twin.bulk.begin import compiles_first
+    from baton.twin.bulk.begin import compile_ahead, compiles_first
 
     def tell(what: str, total: int) -> Any:
         def done(count: int) -> None:
@@ -229,8 +229,11 @@ def _rehearse(
 
         return done
 
-    if compiles_first(len(snapshot.objects.get("pods", ()))):
+    if options.bulk is not False and compiles_first(
+        *(len(snapshot.objects.get(kind, ())) for kind in ("nodes", "pods"))
+    ):
         print(_COMPILING, file=sys.stderr, flush=True)
+        compile_ahead()
     tell("rehearsal", args.runs)(0)
     summary = rehearse(
         snapshot,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from baton.logic.scheduling import native
 from baton.logic.scheduling.accelerate import Unit, installed
+from baton.logic.scheduling.fastpath import COMPILE_FROM_NODES
 
 if TYPE_CHECKING:
     from baton.twin.bulk.counts import Counts
@@ -34,9 +35,21 @@ UNIT = Unit(
 """Everything compiled: kernel.entry."""
 
 
-def compiles_first(pods: int) -> bool:
-    """Whether a rehearsal of so many pods will spend its first half minute or more compiling: on a machine, once."""
-    return pods >= FROM_PODS and installed() and not UNIT.kept()
+def compiled() -> bool:
+    """Whether nothing is left to compile."""
+    return UNIT.kept() and native.UNIT.kept()
+
+
+def compile_ahead() -> None:
+    """Compile what is not yet, so that no run (and no process of several) has to: on a machine, once."""
+    native.UNIT.load()
+    UNIT.load()
+
+
+def compiles_first(nodes: int, pods: int) -> bool:
+    """Whether a rehearsal of so many nodes and pods will spend its first half minute or more compiling."""
+    large = pods >= FROM_PODS or nodes >= COMPILE_FROM_NODES
+    return large and installed() and not compiled()
 
 
 def move_in_bulk(kube: KubeTwin, counts: Counts, wish: bool | None) -> None:
