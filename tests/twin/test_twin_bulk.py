@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from baton.knowledge.tables import Knowledge
@@ -229,6 +229,7 @@ def test_draws_kept_ahead_are_the_generators_own():
 
 
 @compiled
+@settings(deadline=None)  # the first example compiles
 @given(st.floats(0.0, 100_000.0) | st.integers(0, 10**7).map(lambda n: (n + 0.5) / 1000))
 def test_compiled_rounding_is_pythons(value: float):
     """A time that lies between two milliseconds would be told differently with numba."""

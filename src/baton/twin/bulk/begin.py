@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 FROM_PODS = 20_000
 """From so many pods on it pays even where the compiled part has to be compiled first (some 40 s, once)."""
-FROM_PODS_COMPILED = 1_000
+FROM_PODS_COMPILED = 300
 """And from so many where an earlier use left it compiled."""
-AT_LEAST = 500
+AT_LEAST = 100
 """Fewer pods than these are not moved."""
 
 
