@@ -132,6 +132,11 @@ class Look(Rows):
             found.sort(key=first)
         return [pod for _, pod in found]
 
+    def has_pods(self, node: str) -> bool:
+        """Whether bulk pods are on the node."""
+        number = self.node_ids.get(node)
+        return number is not None and bool(self.a.nodes[number, N_PODS])
+
     def drain_keys(self, node: str, stays: Any) -> list[Any]:
         """KubeTwin.drain_keys: numbers of bulk pods, keys of the others, in the order of binding."""
         found: list[tuple[int, Any]] = [

@@ -71,9 +71,25 @@ class NodeController(Controller):
             self.on_pod(pod, ADDED)
 
     def _on_node(self, type_: str, resource: str, obj: Obj, old: Obj | None) -> None:
-        self._calm.discard(obj["metadata"]["name"])
-        if type_ != "MODIFIED" or old is None or obj.get("spec") is not old.get("spec"):
-            self.enqueue(obj["metadata"]["name"])
+        name = obj["metadata"]["name"]
+        self._calm.discard(name)
+        if type_ == "MODIFIED" and old is not None and obj.get("spec") is old.get("spec"):
+            return
+        if type_ == "DELETED" or self._asks_for_work(name, obj["spec"]):
+            self.enqueue(name)
+
+    def _asks_for_work(self, name: str, spec: Obj) -> bool:
+        """Whether a sync would find anything to do: most nodes that come are empty, and most changes leave them calm.
+
+        A pod that comes to a node with NoExecute taints asks for a sync by itself."""
+        chases = marked = False
+        for taint in spec.get("taints") or ():
+            chases = chases or taint.get("effect") == "NoExecute"
+            marked = marked or taint.get("key") == UNSCHEDULABLE
+        if bool(spec.get("unschedulable")) != marked:
+            return True
+        bulk = self.cluster.bulk
+        return chases and (bool(self.cluster.pods.by_node.get(name)) or (bulk is not None and bulk.has_pods(name)))
 
     def on_pod(self, pod: Pod, bits: int) -> None:
         if pod.node and pod.node not in self._calm:
