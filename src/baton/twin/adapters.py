@@ -291,7 +291,8 @@ class TwinKube:
 
     def list(self, resource: str) -> Sequence[Mapping[str, Any]]:
         """Sorted by namespace and name, as an API server lists."""
-        self._kube.refresh_status()
+        if resource not in ("nodes", "leases.coordination.k8s.io"):  # kubelets write their own
+            self._kube.refresh_status()
         if resource == "leases.coordination.k8s.io":
             return self._kube.leases()
         items = self._kube.world.items(resource)

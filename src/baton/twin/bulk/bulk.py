@@ -307,7 +307,8 @@ class Bulk(Sets):
 
     def begin_drain(self, node: str) -> None:
         """A drain of the node starts."""
-        self._call(BEGIN_DRAIN, self.node_id(node))
+        # touches this node and its pods only: nothing to enter or leave
+        self.ask(BEGIN_DRAIN, self.address, self.node_id(node), 0, 0, 0, 0.0, 0.0)
 
     def end_drain(self, node: str) -> None:
         """It is over, or called off."""

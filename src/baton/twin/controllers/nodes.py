@@ -128,27 +128,27 @@ class NodeController(Controller):
                 self.maker.remove(pod)
 
     def _taint_cordon(self, node: Obj) -> Obj:
-        spec = node["spec"]
+        spec = self.with_taint(node["spec"])
+        if spec is node["spec"]:
+            return node
+        said = "NodeNotSchedulable" if spec.get("unschedulable") else "NodeSchedulable"
+        name = node["metadata"]["name"]
+        self.cluster.record(node, "Normal", said, f"Node {name} status is now: {said}", f"kubelet, {name}")
+        made: Obj = self.world.update(NODES, {**node, "spec": spec})
+        return made
+
+    def with_taint(self, spec: Obj) -> Obj:
+        """A node's spec with the taint of a cordon, or without it; the same where that is as it should be."""
         taints = list(spec.get("taints") or ())
         marked = any(t.get("key") == UNSCHEDULABLE for t in taints)
         if bool(spec.get("unschedulable")) == marked:
-            return node
+            return spec
         if marked:
             taints = [t for t in taints if t.get("key") != UNSCHEDULABLE]
-            said = "NodeSchedulable"
         else:
             taints.append({"key": UNSCHEDULABLE, "effect": "NoSchedule", "timeAdded": rfc3339(self.clock.now())})
-            said = "NodeNotSchedulable"
-        name = node["metadata"]["name"]
-        self.cluster.record(node, "Normal", said, f"Node {name} status is now: {said}", f"kubelet, {name}")
-        return self._with_taints(node, taints)
-
-    def _with_taints(self, node: Obj, taints: list[Obj]) -> Obj:
-        spec = {k: v for k, v in node["spec"].items() if k != "taints"}
-        if taints:
-            spec["taints"] = taints
-        made: Obj = self.world.update(NODES, {**node, "spec": spec})
-        return made
+        rest = {k: v for k, v in spec.items() if k != "taints"}
+        return {**rest, "taints": taints} if taints else rest
 
     # --- NoExecute
 
