@@ -294,3 +294,23 @@ def test_twin_adapters_refusals_are_the_gateways_errors() -> None:
     assert [i.id for i in aws.images(filters={"name": ["golden-eks-1.35-*"]})] == ["ami-35"]
     assert [i.id for i in aws.images(filters={"tag:KubernetesVersion": ["1.35"]})] == ["ami-35"]
     assert [s.free_ips for s in aws.subnets(["subnet-0"])] == [200]
+
+
+def test_twin_adapters_a_followed_update_is_never_stale() -> None:
+    """What was described before must not hide the end of an update, or that its node group is gone."""
+    twin = Twin.from_snapshot(snapshot(), seed=3)
+    aws = TwinAws(twin)
+    number = aws.new_launch_template_version("lt-1", "4", "ami-35", token=TOKEN + "1")
+    begun = aws.update_node_group_version("demo", "main", token=TOKEN + "2", launch_template=("lt-1", number))
+    while aws.update("demo", begun.id, node_group="main").status == "InProgress":
+        assert aws.update("demo", begun.id, node_group="main") == TwinAws(twin).update(
+            "demo", begun.id, node_group="main"
+        )
+        twin.clock.sleep(30)
+    assert aws.update("demo", begun.id, node_group="main").status == "Successful"
+    with pytest.raises(ReadError):
+        aws.update("demo", begun.id)
+    twin.cloud.eks("DeleteNodegroup", {"clusterName": "demo", "nodegroupName": "main"})
+    twin.clock.sleep(3600)
+    with pytest.raises(ReadError):
+        aws.update("demo", begun.id, node_group="main")

@@ -72,7 +72,7 @@ class AddonInstaller:
 
     def healthy(self, name: str, kube: KubeTwin) -> bool:
         """Every workload of the add-on runs its current template everywhere and is ready."""
-        kube.refresh_status()
+        kube.refresh_status_of({resource for resource, _, _ in self.objects(name)})
         checks: dict[str, Callable[[Obj], bool]] = {
             "daemonsets.apps": _daemonset_done,
             "deployments.apps": _deployment_done,

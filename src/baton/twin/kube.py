@@ -5,7 +5,7 @@ Everything that happens does so through the clock; the same seed gives the same 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
@@ -206,6 +206,8 @@ class KubeTwin:
         spec = {k: v for k, v in node["spec"].items() if k != "unschedulable"}
         if on:
             spec["unschedulable"] = True
+        if self.cluster.bulk is not None and self.daemonsets.indifferent:
+            spec = self.nodes.with_taint(spec)  # nobody would see the moment between
         meta = node["metadata"]
         if labels:
             merged = {**(meta.get("labels") or {}), **labels}
@@ -407,11 +409,20 @@ class KubeTwin:
         if self.settings.live_status:
             return
         self.disruption.refresh()
-        self.replicasets.refresh()
-        self.daemonsets.refresh()
         self.statefulsets.refresh()
-        for key in sorted(self.deployments.pending):
-            self.deployments.sync(key)
+        self.refresh_status_of(("daemonsets.apps", "deployments.apps"))
+
+    def refresh_status_of(self, resources: Collection[str]) -> None:
+        """The same for DaemonSets, for Deployments with their ReplicaSets, or for both."""
+        if self.settings.live_status:
+            return
+        if "deployments.apps" in resources:
+            self.replicasets.refresh()
+        if "daemonsets.apps" in resources:
+            self.daemonsets.refresh()
+        if "deployments.apps" in resources:
+            for key in sorted(self.deployments.pending):
+                self.deployments.sync(key)
 
     # --- derived on read
 

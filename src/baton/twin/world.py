@@ -96,6 +96,8 @@ class PodTable(Protocol):
 
     def owned(self, uid: str) -> Iterable[Json]: ...
 
+    def is_owner(self, uid: str) -> bool: ...
+
     def load(self, obj: Json) -> Json: ...
 
     def load_all(self, objects: Iterable[Json]) -> None: ...
@@ -167,6 +169,10 @@ class World:
         if self._pods is not None:
             found += self._pods.owned(uid)
         return found
+
+    def is_owner(self, uid: str) -> bool:
+        """Whether `owned_by` may give anything."""
+        return uid in self._owned or (self._pods is not None and self._pods.is_owner(uid))
 
     @property
     def oldest_rv(self) -> int:

@@ -105,7 +105,8 @@ def _moved(state: State, node: OldNode) -> State:
 def _without(state: State, name: str) -> State:
     flight = state.flight
     if name in flight:
-        flight = {other: node for other, node in flight.items() if other != name}
+        flight = dict(flight)
+        del flight[name]
     return state._replace(waiting=state.waiting.minus(name), flight=flight, new=state.new.minus(name))
 
 

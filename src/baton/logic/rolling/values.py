@@ -86,8 +86,7 @@ def surge_size(zones: int, parallelism: int, strategy: str = "DEFAULT") -> int:
     return max(2 * zones, parallelism)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Timer:
+class Timer(NamedTuple):
     """kind is `join`, `drain` or `settle`; `node` is empty for `join`."""
 
     kind: str

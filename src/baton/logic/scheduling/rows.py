@@ -257,7 +257,7 @@ class NodeOrder:
             self._columns = {zone: i for i, zone in enumerate(self._columns)}
             self._turns = np.delete(self._turns, column, axis=1)
             return
-        slots = self._turns[:, column]
+        slots = self._turns[: last + 1, column]
         at = int((slots == slot).argmax())
         slots[at:last] = slots[at + 1 : last + 1]
         slots[last] = -1

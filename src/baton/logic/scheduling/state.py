@@ -326,7 +326,7 @@ class ClusterState:
         if all(map(operator.is_, source, before)):
             return
         if source[3] is before[3] and source[4] is before[4]:
-            info = old._replace(**self._labels_and_taints(source), source=source)
+            info = self._info(slot, old.name, source, old.allocatable, old.images)
         else:
             info = self._read(slot, node, source)
         self.infos[slot] = info
@@ -354,17 +354,16 @@ class ClusterState:
             except ReadError as error:
                 raise ReadError(error.message, where=f"node {name}", hint=error.hint) from error
         names = tuple(name for image in images or () for name in image.get("names") or ())
-        return NodeInfo(
-            slot, name, allocatable=resources, images=names, source=source, **self._labels_and_taints(source)
-        )
+        return self._info(slot, name, source, resources, names)
 
-    def _labels_and_taints(self, source: tuple[Any, ...]) -> dict[str, Any]:
-        """What of a node's facts changes during its life, as members of NodeInfo."""
+    def _info(
+        self, slot: int, name: str, source: tuple[Any, ...], allocatable: Resources, images: tuple[str, ...]
+    ) -> NodeInfo:
         labels, taints, unschedulable, _, _ = source
-        cordoned = bool(unschedulable)
-        words = tuple((t.get("key", ""), t.get("value") or "", t.get("effect", "")) for t in taints or ())
+        cordoned, taints = bool(unschedulable), tuple(taints or ())
+        words = tuple([(t.get("key", ""), t.get("value") or "", t.get("effect", "")) for t in taints])
         kind = self._kinds.setdefault((cordoned, words), len(self._kinds))
-        return {"labels": labels or {}, "taints": tuple(taints or ()), "unschedulable": cordoned, "kind": kind}
+        return NodeInfo(slot, name, labels or {}, taints, cordoned, allocatable, images, kind, source)
 
     def _set_allocatable(self, info: NodeInfo) -> None:
         a = info.allocatable

@@ -143,7 +143,7 @@ class Bulk(Sets):
             self._leave()
             if code != DONE:
                 self._handle(code)
-        clock.processed += int(s[S_PROCESSED])
+        clock.processed += s[S_PROCESSED]
         s[S_PROCESSED] = 0
         assert heap is clock._heap
         clock._now = max(clock._now, time)
@@ -155,17 +155,17 @@ class Bulk(Sets):
         elif code == SYNC:
             self._sync()
         elif code == PLAN:
-            self._plan(int(self.s[S_ARGUMENT]))
+            self._plan(self.s[S_ARGUMENT])
         elif code == OTHER_WORK:
             self._other_work()
         elif code == OTHER_WAITER:
             self._other_waiters()
         elif code == TRY:
-            self._try(int(self.s[S_ARGUMENT]))
+            self._try(self.s[S_ARGUMENT])
         elif code == CHASE:
-            self._chase(int(self.s[S_ARGUMENT]))
+            self._chase(self.s[S_ARGUMENT])
         elif code == SHAPE:
-            self._shape(int(self.s[S_ARGUMENT]))
+            self._shape(self.s[S_ARGUMENT])
         else:
             self.make_room()
 
@@ -227,7 +227,7 @@ class Bulk(Sets):
             row[N_ASKED] = 1
         s[S_STAMP] += 1
         work = self.queue._work
-        work.append((int(s[S_STAMP]), controller, key))
+        work.append((s[S_STAMP], controller, key))
         if len(work) == 1:
             s[S_OTHER_STAMP] = s[S_STAMP]
         self.arm_work()
@@ -279,9 +279,11 @@ class Bulk(Sets):
 
     def tell(self) -> None:
         """Pass on what happened, in order."""
-        s = self.s
-        notes = self.a.notes[: int(s[S_NOTES])].tolist()
-        s[S_NOTES] = 0
+        many = self.s[S_NOTES]
+        if not many:
+            return
+        notes = self.a.notes[:many].tolist()
+        self.s[S_NOTES] = 0
         for kind, one, other in notes:
             self._tell_one(kind, one, other)
 
@@ -307,7 +309,8 @@ class Bulk(Sets):
 
     def begin_drain(self, node: str) -> None:
         """A drain of the node starts."""
-        self._call(BEGIN_DRAIN, self.node_id(node))
+        # touches this node and its pods only: nothing to enter or leave
+        self.ask(BEGIN_DRAIN, self.address, self.node_id(node), 0, 0, 0, 0.0, 0.0)
 
     def end_drain(self, node: str) -> None:
         """It is over, or called off."""

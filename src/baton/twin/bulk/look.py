@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import (
     Iterable,
 )
+from operator import (
+    itemgetter,
+)
 from typing import (
     Any,
 )
@@ -128,24 +131,22 @@ class Look(Rows):
         found: list[tuple[int, Pod]] = [(p.order, p) for p in others]
         number = self.node_ids.get(node)
         if number is not None:
-            found += [(order, self.handle(pod)) for order, pod in self._on_node_rows(number)]
+            found += [(order, self.handle(pod)) for order, pod, _ in self._list(LIST_NODE, number)]
             found.sort(key=first)
         return [pod for _, pod in found]
 
+    def has_pods(self, node: str) -> bool:
+        """Whether bulk pods are on the node."""
+        number = self.node_ids.get(node)
+        return number is not None and bool(self.a.nodes[number, N_PODS])
+
     def drain_keys(self, node: str, stays: Any) -> list[Any]:
         """KubeTwin.drain_keys: numbers of bulk pods, keys of the others, in the order of binding."""
-        found: list[tuple[int, Any]] = [
-            (p.order, p.key) for p in self.lean.by_node.get(node, {}).values() if not stays(p)
-        ]
-        number = self.node_ids.get(node)
-        if number is not None and self.a.nodes[number, N_PODS]:
-            found += self._on_node_rows(number, moved=True)
-            found.sort(key=first)
-        return [key for _, key in found]
-
-    def _on_node_rows(self, number: int, *, moved: bool = False) -> list[tuple[int, int]]:
-        """(order of binding, number) of the bulk pods there; `moved`: of those only that a drain moves."""
-        return [(order, pod) for order, pod, _ in self._list(LIST_NODE, number, int(moved))]
+        found: list[Any] = [[p.order, p.key] for p in self.lean.by_node.get(node, {}).values() if not stays(p)]
+        if self.has_pods(node):
+            found += self._list(LIST_NODE, self.node_ids[node], 1)
+            found.sort(key=itemgetter(0))
+        return [entry[1] for entry in found]
 
     def info(self, pod: BulkPod) -> PodInfo:
         """What the scheduler keeps of it."""

@@ -179,7 +179,7 @@ class Draws:
 
     def fill(self) -> Any:
         """Numbers for `size` draws at least. Returns the array, which may be a new one."""
-        used = int(self._scalars[self._at])
+        used = self._scalars[self._at]
         self._passed += used
         left = self.values[used:]
         self.values = np.concatenate((left, self._ahead.random_sample(2 * self.size - len(left))))
@@ -188,7 +188,7 @@ class Draws:
 
     def random(self) -> float:
         """As Random.random."""
-        used = int(self._scalars[self._at])
+        used = self._scalars[self._at]
         if used == len(self.values):
             self.fill()
             used = 0
@@ -198,7 +198,7 @@ class Draws:
     def randrange(self, stop: int) -> int:
         """As Random.randrange: what is kept ahead is drawn again after it."""
         here = _same(self._rng)
-        here.random_sample(self._passed + int(self._scalars[self._at]))
+        here.random_sample(self._passed + self._scalars[self._at])
         now = here.get_state(legacy=False)["state"]
         version, _, gauss = self._rng.getstate()
         self._rng.setstate((version, (*now["key"].tolist(), int(now["pos"])), gauss))

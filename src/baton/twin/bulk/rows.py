@@ -110,7 +110,7 @@ def first(pair: tuple[int, Any]) -> int:
 class Rows:
     """The arrays of one cluster's bulk pods, and the numbers that groups, budgets, nodes, classes and shapes have."""
 
-    s: Any
+    s: Any  # the scalars and seconds of `a`, whose single numbers Python reads and writes twice as fast in this form
     f: Any
     ask: Callable[..., int]
     addresses: Any
@@ -210,7 +210,7 @@ class Rows:
         """A place in the queue for every node, and a spot of every DaemonSet."""
         s, queue, entries = self.s, self.a.queue, len(self.groups) + len(self.budgets) + len(self.node_names)
         if entries >= len(queue):
-            turned = np.roll(queue, -int(s[S_QUEUE_AT]), axis=0)
+            turned = np.roll(queue, -s[S_QUEUE_AT], axis=0)
             s[S_QUEUE_AT] = 0
             self._set(queue=np.concatenate((turned, np.zeros_like(turned))))
         there, least = len(self.a.spots), len(self.node_names) * len(self.a.daemons)
@@ -377,7 +377,7 @@ class Rows:
     def make_room(self) -> None:
         """Arrays that hold what one step may add."""
         s, a = self.s, self.a
-        margin = int(s[S_MARGIN])
+        margin = s[S_MARGIN]
         if s[S_PODS] + margin >= len(a.pods):
             self._grown("times", 2 * len(a.pods))
             self._grown("pods", 2 * len(a.pods))
@@ -391,7 +391,7 @@ class Rows:
             (self.name_draws, 4 * margin),
             (self.scheduler_draws, 16),
         ):
-            if int(s[draws._at]) + least >= len(draws.values):
+            if s[draws._at] + least >= len(draws.values):
                 draws.fill()
 
     def _sync(self) -> None:

@@ -146,10 +146,19 @@ class Sets(Taking):
         self.a.daemons[group[G_DAEMON] - 1, D_RENEW], group[G_SHAPE] = 1, -1
         self._call(LOOK_AT_SPOTS, self._write([(number, -1, 0)]))
 
-    def news_of_node(self, node: str, news: Sequence[tuple[int, int]]) -> None:
-        """A node came, changed or went: (group, its rule for the node)."""
-        number = self.node_id(node)
-        self._call(LOOK_AT_SPOTS, self._write([(group, number, rule) for group, rule in news]))
+    @staticmethod
+    def news(rules: Sequence[tuple[int, int]]) -> Any:
+        """What news_of_node takes, of (group, its rule for the node)."""
+        return np.array([(group, -1, rule) for group, rule in rules], dtype=np.int64).reshape(-1, 3)
+
+    def news_of_node(self, node: str, news: Any) -> None:
+        """A node came, changed or went."""
+        many = len(news)
+        if many:
+            rows = self._grown("lists", many)[:many]
+            rows[:] = news
+            rows[:, 1] = self.node_id(node)
+        self._call(LOOK_AT_SPOTS, many)
 
     def _write(self, rows: Sequence[tuple[int, int, int]]) -> int:
         """Hand over rows of three; how many."""

@@ -6,19 +6,17 @@ import ipaddress
 from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Protocol
 
 from baton.errors import UsageError
-from baton.twin.cloud.catalogue import ImageInfo, allocatable
 from baton.twin.cloud.core import Core
 from baton.twin.cloud.drain import Drains
-from baton.twin.cloud.facts import os_image
-from baton.twin.cloud.records import LEAVING, AsgRecord, InstanceRecord
+from baton.twin.cloud.kinds import Kinds
+from baton.twin.cloud.records import AsgRecord, InstanceRecord
 
 HOOK_SECONDS = 900.0  # scale-in tries evictions this long, then the node goes anyway (EKS user guide)
 LAUNCH_FAILURES = "AsgInstanceLaunchFailures"
 DELETE_HOOK_SECONDS = 300.0  # and this long when the whole node group is deleted
-_EFFECTS = {"NO_SCHEDULE": "NoSchedule", "NO_EXECUTE": "NoExecute", "PREFER_NO_SCHEDULE": "PreferNoSchedule"}
 
 
 class Watcher(Protocol):
@@ -41,11 +39,15 @@ class AutoScaling:
         self._drains: dict[str, Drains] = {}
         self.watchers: dict[str, list[Watcher]] = {}
         self.by_node: dict[tuple[str, str], InstanceRecord] = {}  # (cluster, node name)
-        self._zones: dict[str, Counter[str]] = {}  # group -> zone -> instances that are not leaving
+        # group -> instances that are not leaving, by id in launch order; of these the ones not Ready yet; all per zone
+        self._alive: dict[str, dict[str, InstanceRecord]] = {}
+        self._joining: dict[str, dict[str, InstanceRecord]] = {}
+        self._zones: dict[str, Counter[str]] = {}
         self._reconciling: set[str] = set()
         self._offsets: dict[str, int] = {}
         self._used: set[str] = set()  # private addresses
         self._when_empty: dict[str, Callable[[], object]] = {}
+        self._kinds = Kinds(core)
 
     # --- drains -----------------------------------------------------------------------------------------------
 
@@ -62,6 +64,7 @@ class AutoScaling:
     def add(self, group: AsgRecord) -> None:
         self._core.asgs[group.name] = group
         self._core.members[group.name] = {}
+        self._alive[group.name], self._joining[group.name] = {}, {}
         self._zones[group.name] = Counter({zone: 0 for zone in group.subnets})
         self._core.changed("asg", group)
 
@@ -71,6 +74,9 @@ class AutoScaling:
         self._core.members[instance.asg][instance.id] = None
         self.by_node[(instance.cluster, instance.node_name)] = instance
         self._zones[instance.asg][instance.zone] += 1
+        self._alive[instance.asg][instance.id] = instance
+        if instance.ready_at is None:
+            self._joining[instance.asg][instance.id] = instance
         self._used.add(instance.private_ip)
 
     def watch(self, group: str, watcher: Watcher) -> None:
@@ -130,8 +136,8 @@ class AutoScaling:
             self.terminate(self.pick_victim(group))
 
     def alive(self, group: AsgRecord) -> list[InstanceRecord]:
-        known = self._core.instances
-        return [i for i in map(known.__getitem__, self._core.members.get(group.name, ())) if i.lifecycle not in LEAVING]
+        """Instances that are not leaving, in launch order."""
+        return list(self._alive.get(group.name, {}).values())
 
     def size(self, group: AsgRecord) -> int:
         """How many are alive."""
@@ -214,11 +220,10 @@ class AutoScaling:
     def _address(self, subnet: str) -> str:
         """The next free address of the subnet (the first four are reserved by EC2)."""
         info = self._core.catalogue.subnet(subnet)
-        network = _network(info.cidr if info else "10.0.0.0/16")
+        first, usable, written = _addresses(info.cidr if info else "10.0.0.0/16")
         offset = self._offsets.get(subnet, 0)
-        usable = max(1, network.num_addresses - 5)
         for _ in range(usable):
-            address = str(network[4 + offset * 37 % usable])  # spread, so that neighbours do not look alike
+            address = written(first + offset * 37 % usable)  # spread, so that neighbours do not look alike
             offset += 1
             if address not in self._used:
                 break
@@ -237,7 +242,7 @@ class AutoScaling:
             return
         instance.registered = True
         self._take_addresses(instance)
-        core.kubes[instance.cluster].boot_node(self._spec(instance), lambda: self._ready(instance))
+        core.kubes[instance.cluster].boot_node(self._kinds.spec(instance), lambda: self._ready(instance))
 
     def _take_addresses(self, instance: InstanceRecord) -> None:
         """The VPC CNI attaches a second interface and fills both, as far as the subnet has addresses left."""
@@ -248,54 +253,11 @@ class AutoScaling:
         instance.addresses += more
         self._core.ips_taken[instance.subnet_id] = self._core.ips_taken.get(instance.subnet_id, 0) + more
 
-    def _spec(self, instance: InstanceRecord) -> Any:
-        core = self._core
-        group = core.asgs[instance.asg]
-        version = group.version(instance.template_version)
-        api = core.node_group(instance.cluster, instance.node_group).api
-        kind = core.catalogue.instance_type(instance.instance_type) or core.catalogue.instance_type("m5.large")
-        assert kind is not None
-        capacity, usable = allocatable(kind)
-        image = core.catalogue.image(instance.image_id) or ImageInfo(instance.image_id)
-        source = version.source_id
-        labels = {
-            **(api.get("labels") or {}),
-            "eks.amazonaws.com/nodegroup": instance.node_group,
-            "eks.amazonaws.com/nodegroup-image": instance.image_id,
-            "eks.amazonaws.com/capacityType": api.get("capacityType", "ON_DEMAND"),
-            **({"eks.amazonaws.com/sourceLaunchTemplateId": source} if source else {}),
-            **({"eks.amazonaws.com/sourceLaunchTemplateVersion": version.source_version} if source else {}),
-            "kubernetes.io/arch": kind.arch,
-            "kubernetes.io/os": "linux",
-            "kubernetes.io/hostname": instance.node_name,
-            "node.kubernetes.io/instance-type": instance.instance_type,
-            "topology.kubernetes.io/region": core.settings.region,
-            "topology.kubernetes.io/zone": instance.zone,
-        }
-        return core.kube_factory.node_spec(
-            name=instance.node_name,
-            instance_id=instance.id,
-            zone=instance.zone,
-            region=core.settings.region,
-            instance_type=instance.instance_type,
-            image_id=instance.image_id,
-            kubelet_version=version.kubelet_version,
-            labels=labels,
-            taints=tuple(
-                {"key": t["key"], "effect": _EFFECTS[t["effect"]], **({"value": t["value"]} if t.get("value") else {})}
-                for t in api.get("taints") or ()
-            ),
-            allocatable=usable,
-            capacity=capacity,
-            os_image=os_image(image.name, str(api.get("amiType", ""))),
-            provider_id=f"aws:///{instance.zone}/{instance.id}",
-            internal_ip=instance.private_ip,
-        )
-
     def _ready(self, instance: InstanceRecord) -> None:
         if instance.leaving or instance.ready_at is not None:
             return
         instance.ready_at = self._core.now()
+        self._joining[instance.asg].pop(instance.id, None)
         self._core.event("node.ready", instance.node_name, instance=instance.id, zone=instance.zone)
         for watcher in self._tell(instance.asg):
             watcher.instance_ready(instance)
@@ -307,7 +269,7 @@ class AutoScaling:
             node = world.get("nodes", None, instance.node_name)
             if node is None:
                 continue
-            spec = self._spec(instance)
+            spec = self._kinds.spec(instance)
             labels, taints = spec.labels, [dict(t) for t in spec.taints]
             kept = [t for t in node["spec"].get("taints") or () if t["key"].startswith("node.")]
             before = {k: text for k, text in node["metadata"].get("labels", {}).items() if k not in gone}
@@ -321,22 +283,27 @@ class AutoScaling:
         counts = self._zones[group.name]
         most = max(counts.values())
         zones = {zone for zone, count in counts.items() if count == most}
-        waiting: InstanceRecord | None = None
-        by_version: dict[int, list[InstanceRecord]] = {}
-        for instance in self.alive(group):
-            if instance.ready_at is None:
-                waiting = instance
-            elif instance.zone in zones:
-                by_version.setdefault(instance.template_version, []).append(instance)
-        return waiting or self._core.rng(f"scale-in {group.name}").choice(by_version[min(by_version)])
+        joining = self._joining[group.name]
+        if joining:
+            return next(reversed(joining.values()))
+        there = [i for i in self._alive[group.name].values() if i.zone in zones]
+        oldest = min({i.template_version for i in there})
+        old = [i for i in there if i.template_version == oldest]
+        return self._core.rng(f"scale-in {group.name}").choice(old)
+
+    def _leaves(self, instance: InstanceRecord, lifecycle: str) -> None:
+        """From now on its group counts it no more."""
+        self._zones[instance.asg][instance.zone] -= 1
+        del self._alive[instance.asg][instance.id]
+        self._joining[instance.asg].pop(instance.id, None)
+        instance.lifecycle = lifecycle
 
     def terminate(self, instance: InstanceRecord, *, drained: bool = False, hook: float = HOOK_SECONDS) -> None:
         """Take the instance away. Unless `drained`, the terminate hook first tries evictions for `hook` seconds."""
         if instance.leaving:
             return
         core = self._core
-        self._zones[instance.asg][instance.zone] -= 1
-        instance.lifecycle = "Terminating:Wait"
+        self._leaves(instance, "Terminating:Wait")
         core.changed("instance", instance)
         core.event("instance.terminating", instance.id, node=instance.node_name)
         for watcher in self._tell(instance.asg):
@@ -409,8 +376,7 @@ class AutoScaling:
             return
         group = self._core.asgs[instance.asg]
         if not instance.leaving:
-            self._zones[instance.asg][instance.zone] -= 1
-            instance.lifecycle = "Terminating"
+            self._leaves(instance, "Terminating")
             for watcher in self._tell(instance.asg):
                 watcher.instance_leaving(instance)
         self.drains(instance.cluster).stop(instance.node_name)
@@ -432,7 +398,8 @@ class AutoScaling:
             return
         self._core.asgs.pop(group.name, None)
         self._core.members.pop(group.name, None)
-        self._zones.pop(group.name, None)
+        for kept in (self._alive, self._joining, self._zones):
+            kept.pop(group.name, None)
         self.watchers.pop(group.name, None)
         self._core.changed("asg-deleted", group)
         self._when_empty.pop(group.name)()
@@ -449,8 +416,19 @@ _NO_ADDRESS = (
 
 
 @lru_cache(maxsize=1024)
-def _network(cidr: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    return ipaddress.ip_network(cidr, strict=False)
+def _addresses(cidr: str) -> tuple[int, int, Callable[[int], str]]:
+    """A subnet's addresses: the first that is not reserved, how many there are, and how one is written."""
+    network = ipaddress.ip_network(cidr, strict=False)
+    written = _dotted if network.version == 4 else _with_colons
+    return int(network.network_address) + 4, max(1, network.num_addresses - 5), written
+
+
+def _dotted(address: int) -> str:
+    return f"{address >> 24}.{address >> 16 & 255}.{address >> 8 & 255}.{address & 255}"
+
+
+def _with_colons(address: int) -> str:
+    return str(ipaddress.IPv6Address(address))
 
 
 def node_name(address: str, region: str) -> str:

@@ -60,6 +60,7 @@ class DaemonSetController(Controller):
         self._unbound: dict[str, tuple[Obj, int]] = {}  # set uid -> (template, its rule on any node, or 0)
         self._look: dict[str, dict[str, None]] = {}  # set uid -> nodes to look at in the next pass
         self._unpublished: dict[Key, None] = {}
+        self._everywhere: tuple[Any, Any] | None = None  # see everywhere
 
     def start(self) -> None:
         for obj in list(self.world.items(DAEMONSETS)):
@@ -98,6 +99,7 @@ class DaemonSetController(Controller):
             raise Beyond(f"DaemonSet {obj['metadata']['name']} is deleted")
         if type_ == "MODIFIED" and old is not None and obj.get("spec") is old.get("spec"):
             return
+        self._everywhere = None
         if type_ == "DELETED":
             self._specs.pop(uid, None)
             return
@@ -114,6 +116,11 @@ class DaemonSetController(Controller):
                 return
         name = obj["metadata"]["name"]
         bulk = self.cluster.bulk
+        if self.indifferent:
+            assert self._everywhere is not None
+            if type_ != "MODIFIED":
+                bulk.news_of_node(name, self._everywhere[type_ == "DELETED"])
+            return
         news: list[tuple[int, int]] = []
         for daemonset in self.world.items(DAEMONSETS):
             meta = daemonset["metadata"]
@@ -125,14 +132,27 @@ class DaemonSetController(Controller):
                     news.append((number, self.rule(daemonset, obj)))
                 continue
             if news:
-                bulk.news_of_node(name, news)
+                bulk.news_of_node(name, bulk.news(news))
                 news = []
             if type_ == "MODIFIED" and self._stays(daemonset, name):
                 self._unpublished[(meta["namespace"], meta["name"])] = None
                 continue
             self._look_at(meta["uid"], meta["namespace"], meta["name"], name)
         if news:
-            bulk.news_of_node(name, news)
+            bulk.news_of_node(name, bulk.news(news))
+
+    @property
+    def indifferent(self) -> bool:
+        """Whether all sets are in bulk and run on any node, so that they only care which nodes there are."""
+        bulk = self.cluster.bulk
+        if bulk is None:
+            return False
+        if self._everywhere is None:
+            sets = [(d["metadata"]["uid"], d["spec"].get("template") or {}) for d in self.world.items(DAEMONSETS)]
+            rules = [(bulk.by_uid.get(uid, -1), self._anywhere(uid, template)) for uid, template in sets]
+            same = all(number >= 0 and rule for number, rule in rules)
+            self._everywhere = (bulk.news(rules), bulk.news([(n, 0) for n, _ in rules])) if same else (None, None)
+        return self._everywhere[0] is not None
 
     def _stays(self, obj: Obj, node: str) -> bool:
         """Whether the set runs on the node already and does so whatever the node's labels and taints are."""

@@ -37,7 +37,8 @@ class GarbageCollector(Controller):
             return
         meta = obj["metadata"]
         if type_ == "DELETED":
-            self.enqueue(("owner", meta["uid"]))
+            if self.world.is_owner(meta["uid"]):
+                self.enqueue(("owner", meta["uid"]))
             self._after(resource, obj)
         elif meta.get("deletionTimestamp"):
             self._waits = True

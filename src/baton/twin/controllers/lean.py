@@ -450,6 +450,10 @@ class LeanPods(PodCache):
             found += self.bulk.objects(namespace)
         return found
 
+    def is_owner(self, uid: str) -> bool:
+        """Whether pods of a controller with this uid were ever there."""
+        return uid in self.groups
+
     def owned(self, uid: str) -> Iterable[Obj]:
         """The objects of one controller's pods."""
         group = self.groups.get(uid)

@@ -71,9 +71,25 @@ class NodeController(Controller):
             self.on_pod(pod, ADDED)
 
     def _on_node(self, type_: str, resource: str, obj: Obj, old: Obj | None) -> None:
-        self._calm.discard(obj["metadata"]["name"])
-        if type_ != "MODIFIED" or old is None or obj.get("spec") is not old.get("spec"):
-            self.enqueue(obj["metadata"]["name"])
+        name = obj["metadata"]["name"]
+        self._calm.discard(name)
+        if type_ == "MODIFIED" and old is not None and obj.get("spec") is old.get("spec"):
+            return
+        if type_ == "DELETED" or self._asks_for_work(name, obj["spec"]):
+            self.enqueue(name)
+
+    def _asks_for_work(self, name: str, spec: Obj) -> bool:
+        """Whether a sync would find anything to do: most nodes that come are empty, and most changes leave them calm.
+
+        A pod that comes to a node with NoExecute taints asks for a sync by itself."""
+        chases = marked = False
+        for taint in spec.get("taints") or ():
+            chases = chases or taint.get("effect") == "NoExecute"
+            marked = marked or taint.get("key") == UNSCHEDULABLE
+        if bool(spec.get("unschedulable")) != marked:
+            return True
+        bulk = self.cluster.bulk
+        return chases and (bool(self.cluster.pods.by_node.get(name)) or (bulk is not None and bulk.has_pods(name)))
 
     def on_pod(self, pod: Pod, bits: int) -> None:
         if pod.node and pod.node not in self._calm:
@@ -112,27 +128,27 @@ class NodeController(Controller):
                 self.maker.remove(pod)
 
     def _taint_cordon(self, node: Obj) -> Obj:
-        spec = node["spec"]
+        spec = self.with_taint(node["spec"])
+        if spec is node["spec"]:
+            return node
+        said = "NodeNotSchedulable" if spec.get("unschedulable") else "NodeSchedulable"
+        name = node["metadata"]["name"]
+        self.cluster.record(node, "Normal", said, f"Node {name} status is now: {said}", f"kubelet, {name}")
+        made: Obj = self.world.update(NODES, {**node, "spec": spec})
+        return made
+
+    def with_taint(self, spec: Obj) -> Obj:
+        """A node's spec with the taint of a cordon, or without it; the same where that is as it should be."""
         taints = list(spec.get("taints") or ())
         marked = any(t.get("key") == UNSCHEDULABLE for t in taints)
         if bool(spec.get("unschedulable")) == marked:
-            return node
+            return spec
         if marked:
             taints = [t for t in taints if t.get("key") != UNSCHEDULABLE]
-            said = "NodeSchedulable"
         else:
             taints.append({"key": UNSCHEDULABLE, "effect": "NoSchedule", "timeAdded": rfc3339(self.clock.now())})
-            said = "NodeNotSchedulable"
-        name = node["metadata"]["name"]
-        self.cluster.record(node, "Normal", said, f"Node {name} status is now: {said}", f"kubelet, {name}")
-        return self._with_taints(node, taints)
-
-    def _with_taints(self, node: Obj, taints: list[Obj]) -> Obj:
-        spec = {k: v for k, v in node["spec"].items() if k != "taints"}
-        if taints:
-            spec["taints"] = taints
-        made: Obj = self.world.update(NODES, {**node, "spec": spec})
-        return made
+        rest = {k: v for k, v in spec.items() if k != "taints"}
+        return {**rest, "taints": taints} if taints else rest
 
     # --- NoExecute
 
