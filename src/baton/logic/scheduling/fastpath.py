@@ -15,7 +15,7 @@ from baton.logic.scheduling.matching import Json, NodeTerm
 from baton.logic.scheduling.place import Bools, Cluster, Placed
 from baton.logic.scheduling.plan import Plan, Planner
 from baton.logic.scheduling.podclass import AffinityTerm, PodClass
-from baton.logic.scheduling.rows import Ints
+from baton.logic.scheduling.rows import Ints, NodeRow
 from baton.logic.scheduling.state import CPU, EPHEMERAL, MEMORY, PODS, VOLUMES, ClusterState, NodeInfo, PodInfo
 from baton.logic.scheduling.volumes import BoundClaim, class_name, csi_identity, volume_terms, zones_reachable
 
@@ -60,8 +60,10 @@ class FastPath:
         self._logs = np.array([spread.natural_log(n + 2.0) for n in range(256)])
         self._extra: Bools = np.zeros(0, dtype=np.bool_)
         self._volume_checks: list[list[tuple[str, Bools]]] = []
-        """For each volume plugin, reasons and the masks of slots that they do not apply to."""
+        self._bound: list[BoundClaim] = []
+        """Of the pod placed last, where all of its claims are bound; `_volume_checks` holds what else it asks."""
         self._claims = volumes.BoundClaims(state)
+        self._reach_rows: dict[Any, NodeRow] = {}
 
     # choosing --------------------------------------------------------------------------------------------------------
 
@@ -86,8 +88,8 @@ class FastPath:
             if problem is not None:
                 return Outcome(-1, prefilter=problem)
             extra = True
-        elif self._volume_checks:
-            self._volume_checks = []
+        else:
+            self._volume_checks, self._bound = [], []
         search = order
         if names is not None:
             slots = [state.nodes[name] for name in sorted(names) if name in state.nodes]
@@ -138,9 +140,15 @@ class FastPath:
 
     def _special(self, info: PodInfo, plan: Plan) -> Status | None:
         """A plugin's refusal of the pod; with None the extra mask holds where its volumes and scalars may go."""
-        self._volume_checks = []
+        self._volume_checks, self._bound = [], []
         if len(self._extra) != self.state.capacity:
             self._extra = np.ones(self.state.capacity, dtype=np.bool_)
+        if not plan.scalars:
+            bound = self._claims.of(info)
+            if bound is not None:
+                self._bound = bound
+                np.logical_and(self._attachable(b.identity for b in bound), self._within_reach(bound), self._extra)
+                return None
         self._extra[:] = True
         for name, asked in plan.scalars:
             self._extra &= self._scalar_fits(name, asked)
@@ -163,10 +171,6 @@ class FastPath:
 
     def _volumes(self, info: PodInfo) -> Status | None:
         """Prepare the volume plugins' masks in their order, each with the words it rejects with."""
-        bound = self._claims.of(info)
-        if bound is not None:
-            self._bound_volumes(bound)
-            return None
         plugins: list[filters.Plugin] = [kind(self.state, info) for kind in volumes.modelled()]
         for plugin in plugins:
             problem = plugin.prefilter()
@@ -187,16 +191,34 @@ class FastPath:
             checks.append(self._zone(tuple(zone.topologies)))
         return None
 
-    def _bound_volumes(self, bound: list[BoundClaim]) -> None:
-        """The same for claims that are bound: nobody turns the pod down, nobody holds what is asked for."""
-        checks = self._volume_checks
-        checks.append([(volumes.TOO_MANY_VOLUMES, self._attachable(b.identity for b in bound))])
+    def volume_checks(self) -> list[list[tuple[str, Bools]]]:
+        """For each volume plugin that looks at the pod placed last, reasons and the slots that they do not apply to."""
+        bound = self._bound
+        if not bound:
+            return self._volume_checks
+        checks = [[(volumes.TOO_MANY_VOLUMES, self._attachable(b.identity for b in bound))]]
         terms = tuple(b.terms for b in bound if b.terms is not None)
         if terms:
             checks.append(self._reach(terms))
         zones = tuple(zone for b in bound for zone in b.zones)
         if zones:
             checks.append(self._zone(zones))
+        return checks
+
+    def _within_reach(self, bound: list[BoundClaim]) -> Bools:
+        """Slots whose node may use volumes: nobody turns their pod down, nobody else holds what it asks for. One row
+        for the volumes of a zone."""
+        key = (bound[0].terms, bound[0].zones) if len(bound) == 1 else tuple((b.terms, b.zones) for b in bound)
+        row = self._reach_rows.get(key)
+        if row is None:
+            terms = tuple(b.terms for b in bound if b.terms is not None)
+            zones = tuple(zone for b in bound for zone in b.zones)
+
+            def holds(labels: Json) -> bool:
+                return all(matching.node_terms_match(t, labels, {}) for t in terms) and zones_reachable(zones, labels)
+
+            row = self._reach_rows[key] = self.planner.labels_row(("reach", key), holds)
+        return self._mask(row)
 
     def _zone(self, zones: tuple[tuple[str, frozenset[str]], ...]) -> list[tuple[str, Bools]]:
         return [(volumes.NO_ZONE, self._labels(("zones", zones), lambda labels: zones_reachable(zones, labels)))]
@@ -209,9 +231,11 @@ class FastPath:
 
     def _labels(self, key: Any, holds: Callable[[Json], bool]) -> Bools:
         """Slots whose node's labels satisfy `holds`, remembered by `key`."""
-        row = self.planner.labels_row(key, holds)
+        return self._mask(self.planner.labels_row(key, holds))
+
+    def _mask(self, row: NodeRow) -> Bools:
         self.planner.index.rows.sync(row)
-        mask: Bools = self.planner.index.table.data[row.row][: self.state.capacity] > 0
+        mask: Bools = self.planner.index.table.data[row.row, : self.state.capacity] > 0
         return mask
 
     def _each(self, holds: Callable[[NodeInfo], bool]) -> Bools:
@@ -234,9 +258,10 @@ class FastPath:
             limit_row, count_row = attachments.limit_row(driver), attachments.count_row(driver)
             rows.sync(limit_row)
             count, limit = rows.table.data[count_row, :size], rows.table.data[limit_row.row, :size]
-            fits: Bools = count <= limit - len(mine)  # no limit is one that no count comes near
-            for slot in {s for v in mine for s in attachments.holders.get(v, ())}:
-                new = sum(1 for v in mine if slot not in attachments.holders.get(v, ()))
+            fits: Bools = count < limit if len(mine) == 1 else count <= limit - len(mine)  # no limit: none comes near
+            holders = attachments.holders
+            for slot in {s for v in mine for s in holders.get(v, ())}:
+                new = sum(1 for v in mine if slot not in holders.get(v, ()))
                 fits[slot] = not new or int(count[slot]) + new <= int(limit[slot])
             mask = fits if mask is None else mask & fits
         return np.ones(size, dtype=np.bool_) if mask is None else mask
@@ -350,7 +375,7 @@ class _Reasons:
         for (row_,) in self.parts[place.H_ZEROS]:
             self._take(filters.NO_PORTS, self.table[row_].take(self.left) != 0)
         self._resources()
-        for checks in self.path._volume_checks:
+        for checks in self.path.volume_checks():
             rejected = np.zeros(len(self.left), dtype=np.bool_)
             for reason, mask in checks:
                 self._add(reason, int((~mask[self.left]).sum()))

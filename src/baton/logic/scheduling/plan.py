@@ -21,6 +21,10 @@ from baton.logic.scheduling.spread import default_constraints, default_selector
 from baton.logic.scheduling.state import ClusterState, NodeInfo
 
 
+_NOTHING: Longs = np.zeros(0, dtype=np.int64)
+_SOFT_WIDTH = place.WIDTHS[place.H_SOFT]
+
+
 class Plan:
     """The numbers of one class, and the rows they refer to."""
 
@@ -30,7 +34,7 @@ class Plan:
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self.array: Longs = np.zeros(place.HEADER, dtype=np.int64)
+        self.array: Longs = _NOTHING
         self.base: list[int] = []
         self.node_rows: list[NodeRow] = []
         self.domains: list[tuple[int, DomainRow, bool]] = []
@@ -59,21 +63,25 @@ class Planner:
         """Words for untolerated taints; a taint row holds minus the place in this list where it forbids."""
         self._reason_places: dict[str, int] = {}
         self._rows: dict[Any, NodeRow] = {}
+        self.plain: dict[Any, Plan] = {}
+        """A plan for each kind of class that looks at nodes only, but for how far apart its own pods are."""
         self._last_tolerations: tuple[PodClass | None, bytes] = None, b""
         self.open_row = self.index.rows.add(lambda node: 0 if node.unschedulable else 1, by_kind=True)
 
     # rows ------------------------------------------------------------------------------------------------------------
 
-    def row(self, key: Any, value: Callable[[NodeInfo], int], *, by_kind: bool = False) -> NodeRow:
+    def row(
+        self, key: Any, value: Callable[[NodeInfo], int], *, by_kind: bool = False, by_labels: bool = False
+    ) -> NodeRow:
         """The row of this key, made with `value` when it is new; see NodeRows.add."""
         found = self._rows.get(key)
         if found is None:
-            found = self._rows[key] = self.index.rows.add(value, by_kind=by_kind)
+            found = self._rows[key] = self.index.rows.add(value, by_kind=by_kind, by_labels=by_labels)
         return found
 
     def taint_rows(self, cls: PodClass) -> tuple[NodeRow, NodeRow]:
         """(1 or minus the reason's place, number of untolerated PreferNoSchedule taints)."""
-        tolerations, key = cls.tolerations, self._tolerations_key(cls)
+        tolerations, key = cls.tolerations, self.tolerations_key(cls)
 
         def allowed(node: NodeInfo) -> int:
             if not node.taints:
@@ -96,9 +104,9 @@ class Planner:
                 return 0
             return int(not node.taints or matching.first_untolerated(node.taints, tolerations) is None)
 
-        return self.row(("admitted", self._tolerations_key(cls)), admitted, by_kind=True)
+        return self.row(("admitted", self.tolerations_key(cls)), admitted, by_kind=True)
 
-    def _tolerations_key(self, cls: PodClass) -> bytes:
+    def tolerations_key(self, cls: PodClass) -> bytes:
         """The same for equal tolerations; asked for three times for each class in turn."""
         if self._last_tolerations[0] is not cls:
             self._last_tolerations = cls, marshal.dumps([dict(t) for t in cls.tolerations], 2)
@@ -116,12 +124,14 @@ class Planner:
         if not cls.node_selector and cls.node_terms is None:
             return None
         return self.row(
-            ("affinity", cls.node_selector, cls.node_terms), lambda node: int(cls.node_matches(node.labels, node.name))
+            ("affinity", cls.node_selector, cls.node_terms),
+            lambda node: int(cls.node_matches(node.labels, node.name)),
+            by_labels=True,
         )
 
     def labels_row(self, key: Any, holds: Callable[[Json], bool]) -> NodeRow:
         """1 where the node's labels satisfy `holds`."""
-        return self.row(key, lambda node: int(holds(node.labels)))
+        return self.row(key, lambda node: int(holds(node.labels)), by_labels=True)
 
     def image_row(self, image: str) -> NodeRow:
         """1 where the node holds the image."""
@@ -152,7 +162,8 @@ class Planner:
         for row in plan.node_rows:
             if row.synced != rows.version:
                 rows.sync(row)
-        if plan.images and plan.images_version != self.index.images_version:
+        images = plan.images and (self.state.image_nodes or plan.image_rows)
+        if images and plan.images_version != self.index.images_version:
             self._refresh_images(plan)
         for row in plan.image_rows:
             if row.synced != rows.version:
@@ -199,12 +210,47 @@ class _Builder:
         self.cls = cls
         self.plan = Plan()
         self.numbers = [0] * place.HEADER
+        self.carried = self.index.carried_for(cls)
 
     def build(self) -> Plan:
+        """The whole of it; most classes differ from one before in what they ask for and which pods are theirs only."""
+        cls, planner = self.cls, self.planner
+        if cls.ports or cls.own_spread or cls.has_affinity or self.carried:
+            return self._whole()
+        selector = default_selector(planner.state, cls, cls.labels)
+        rules = (
+            planner.tolerations_key(cls), cls.node_selector, cls.node_terms, cls.preferred_nodes, bool(selector)
+        )  # fmt: skip
+        like = planner.plain.get(rules)
+        if like is None:
+            made = planner.plain[rules] = self._whole()
+            return made
+        plan, numbers = self.plan, self.numbers
+        plan.taints, plan.affinity, plan.tolerates_cordon = like.taints, like.affinity, like.tolerates_cordon
+        plan.node_rows, plan.domains = like.node_rows, like.domains
+        numbers[:] = like.base
+        if selector:
+            at = place.HEADER + numbers[place.H_MASKS]
+            counter = self.index.live_counter(cls.namespace, selector)
+            for entry in range(at, at + numbers[place.H_SOFT] * _SOFT_WIDTH, _SOFT_WIDTH):
+                numbers[entry] = counter
+        return self._asking()
+
+    def _asking(self) -> Plan:
+        """The plan with what the class asks for."""
         cls, plan, numbers = self.cls, self.plan, self.numbers
         numbers[place.H_CPU], numbers[place.H_MEMORY], numbers[place.H_EPHEMERAL] = cls.fit[:3]
         numbers[place.H_SCORE_CPU], numbers[place.H_SCORE_MEMORY] = cls.scoring
-        plan.scalars = tuple((name, value) for name, value in sorted(cls.fit.scalars.items()) if value > 0)
+        scalars = cls.fit.scalars
+        plan.scalars = tuple((name, value) for name, value in sorted(scalars.items()) if value > 0) if scalars else ()
+        plan.images = cls.images
+        numbers[place.H_CONTAINERS] = len(cls.images)
+        plan.base = numbers
+        plan.array = np.array(numbers, dtype=np.int64)
+        return plan
+
+    def _whole(self) -> Plan:
+        cls, plan, numbers = self.cls, self.plan, self.numbers
         plan.taints, prefer = self.planner.taint_rows(cls)
         plan.affinity = self.planner.affinity_row(cls)
         plan.node_rows += [plan.taints, prefer]
@@ -226,12 +272,8 @@ class _Builder:
             preferred = self.planner.row(("preferred", cls.preferred_nodes), lambda node: preferred_weight(cls, node))
             plan.node_rows.append(preferred)
             numbers[place.H_PREFERRED] = preferred.row
-        plan.images = cls.images
-        numbers[place.H_CONTAINERS] = len(cls.images)
-        plan.base = numbers
-        plan.array = np.array(numbers, dtype=np.int64)
         plan.lines = max(1, numbers[place.H_HARD] + numbers[place.H_FORBID] + numbers[place.H_REQUIRE])
-        return plan
+        return self._asking()
 
     def _section(self, name: int, entries: Sequence[Sequence[int]], width_at: int = -1, sparing: bool = False) -> None:
         """Append a section; where it has a width, entry[1] is a domain's row, and `sparing` lets 0 stand for 1 : 1."""
@@ -271,7 +313,7 @@ class _Builder:
         anti = [resolve(state, t) for t in cls.required_anti_affinity]
         forbid = [[self.index.term_counter((t,)), self._domain(t.topology_key), 0] for t in anti]
         self.plan.forbid_own = len(forbid)
-        for carried in self.index.carried_for(cls):
+        for carried in self.carried:
             if carried.weight is None:
                 forbid.append([carried.row, self._domain(carried.term.topology_key), 0])
         self._section(place.H_FORBID, forbid, width_at=2, sparing=True)
@@ -294,7 +336,7 @@ class _Builder:
         for terms, sign in ((cls.preferred_affinity, 1), (cls.preferred_anti_affinity, -1)):
             for term in (resolve(state, t) for t in terms):
                 award(self.index.term_counter((term,)), term, sign * term.weight)
-        for carried in self.index.carried_for(cls):
+        for carried in self.carried:
             if carried.weight is not None:
                 award(carried.row, carried.term, carried.weight)
         self._section(place.H_AWARD, awards, width_at=3, sparing=True)

@@ -70,6 +70,24 @@ class NodeRow:
         """A slot's value is about to change."""
 
 
+class LabelsRow(NodeRow):
+    """A row that follows from nodes' labels and names alone: read again only where a node's labels are others."""
+
+    __slots__ = ("_read",)
+
+    def __init__(self, row: int, value: Callable[[NodeInfo], int]) -> None:
+        super().__init__(row, value)
+        self._read: dict[int, tuple[Mapping[str, str], str, int]] = {}
+
+    def of(self, node: NodeInfo) -> int:
+        known = self._read.get(node.slot)
+        if known is not None and known[0] is node.labels and known[1] == node.name:
+            return known[2]
+        found = self.value(node)
+        self._read[node.slot] = node.labels, node.name, found
+        return found
+
+
 class DomainRow(NodeRow):
     """Nodes' values of one topology key, numbered; -1 where the label is missing."""
 
@@ -130,8 +148,11 @@ class NodeRows:
             self._base += len(self.log) // 2
             del self.log[: len(self.log) // 2]
 
-    def add(self, value: Callable[[NodeInfo], int], *, by_kind: bool = False) -> NodeRow:
-        """A new row holding value(node) per slot, 0 where there is no node; `by_kind`: the same for all of a kind."""
+    def add(self, value: Callable[[NodeInfo], int], *, by_kind: bool = False, by_labels: bool = False) -> NodeRow:
+        """A new row holding value(node) per slot, 0 where there is no node; `by_kind`: the same for all of a kind,
+        `by_labels`: it looks at labels and name alone."""
+        if by_labels:
+            return LabelsRow(self.table.new_row(), value)
         return NodeRow(self.table.new_row(), value, by_kind={} if by_kind else None)
 
     def domain(self, key: str) -> DomainRow:
