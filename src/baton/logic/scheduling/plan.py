@@ -20,7 +20,6 @@ from baton.logic.scheduling.scores import IMAGE_FLOOR, preferred_weight
 from baton.logic.scheduling.spread import default_constraints, default_selector
 from baton.logic.scheduling.state import ClusterState, NodeInfo
 
-
 _NOTHING: Longs = np.zeros(0, dtype=np.int64)
 _SOFT_WIDTH = place.WIDTHS[place.H_SOFT]
 
