@@ -21,7 +21,7 @@ from baton.logic.scheduling.spread import default_constraints, default_selector
 from baton.logic.scheduling.state import ClusterState, NodeInfo
 
 _NOTHING: Longs = np.zeros(0, dtype=np.int64)
-_SOFT_WIDTH = place.WIDTHS[place.H_SOFT]
+_HARD_WIDTH, _SOFT_WIDTH = place.WIDTHS[place.H_HARD], place.WIDTHS[place.H_SOFT]
 
 
 class Plan:
@@ -63,7 +63,7 @@ class Planner:
         self._reason_places: dict[str, int] = {}
         self._rows: dict[Any, NodeRow] = {}
         self.plain: dict[Any, Plan] = {}
-        """A plan for each kind of class that looks at nodes only, but for how far apart its own pods are."""
+        """A plan for each kind of class that has no rules about other pods, but for how far apart some of them are."""
         self._last_tolerations: tuple[PodClass | None, bytes] = None, b""
         self.open_row = self.index.rows.add(lambda node: 0 if node.unschedulable else 1, by_kind=True)
 
@@ -210,15 +210,20 @@ class _Builder:
         self.plan = Plan()
         self.numbers = [0] * place.HEADER
         self.carried = self.index.carried_for(cls)
+        self.soft: tuple[SpreadConstraint, ...] = cls.soft_spread
+        if not cls.own_spread:
+            self.soft = default_constraints(default_selector(planner.state, cls, cls.labels))
 
     def build(self) -> Plan:
         """The whole of it; most classes differ from one before in what they ask for and which pods are theirs only."""
         cls, planner = self.cls, self.planner
-        if cls.ports or cls.own_spread or cls.has_affinity or self.carried:
+        if cls.ports or cls.has_affinity or self.carried:
             return self._whole()
-        selector = default_selector(planner.state, cls, cls.labels)
+        hard, soft = cls.hard_spread, self.soft
         rules = (
-            planner.tolerations_key(cls), cls.node_selector, cls.node_terms, cls.preferred_nodes, bool(selector)
+            planner.tolerations_key(cls), cls.node_selector, cls.node_terms, cls.preferred_nodes, cls.own_spread,
+            tuple((c[:2], c[3:], matching.matches(c.selector, cls.labels)) for c in hard),
+            tuple((c[:2], c[3:]) for c in soft),
         )  # fmt: skip
         like = planner.plain.get(rules)
         if like is None:
@@ -226,13 +231,13 @@ class _Builder:
             return made
         plan, numbers = self.plan, self.numbers
         plan.taints, plan.affinity, plan.tolerates_cordon = like.taints, like.affinity, like.tolerates_cordon
-        plan.node_rows, plan.domains = like.node_rows, like.domains
+        plan.node_rows, plan.domains, plan.lines = like.node_rows, like.domains, like.lines
         numbers[:] = like.base
-        if selector:
-            at = place.HEADER + numbers[place.H_MASKS]
-            counter = self.index.live_counter(cls.namespace, selector)
-            for entry in range(at, at + numbers[place.H_SOFT] * _SOFT_WIDTH, _SOFT_WIDTH):
-                numbers[entry] = counter
+        at = place.HEADER + numbers[place.H_MASKS]
+        for constraints, width in ((hard, _HARD_WIDTH), (soft, _SOFT_WIDTH)):
+            for c in constraints:
+                numbers[at] = self.index.live_counter(cls.namespace, c.selector)
+                at += width
         return self._asking()
 
     def _asking(self) -> Plan:
@@ -263,7 +268,8 @@ class _Builder:
         self._section(place.H_ZEROS, [[self.index.ports_row(cls.ports)]] if cls.ports else [])
         self._section(place.H_HARD, [self._spread(c, hard=True) for c in cls.hard_spread], width_at=7)
         self._forbid_and_require()
-        self._soft()
+        self._section(place.H_SOFT, [self._spread(c, hard=False) for c in self.soft], width_at=6)
+        numbers[place.H_NEED_ALL] = int(cls.own_spread)
         self._awards()
         numbers[place.H_PREFER_TAINT] = prefer.row
         numbers[place.H_PREFERRED] = -1
@@ -298,14 +304,6 @@ class _Builder:
         if hard:
             return [*common, c.min_domains, int(matching.matches(c.selector, cls.labels)), 0]
         return [*common, int(c.topology_key == HOSTNAME), 0]
-
-    def _soft(self) -> None:
-        cls = self.cls
-        constraints = cls.soft_spread
-        if not cls.own_spread:
-            constraints = default_constraints(default_selector(self.planner.state, cls, cls.labels))
-        self._section(place.H_SOFT, [self._spread(c, hard=False) for c in constraints], width_at=6)
-        self.numbers[place.H_NEED_ALL] = int(cls.own_spread)
 
     def _forbid_and_require(self) -> None:
         cls, state = self.cls, self.planner.state
