@@ -52,12 +52,21 @@ class PodMaker:
             found = self._references[uid] = owner_reference(obj, api_version, kind)
         return found
 
-    def make(self, owner: Any, template: Obj, group: Group, name: str, build: Callable[[], Obj], pin: str = "") -> None:
+    def make(
+        self,
+        owner: Any,
+        template: Obj,
+        group: Group,
+        name: str,
+        build: Callable[[], Obj],
+        pin: str = "",
+        kin: Any = None,
+    ) -> None:
         """One more pod of a controller. Pods made under an equal `owner` from one template differ in name, and in the
-        node that `pin` names, only; `build()` gives the whole object."""
+        node that `pin` names, only; those of equal `kin` in volumes and names; `build()` gives the whole object."""
         pods: LeanPods | None = self.cluster.lean
         if pods is not None:
-            pods.make(pods.shape(owner, template, build), name, group, pin)
+            pods.make(pods.shape(owner, template, build, kin), name, group, pin)
         else:
             self.create(build())
 

@@ -177,7 +177,8 @@ class StatefulSetController(Controller):
             return new_pod(name, meta["namespace"], template, whole, reference, labels, generate=meta["name"] + "-")
 
         group = self.cluster.pods.group(meta["uid"], "StatefulSet", meta["namespace"], meta["name"])
-        self.maker.make((meta["uid"], ordinal, revision), template, group, name, build)
+        kin = (meta["uid"], revision)
+        self.maker.make((*kin, ordinal), template, group, name, build, kin=kin)
         said = f"create Pod {name} in StatefulSet {meta['name']} successful"
         self.cluster.record(obj, "Normal", "SuccessfulCreate", said, _SOURCE)
 
