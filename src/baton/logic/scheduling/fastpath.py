@@ -12,12 +12,19 @@ from baton.logic.scheduling.accelerate import installed
 from baton.logic.scheduling.cycle import LEFT_OUT
 from baton.logic.scheduling.filters import Status, View
 from baton.logic.scheduling.matching import Json, NodeTerm
-from baton.logic.scheduling.place import Bools, Cluster, Placed
+from baton.logic.scheduling.place import Bools, Cluster, Longs, Placed
 from baton.logic.scheduling.plan import Plan, Planner
 from baton.logic.scheduling.podclass import AffinityTerm, PodClass
 from baton.logic.scheduling.rows import Ints, NodeRow
 from baton.logic.scheduling.state import CPU, EPHEMERAL, MEMORY, PODS, VOLUMES, ClusterState, NodeInfo, PodInfo
-from baton.logic.scheduling.volumes import BoundClaim, class_name, csi_identity, volume_terms, zones_reachable
+from baton.logic.scheduling.volumes import (
+    ZONE_KEYS,
+    BoundClaim,
+    class_name,
+    csi_identity,
+    volume_terms,
+    zones_reachable,
+)
 
 COMPILE_FROM_NODES = 400
 COMPILE_FROM_PODS = 20_000
@@ -217,21 +224,25 @@ class FastPath:
             def holds(labels: Json) -> bool:
                 return all(matching.node_terms_match(t, labels, {}) for t in terms) and zones_reachable(zones, labels)
 
-            row = self._reach_rows[key] = self.planner.labels_row(("reach", key), holds)
+            labels = {*ZONE_KEYS, *(label for t in terms for label in matching.label_keys(t))}
+            row = self._reach_rows[key] = self.planner.labels_row(("reach", key), holds, labels)
         return self._mask(row)
 
     def _zone(self, zones: tuple[tuple[str, frozenset[str]], ...]) -> list[tuple[str, Bools]]:
-        return [(volumes.NO_ZONE, self._labels(("zones", zones), lambda labels: zones_reachable(zones, labels)))]
+        return [
+            (volumes.NO_ZONE, self._labels(("zones", zones), lambda labels: zones_reachable(zones, labels), ZONE_KEYS))
+        ]
 
     def _reach(self, terms: tuple[tuple[NodeTerm, ...], ...]) -> list[tuple[str, Bools]]:
         def holds(labels: Json) -> bool:
             return all(matching.node_terms_match(t, labels, {}) for t in terms)
 
-        return [(volumes.VOLUME_AFFINITY, self._labels(("volumes", terms), holds))]
+        labels = {label for t in terms for label in matching.label_keys(t)}
+        return [(volumes.VOLUME_AFFINITY, self._labels(("volumes", terms), holds, labels))]
 
-    def _labels(self, key: Any, holds: Callable[[Json], bool]) -> Bools:
-        """Slots whose node's labels satisfy `holds`, remembered by `key`."""
-        return self._mask(self.planner.labels_row(key, holds))
+    def _labels(self, key: Any, holds: Callable[[Json], bool], labels: Iterable[str] | None = None) -> Bools:
+        """Slots whose node's labels satisfy `holds`, remembered by `key`; see Planner.labels_row."""
+        return self._mask(self.planner.labels_row(key, holds, labels))
 
     def _mask(self, row: NodeRow) -> Bools:
         self.planner.index.rows.sync(row)
@@ -247,24 +258,30 @@ class FastPath:
 
     def _attachable(self, identities: Iterable[tuple[str, str] | None]) -> Bools:
         """Slots whose node can attach these volumes beside those it has."""
-        attachments, rows = self.planner.index.attachments, self.planner.index.rows
-        size = self.state.capacity
-        mask: Bools | None = None
         wanted: dict[str, set[tuple[str, str]]] = {}
         for volume in identities:
             if volume is not None:
                 wanted.setdefault(volume[0], set()).add(volume)
+        mask: Bools | None = None
         for driver, mine in wanted.items():
-            limit_row, count_row = attachments.limit_row(driver), attachments.count_row(driver)
-            rows.sync(limit_row)
-            count, limit = rows.table.data[count_row, :size], rows.table.data[limit_row.row, :size]
-            fits: Bools = count < limit if len(mine) == 1 else count <= limit - len(mine)  # no limit: none comes near
-            holders = attachments.holders
+            fits = self._driver_attaches(driver, mine)
+            mask = fits if mask is None else mask & fits
+        return np.ones(self.state.capacity, dtype=np.bool_) if mask is None else mask
+
+    def _driver_attaches(self, driver: str, mine: set[tuple[str, str]]) -> Bools:
+        """The same for volumes of one driver."""
+        attachments, rows = self.planner.index.attachments, self.planner.index.rows
+        size = self.state.capacity
+        limit_row, count_row = attachments.limit_row(driver), attachments.count_row(driver)
+        rows.sync(limit_row)
+        data, holders = rows.table.data, attachments.holders
+        count, limit = data[count_row, :size], data[limit_row.row, :size]
+        fits: Bools = count < limit if len(mine) == 1 else count <= limit - len(mine)  # no limit: none comes near
+        if not holders.keys().isdisjoint(mine):
             for slot in {s for v in mine for s in holders.get(v, ())}:
                 new = sum(1 for v in mine if slot not in holders.get(v, ()))
                 fits[slot] = not new or int(count[slot]) + new <= int(limit[slot])
-            mask = fits if mask is None else mask & fits
-        return np.ones(size, dtype=np.bool_) if mask is None else mask
+        return fits
 
     def _binding(self, binding: volumes.VolumeBinding) -> list[tuple[str, Bools]]:
         checks = []
@@ -355,9 +372,7 @@ class _Reasons:
     def __init__(self, path: FastPath, plan: Plan, slots: Ints, counts: dict[str, int]) -> None:
         self.path, self.plan, self.counts = path, plan, counts
         self.table = path.planner.index.table.data
-        self.parts = place.sections(plan.array)
-        index, state = path.planner.index, path.state
-        order = index.order.get()
+        state, order = path.state, path.planner.index.order.get()
         self.cluster = Cluster(self.table, state.allocatable, state.used, order, order, path._logs, path._extra)
         self.open: Bools = np.zeros(state.capacity, dtype=np.bool_)
         """The slots that are left: whole columns are quicker to look at than picked figures, while many are left."""
@@ -373,13 +388,13 @@ class _Reasons:
             values = rows[plan.taints.row]
             closed = (values <= 0) & self.open
             if closed.any():
-                numbers, many = np.unique(values[closed], return_counts=True)
-                for number, times in zip(numbers.tolist(), many.tolist(), strict=True):
-                    self._add(self.path.planner.reasons[-number], times)
+                many = np.bincount(-values[closed]).tolist()
+                for number in reversed(range(len(many))):
+                    self._add(self.path.planner.reasons[number], many[number])
                 self.open ^= closed
         if plan.affinity is not None:
             self._close(filters.AFFINITY, rows[plan.affinity.row] <= 0)
-        for (row_,) in self.parts[place.H_ZEROS]:
+        for (row_,) in place.sections(plan.array)[place.H_ZEROS] if plan.array[place.H_ZEROS] else ():
             self._close(filters.NO_PORTS, rows[row_] != 0)
         self._resources()
         self.left = np.flatnonzero(self.open)
@@ -392,8 +407,9 @@ class _Reasons:
                 rejected |= ~mask[self.left]
             self.left = self.left[~rejected]
         if len(self.left):
-            self._spread()
-            self._affinity()
+            parts = place.sections(plan.array)
+            self._spread(parts[place.H_HARD])
+            self._affinity(parts[place.H_REQUIRE], parts[place.H_FORBID])
 
     def _add(self, reason: str, number: int) -> None:
         if number:
@@ -430,8 +446,7 @@ class _Reasons:
             short |= lacks
         self.open &= ~short
 
-    def _spread(self) -> None:
-        entries = self.parts[place.H_HARD]
+    def _spread(self, entries: Longs) -> None:
         keys = [int(entry[1]) for entry in entries]
         for entry in entries:
             constraint = place.HardConstraint(self.cluster, entry, keys)
@@ -440,15 +455,15 @@ class _Reasons:
             domains = self.table[constraint.domain][self.left]
             self._take(spread.SPREAD, ~constraint.allows(domains))
 
-    def _affinity(self) -> None:
-        require = [(int(e[1]), place.domain_sums(self.cluster, e[0], e[1])) for e in self.parts[place.H_REQUIRE]]
+    def _affinity(self, required: Longs, forbidden: Longs) -> None:
+        require = [(int(e[1]), place.domain_sums(self.cluster, e[0], e[1])) for e in required]
         first = bool(self.plan.array[place.H_SELF]) and not any(sums.any() for _, sums in require)
         good = np.ones(len(self.left), dtype=np.bool_)
         for domain, sums in require:
             domains = self.table[domain][self.left]
             good &= (domains >= 0) if first else (place.at_domain(sums, domains) > 0)
         self._take(interpod.AFFINITY_RULES, ~good)
-        for i, entry in enumerate(self.parts[place.H_FORBID]):
+        for i, entry in enumerate(forbidden):
             sums = place.domain_sums(self.cluster, entry[0], entry[1])
             reason = interpod.ANTI_AFFINITY_RULES if i < self.plan.forbid_own else interpod.EXISTING_RULES
             self._take(reason, place.at_domain(sums, self.table[int(entry[1])][self.left]) > 0)

@@ -142,6 +142,11 @@ def node_terms_match(terms: Sequence[NodeTerm], labels: Mapping[str, str], field
     )
 
 
+def label_keys(terms: Iterable[NodeTerm]) -> set[str]:
+    """The labels that node selector terms look at."""
+    return {requirement[0] for labels, _ in terms for requirement in labels}
+
+
 def tolerates(toleration: Json, key: str, value: str, effect: str) -> bool:
     """One toleration against one taint."""
     wanted_effect = toleration.get("effect")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import marshal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,12 +70,17 @@ class Planner:
     # rows ------------------------------------------------------------------------------------------------------------
 
     def row(
-        self, key: Any, value: Callable[[NodeInfo], int], *, by_kind: bool = False, by_labels: bool = False
+        self,
+        key: Any,
+        value: Callable[[NodeInfo], int],
+        *,
+        by_kind: bool = False,
+        labels: Iterable[str] | None = None,
     ) -> NodeRow:
         """The row of this key, made with `value` when it is new; see NodeRows.add."""
         found = self._rows.get(key)
         if found is None:
-            found = self._rows[key] = self.index.rows.add(value, by_kind=by_kind, by_labels=by_labels)
+            found = self._rows[key] = self.index.rows.add(value, by_kind=by_kind, labels=labels)
         return found
 
     def taint_rows(self, cls: PodClass) -> tuple[NodeRow, NodeRow]:
@@ -122,15 +127,17 @@ class Planner:
         """1 where node selector and required node affinity hold; None when there is neither."""
         if not cls.node_selector and cls.node_terms is None:
             return None
+        terms = cls.node_terms or ()
+        by_name = any(fields for _, fields in terms)
         return self.row(
             ("affinity", cls.node_selector, cls.node_terms),
             lambda node: int(cls.node_matches(node.labels, node.name)),
-            by_labels=True,
+            labels=None if by_name else {*(r[0] for r in cls.node_selector or ()), *matching.label_keys(terms)},
         )
 
-    def labels_row(self, key: Any, holds: Callable[[Json], bool]) -> NodeRow:
-        """1 where the node's labels satisfy `holds`."""
-        return self.row(key, lambda node: int(holds(node.labels)), by_labels=True)
+    def labels_row(self, key: Any, holds: Callable[[Json], bool], labels: Iterable[str] | None = None) -> NodeRow:
+        """1 where the node's labels satisfy `holds`, which looks at no others than `labels` where these are given."""
+        return self.row(key, lambda node: int(holds(node.labels)), labels=labels)
 
     def image_row(self, image: str) -> NodeRow:
         """1 where the node holds the image."""

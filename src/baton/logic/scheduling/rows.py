@@ -71,20 +71,21 @@ class NodeRow:
 
 
 class LabelsRow(NodeRow):
-    """A row that follows from nodes' labels and names alone: read again only where a node's labels are others."""
+    """A row that follows from some labels of a node alone."""
 
-    __slots__ = ("_read",)
+    __slots__ = ("_known", "keys")
 
-    def __init__(self, row: int, value: Callable[[NodeInfo], int]) -> None:
+    def __init__(self, row: int, value: Callable[[NodeInfo], int], keys: Iterable[str]) -> None:
         super().__init__(row, value)
-        self._read: dict[int, tuple[Mapping[str, str], str, int]] = {}
+        self.keys = tuple(keys)
+        self._known: dict[tuple[str | None, ...], int] = {}
+        """What `value` gave for nodes with these values of the keys."""
 
     def of(self, node: NodeInfo) -> int:
-        known = self._read.get(node.slot)
-        if known is not None and known[0] is node.labels and known[1] == node.name:
-            return known[2]
-        found = self.value(node)
-        self._read[node.slot] = node.labels, node.name, found
+        values = tuple(map(node.labels.get, self.keys))
+        found = self._known.get(values)
+        if found is None:
+            found = self._known[values] = self.value(node)
         return found
 
 
@@ -148,11 +149,13 @@ class NodeRows:
             self._base += len(self.log) // 2
             del self.log[: len(self.log) // 2]
 
-    def add(self, value: Callable[[NodeInfo], int], *, by_kind: bool = False, by_labels: bool = False) -> NodeRow:
+    def add(
+        self, value: Callable[[NodeInfo], int], *, by_kind: bool = False, labels: Iterable[str] | None = None
+    ) -> NodeRow:
         """A new row holding value(node) per slot, 0 where there is no node; `by_kind`: the same for all of a kind,
-        `by_labels`: it looks at labels and name alone."""
-        if by_labels:
-            return LabelsRow(self.table.new_row(), value)
+        `labels`: the same where these are the same."""
+        if labels is not None:
+            return LabelsRow(self.table.new_row(), value, labels)
         return NodeRow(self.table.new_row(), value, by_kind={} if by_kind else None)
 
     def domain(self, key: str) -> DomainRow:

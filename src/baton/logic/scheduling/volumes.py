@@ -31,7 +31,7 @@ NO_PROVISIONER = "kubernetes.io/no-provisioner"
 _CLASS_ANNOTATION = "volume.beta.kubernetes.io/storage-class"
 _BOUND_ANNOTATION = "pv.kubernetes.io/bind-completed"
 _SELECTED_NODE = "volume.kubernetes.io/selected-node"
-_ZONE_KEYS = (BETA_ZONE, BETA_REGION, ZONE, REGION)
+ZONE_KEYS = (BETA_ZONE, BETA_REGION, ZONE, REGION)
 _MODERN = {BETA_ZONE: ZONE, BETA_REGION: REGION}
 
 
@@ -482,7 +482,7 @@ def zone_labels(volume: Json) -> list[tuple[str, frozenset[str]]]:
     """(key, zones) of a volume's zone and region labels; several zones are joined with "__"."""
     labels = volume["metadata"].get("labels")
     result: list[tuple[str, frozenset[str]]] = []
-    for key in _ZONE_KEYS if labels else ():
+    for key in ZONE_KEYS if labels else ():
         if key in labels:
             zones = [zone.strip() for zone in labels[key].split("__")]
             if all(zones):
@@ -495,7 +495,7 @@ def zones_reachable(topologies: Sequence[tuple[str, frozenset[str]]], labels: Ma
 
     An old key that the node lacks is looked up under its present name.
     """
-    if not any(key in labels for key in _ZONE_KEYS):
+    if not any(key in labels for key in ZONE_KEYS):
         return True
     return all(labels.get(key, labels.get(_MODERN.get(key, key))) in zones for key, zones in topologies)
 
