@@ -225,13 +225,12 @@ class Bulk(Sets):
                 row[N_PLACE] = TAKEN
                 return
             row[N_ASKED] = 1
-        stamp = s[S_STAMP] = s[S_STAMP] + 1
+        s[S_STAMP] += 1
         work = self.queue._work
-        work.append((stamp, controller, key))
+        work.append((int(s[S_STAMP]), controller, key))
         if len(work) == 1:
-            s[S_OTHER_STAMP] = stamp
-        if s[S_QUEUE_ARMED] == IDLE:
-            self.arm_work()
+            s[S_OTHER_STAMP] = s[S_STAMP]
+        self.arm_work()
 
     def wait(self, waiter: Waiter, serial: int) -> None:
         """SchedulingLoop._activate for a pod that waited before."""
@@ -377,9 +376,8 @@ class Bulk(Sets):
 
     def next_order(self) -> int:
         """The place of a pod that is bound now among those on its node."""
-        order: int = self.s[S_ORDER] + 1
-        self.s[S_ORDER] = order
-        return order
+        self.s[S_ORDER] += 1
+        return int(self.s[S_ORDER])
 
     def sync_group(self, key: Key) -> None:
         """ReplicaSetController.sync for one of these groups, asked for by a timer."""

@@ -154,9 +154,8 @@ class Taking(Look):
         count = len(pods)
         margin = max(len(g.pods) for g in groups) + 64
         room = count + count // 2 + 4 * margin
-        scalars, seconds = np.zeros(SCALARS, dtype=np.int64), np.zeros(SECONDS)
-        s, f = memoryview(scalars), memoryview(seconds)  # type: ignore[arg-type]
-        self.s, self.f = s, f  # single figures are read and written twice as fast as through the arrays
+        s, f = np.zeros(SCALARS, dtype=np.int64), np.zeros(SECONDS)
+        self.s, self.f = s, f
         s[S_MARGIN] = margin
         s[S_OTHER_STAMP] = s[S_OTHER_SERIAL] = BIG
         s[S_TRACK] = self.counts.tracks is not None
@@ -168,8 +167,8 @@ class Taking(Look):
         spreads = np.array([_figures(timings.init_container), _figures(timings.readiness_phase)])
         table = self.index.table.data
         self.a = Arrays(
-            scalars=scalars,
-            seconds=seconds,
+            scalars=s,
+            seconds=f,
             pods=np.zeros((room, POD_COLUMNS), dtype=np.int64),
             times=np.zeros((room, POD_TIMES)),
             groups=np.zeros((len(groups), GROUP_COLUMNS), dtype=np.int64),
