@@ -205,5 +205,6 @@ class ByLabel(Generic[T]):
         for pair in labels.items():
             if pair in by:
                 found += by[pair]
-        found.sort(key=itemgetter(0))
+        if len(found) > 1:
+            found.sort(key=itemgetter(0))
         return [thing for _, thing in found]
