@@ -106,6 +106,20 @@ def test_paused_deployment_does_not_roll_but_scales() -> None:
     assert lab.ready("web") == 3
 
 
+def test_complete_deployment_puts_right_what_others_change() -> None:
+    """A Deployment that was complete once must still undo a ReplicaSet scaled by hand, and roll again."""
+    lab = Lab(nodes=2)
+    lab.deployment("web", 2)
+    lab.wait(30)
+    (owned,) = lab.world.items("replicasets.apps", "default")
+    lab.change("replicasets.apps", owned["metadata"]["name"], {"replicas": 5})
+    lab.wait(60)
+    assert (sizes(lab, "web"), lab.ready("web")) == ([2], 2)
+    lab.change("deployments.apps", "web", {"template": lab.template("web", version="2")})
+    lab.wait(60)
+    assert {p["spec"]["containers"][0]["image"] for p in lab.pods("web")} == {"web:2"}
+
+
 def test_scaling_in_mid_roll_keeps_proportions() -> None:
     """A scale-up during a stuck roll-out is shared between old and new, as upstream shares it."""
     never = TwinSettings(timings=STEADY)

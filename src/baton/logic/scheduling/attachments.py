@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from baton.logic.scheduling.matching import Json
 from baton.logic.scheduling.rows import NodeRow, NodeRows
-from baton.logic.scheduling.state import CLAIMS, STORAGE_CLASSES, VOLUMES, ClusterState, Key, NodeInfo, PodInfo
+from baton.logic.scheduling.state import (
+    CLAIMS,
+    CSI_NODES,
+    STORAGE_CLASSES,
+    VOLUMES,
+    ClusterState,
+    Key,
+    NodeInfo,
+    PodInfo,
+)
 from baton.logic.scheduling.volumes import attach_limits, class_name, csi_identity
 
 UNLIMITED = 2**31 - 1
@@ -36,9 +46,15 @@ class Attachments:
         """The row of attach limits."""
         found = self._limits.get(driver)
         if found is None:
+            read: dict[int, tuple[Json | None, int]] = {}  # by slot: a CSINode, and what it says
 
             def limit(node: NodeInfo) -> int:
-                return attach_limits(self.state, node.name).get(driver, UNLIMITED)
+                csi_node = self.state.get(CSI_NODES, "", node.name)
+                known = read.get(node.slot)
+                if known is None or known[0] is not csi_node:
+                    most = attach_limits(self.state, node.name).get(driver, UNLIMITED)
+                    known = read[node.slot] = csi_node, most
+                return known[1]
 
             found = self._limits[driver] = self.rows.add(limit)
         return found

@@ -84,6 +84,12 @@ class Cycle:
         view.move(pod, sign)
         self.count(view, pod, sign)
 
+    def count_all(self, view: View, pods: Iterable[PodInfo], sign: int) -> None:
+        """The plugins' share of moving them all."""
+        if self._told:
+            for pod in pods:
+                self.count(view, pod, sign)
+
     def count(self, view: View, pod: PodInfo, sign: int) -> None:
         """The plugins' share of that."""
         for plugin in self._told:

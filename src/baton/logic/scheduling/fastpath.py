@@ -12,12 +12,19 @@ from baton.logic.scheduling.accelerate import installed
 from baton.logic.scheduling.cycle import LEFT_OUT
 from baton.logic.scheduling.filters import Status, View
 from baton.logic.scheduling.matching import Json, NodeTerm
-from baton.logic.scheduling.place import Bools, Cluster, Placed
+from baton.logic.scheduling.place import Bools, Cluster, Longs, Placed
 from baton.logic.scheduling.plan import Plan, Planner
 from baton.logic.scheduling.podclass import AffinityTerm, PodClass
-from baton.logic.scheduling.rows import Ints
+from baton.logic.scheduling.rows import Ints, NodeRow
 from baton.logic.scheduling.state import CPU, EPHEMERAL, MEMORY, PODS, VOLUMES, ClusterState, NodeInfo, PodInfo
-from baton.logic.scheduling.volumes import BoundClaim, class_name, csi_identity, volume_terms, zones_reachable
+from baton.logic.scheduling.volumes import (
+    ZONE_KEYS,
+    BoundClaim,
+    class_name,
+    csi_identity,
+    volume_terms,
+    zones_reachable,
+)
 
 COMPILE_FROM_NODES = 400
 COMPILE_FROM_PODS = 20_000
@@ -60,8 +67,10 @@ class FastPath:
         self._logs = np.array([spread.natural_log(n + 2.0) for n in range(256)])
         self._extra: Bools = np.zeros(0, dtype=np.bool_)
         self._volume_checks: list[list[tuple[str, Bools]]] = []
-        """For each volume plugin, reasons and the masks of slots that they do not apply to."""
+        self._bound: list[BoundClaim] = []
+        """Of the pod placed last, where all of its claims are bound; `_volume_checks` holds what else it asks."""
         self._claims = volumes.BoundClaims(state)
+        self._reach_rows: dict[Any, NodeRow] = {}
 
     # choosing --------------------------------------------------------------------------------------------------------
 
@@ -86,8 +95,8 @@ class FastPath:
             if problem is not None:
                 return Outcome(-1, prefilter=problem)
             extra = True
-        elif self._volume_checks:
-            self._volume_checks = []
+        else:
+            self._volume_checks, self._bound = [], []
         search = order
         if names is not None:
             slots = [state.nodes[name] for name in sorted(names) if name in state.nodes]
@@ -138,9 +147,15 @@ class FastPath:
 
     def _special(self, info: PodInfo, plan: Plan) -> Status | None:
         """A plugin's refusal of the pod; with None the extra mask holds where its volumes and scalars may go."""
-        self._volume_checks = []
+        self._volume_checks, self._bound = [], []
         if len(self._extra) != self.state.capacity:
             self._extra = np.ones(self.state.capacity, dtype=np.bool_)
+        if not plan.scalars:
+            bound = self._claims.of(info)
+            if bound is not None:
+                self._bound = bound
+                np.logical_and(self._attachable(b.identity for b in bound), self._within_reach(bound), self._extra)
+                return None
         self._extra[:] = True
         for name, asked in plan.scalars:
             self._extra &= self._scalar_fits(name, asked)
@@ -163,10 +178,6 @@ class FastPath:
 
     def _volumes(self, info: PodInfo) -> Status | None:
         """Prepare the volume plugins' masks in their order, each with the words it rejects with."""
-        bound = self._claims.of(info)
-        if bound is not None:
-            self._bound_volumes(bound)
-            return None
         plugins: list[filters.Plugin] = [kind(self.state, info) for kind in volumes.modelled()]
         for plugin in plugins:
             problem = plugin.prefilter()
@@ -187,31 +198,55 @@ class FastPath:
             checks.append(self._zone(tuple(zone.topologies)))
         return None
 
-    def _bound_volumes(self, bound: list[BoundClaim]) -> None:
-        """The same for claims that are bound: nobody turns the pod down, nobody holds what is asked for."""
-        checks = self._volume_checks
-        checks.append([(volumes.TOO_MANY_VOLUMES, self._attachable(b.identity for b in bound))])
+    def volume_checks(self) -> list[list[tuple[str, Bools]]]:
+        """For each volume plugin that looks at the pod placed last, reasons and the slots that they do not apply to."""
+        bound = self._bound
+        if not bound:
+            return self._volume_checks
+        checks = [[(volumes.TOO_MANY_VOLUMES, self._attachable(b.identity for b in bound))]]
         terms = tuple(b.terms for b in bound if b.terms is not None)
         if terms:
             checks.append(self._reach(terms))
         zones = tuple(zone for b in bound for zone in b.zones)
         if zones:
             checks.append(self._zone(zones))
+        return checks
+
+    def _within_reach(self, bound: list[BoundClaim]) -> Bools:
+        """Slots whose node may use volumes: nobody turns their pod down, nobody else holds what it asks for. One row
+        for the volumes of a zone."""
+        key = (bound[0].terms, bound[0].zones) if len(bound) == 1 else tuple((b.terms, b.zones) for b in bound)
+        row = self._reach_rows.get(key)
+        if row is None:
+            terms = tuple(b.terms for b in bound if b.terms is not None)
+            zones = tuple(zone for b in bound for zone in b.zones)
+
+            def holds(labels: Json) -> bool:
+                return all(matching.node_terms_match(t, labels, {}) for t in terms) and zones_reachable(zones, labels)
+
+            labels = {*ZONE_KEYS, *(label for t in terms for label in matching.label_keys(t))}
+            row = self._reach_rows[key] = self.planner.labels_row(("reach", key), holds, labels)
+        return self._mask(row)
 
     def _zone(self, zones: tuple[tuple[str, frozenset[str]], ...]) -> list[tuple[str, Bools]]:
-        return [(volumes.NO_ZONE, self._labels(("zones", zones), lambda labels: zones_reachable(zones, labels)))]
+        return [
+            (volumes.NO_ZONE, self._labels(("zones", zones), lambda labels: zones_reachable(zones, labels), ZONE_KEYS))
+        ]
 
     def _reach(self, terms: tuple[tuple[NodeTerm, ...], ...]) -> list[tuple[str, Bools]]:
         def holds(labels: Json) -> bool:
             return all(matching.node_terms_match(t, labels, {}) for t in terms)
 
-        return [(volumes.VOLUME_AFFINITY, self._labels(("volumes", terms), holds))]
+        labels = {label for t in terms for label in matching.label_keys(t)}
+        return [(volumes.VOLUME_AFFINITY, self._labels(("volumes", terms), holds, labels))]
 
-    def _labels(self, key: Any, holds: Callable[[Json], bool]) -> Bools:
-        """Slots whose node's labels satisfy `holds`, remembered by `key`."""
-        row = self.planner.labels_row(key, holds)
+    def _labels(self, key: Any, holds: Callable[[Json], bool], labels: Iterable[str] | None = None) -> Bools:
+        """Slots whose node's labels satisfy `holds`, remembered by `key`; see Planner.labels_row."""
+        return self._mask(self.planner.labels_row(key, holds, labels))
+
+    def _mask(self, row: NodeRow) -> Bools:
         self.planner.index.rows.sync(row)
-        mask: Bools = self.planner.index.table.data[row.row][: self.state.capacity] > 0
+        mask: Bools = self.planner.index.table.data[row.row, : self.state.capacity] > 0
         return mask
 
     def _each(self, holds: Callable[[NodeInfo], bool]) -> Bools:
@@ -223,23 +258,30 @@ class FastPath:
 
     def _attachable(self, identities: Iterable[tuple[str, str] | None]) -> Bools:
         """Slots whose node can attach these volumes beside those it has."""
-        attachments, rows = self.planner.index.attachments, self.planner.index.rows
-        size = self.state.capacity
-        mask: Bools | None = None
         wanted: dict[str, set[tuple[str, str]]] = {}
         for volume in identities:
             if volume is not None:
                 wanted.setdefault(volume[0], set()).add(volume)
+        mask: Bools | None = None
         for driver, mine in wanted.items():
-            limit_row, count_row = attachments.limit_row(driver), attachments.count_row(driver)
-            rows.sync(limit_row)
-            count, limit = rows.table.data[count_row, :size], rows.table.data[limit_row.row, :size]
-            fits: Bools = count <= limit - len(mine)  # no limit is one that no count comes near
-            for slot in {s for v in mine for s in attachments.holders.get(v, ())}:
-                new = sum(1 for v in mine if slot not in attachments.holders.get(v, ()))
-                fits[slot] = not new or int(count[slot]) + new <= int(limit[slot])
+            fits = self._driver_attaches(driver, mine)
             mask = fits if mask is None else mask & fits
-        return np.ones(size, dtype=np.bool_) if mask is None else mask
+        return np.ones(self.state.capacity, dtype=np.bool_) if mask is None else mask
+
+    def _driver_attaches(self, driver: str, mine: set[tuple[str, str]]) -> Bools:
+        """The same for volumes of one driver."""
+        attachments, rows = self.planner.index.attachments, self.planner.index.rows
+        size = self.state.capacity
+        limit_row, count_row = attachments.limit_row(driver), attachments.count_row(driver)
+        rows.sync(limit_row)
+        data, holders = rows.table.data, attachments.holders
+        count, limit = data[count_row, :size], data[limit_row.row, :size]
+        fits: Bools = count < limit if len(mine) == 1 else count <= limit - len(mine)  # no limit: none comes near
+        if not holders.keys().isdisjoint(mine):
+            for slot in {s for v in mine for s in holders.get(v, ())}:
+                new = sum(1 for v in mine if slot not in holders.get(v, ()))
+                fits[slot] = not new or int(count[slot]) + new <= int(limit[slot])
+        return fits
 
     def _binding(self, binding: volumes.VolumeBinding) -> list[tuple[str, Bools]]:
         checks = []
@@ -328,50 +370,66 @@ class _Reasons:
     """Takes node after node away from those left, plugin by plugin."""
 
     def __init__(self, path: FastPath, plan: Plan, slots: Ints, counts: dict[str, int]) -> None:
-        self.path, self.plan, self.left, self.counts = path, plan, slots, counts
+        self.path, self.plan, self.counts = path, plan, counts
         self.table = path.planner.index.table.data
-        self.parts = place.sections(plan.array)
-        index, state = path.planner.index, path.state
-        order = index.order.get()
+        state, order = path.state, path.planner.index.order.get()
         self.cluster = Cluster(self.table, state.allocatable, state.used, order, order, path._logs, path._extra)
+        self.open: Bools = np.zeros(state.capacity, dtype=np.bool_)
+        """The slots that are left: whole columns are quicker to look at than picked figures, while many are left."""
+        self.open[slots] = True
+        self.left: Any = slots
 
     def count(self) -> None:
-        plan = self.plan
-        row = self.path.planner.open_row.row
+        plan, size = self.plan, len(self.open)
+        rows = self.table[:, :size]
         if not plan.tolerates_cordon:
-            self._take(filters.UNSCHEDULABLE, self.table[row].take(self.left) <= 0)
+            self._close(filters.UNSCHEDULABLE, rows[self.path.planner.open_row.row] <= 0)
         if plan.taints is not None:
-            values = self.table[plan.taints.row].take(self.left)
-            for number in sorted(set(values[values <= 0].tolist())):
-                self._add(self.path.planner.reasons[-number], int(np.count_nonzero(values == number)))
-            self.left = self.left[values > 0]
+            values = rows[plan.taints.row]
+            closed = (values <= 0) & self.open
+            if closed.any():
+                many = np.bincount(-values[closed]).tolist()
+                for number in reversed(range(len(many))):
+                    self._add(self.path.planner.reasons[number], many[number])
+                self.open ^= closed
         if plan.affinity is not None:
-            self._take(filters.AFFINITY, self.table[plan.affinity.row].take(self.left) <= 0)
-        for (row_,) in self.parts[place.H_ZEROS]:
-            self._take(filters.NO_PORTS, self.table[row_].take(self.left) != 0)
+            self._close(filters.AFFINITY, rows[plan.affinity.row] <= 0)
+        for (row_,) in place.sections(plan.array)[place.H_ZEROS] if plan.array[place.H_ZEROS] else ():
+            self._close(filters.NO_PORTS, rows[row_] != 0)
         self._resources()
-        for checks in self.path._volume_checks:
+        self.left = np.flatnonzero(self.open)
+        if not len(self.left):
+            return
+        for checks in self.path.volume_checks():
             rejected = np.zeros(len(self.left), dtype=np.bool_)
             for reason, mask in checks:
                 self._add(reason, int((~mask[self.left]).sum()))
                 rejected |= ~mask[self.left]
             self.left = self.left[~rejected]
         if len(self.left):
-            self._spread()
-            self._affinity()
+            parts = place.sections(plan.array)
+            self._spread(parts[place.H_HARD])
+            self._affinity(parts[place.H_REQUIRE], parts[place.H_FORBID])
 
     def _add(self, reason: str, number: int) -> None:
         if number:
             self.counts[reason] = self.counts.get(reason, 0) + number
+
+    def _close(self, reason: str, rejected: Bools) -> None:
+        closed = rejected & self.open
+        number = int(np.count_nonzero(closed))
+        if number:
+            self._add(reason, number)
+            self.open ^= closed
 
     def _take(self, reason: str, rejected: Bools) -> None:
         self._add(reason, int(np.count_nonzero(rejected)))
         self.left = self.left[~rejected]
 
     def _resources(self) -> None:
-        array, state, left = self.plan.array, self.path.state, self.left
+        array, state = self.plan.array, self.path.state
         used, have = state.used, state.allocatable
-        short: Bools = used[:, PODS].take(left) >= have[:, PODS].take(left)
+        short: Bools = (used[:, PODS] >= have[:, PODS]) & self.open
         self._add(filters.TOO_MANY_PODS, int(np.count_nonzero(short)))
         for name, column, at in (
             ("cpu", CPU, place.H_CPU),
@@ -379,17 +437,16 @@ class _Reasons:
             ("ephemeral-storage", EPHEMERAL, place.H_EPHEMERAL),
         ):
             if array[at] > 0:
-                lacks = array[at] > have[:, column].take(left) - used[:, column].take(left)
+                lacks = (have[:, column] - used[:, column] < array[at]) & self.open
                 self._add(f"Insufficient {name}", int(np.count_nonzero(lacks)))
                 short |= lacks
         for name, asked in self.plan.scalars:
-            lacks = ~self.path._scalar_fits(name, asked)[left]
+            lacks = ~self.path._scalar_fits(name, asked) & self.open
             self._add(f"Insufficient {name}", int(np.count_nonzero(lacks)))
             short |= lacks
-        self.left = left[~short]
+        self.open &= ~short
 
-    def _spread(self) -> None:
-        entries = self.parts[place.H_HARD]
+    def _spread(self, entries: Longs) -> None:
         keys = [int(entry[1]) for entry in entries]
         for entry in entries:
             constraint = place.HardConstraint(self.cluster, entry, keys)
@@ -398,15 +455,15 @@ class _Reasons:
             domains = self.table[constraint.domain][self.left]
             self._take(spread.SPREAD, ~constraint.allows(domains))
 
-    def _affinity(self) -> None:
-        require = [(int(e[1]), place.domain_sums(self.cluster, e[0], e[1])) for e in self.parts[place.H_REQUIRE]]
+    def _affinity(self, required: Longs, forbidden: Longs) -> None:
+        require = [(int(e[1]), place.domain_sums(self.cluster, e[0], e[1])) for e in required]
         first = bool(self.plan.array[place.H_SELF]) and not any(sums.any() for _, sums in require)
         good = np.ones(len(self.left), dtype=np.bool_)
         for domain, sums in require:
             domains = self.table[domain][self.left]
             good &= (domains >= 0) if first else (place.at_domain(sums, domains) > 0)
         self._take(interpod.AFFINITY_RULES, ~good)
-        for i, entry in enumerate(self.parts[place.H_FORBID]):
+        for i, entry in enumerate(forbidden):
             sums = place.domain_sums(self.cluster, entry[0], entry[1])
             reason = interpod.ANTI_AFFINITY_RULES if i < self.plan.forbid_own else interpod.EXISTING_RULES
             self._take(reason, place.at_domain(sums, self.table[int(entry[1])][self.left]) > 0)

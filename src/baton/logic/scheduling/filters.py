@@ -100,6 +100,23 @@ class View:
             self.scalars[name] = self.scalars.get(name, 0) + sign * value
         self._moved.append((pod, sign))
 
+    def take_off(self, pods: Sequence[PodInfo]) -> None:
+        """The same as move(pod, -1) for each of them."""
+        used = self.used
+        cpu, memory, ephemeral = used[CPU], used[MEMORY], used[EPHEMERAL]
+        for pod in pods:
+            asked = pod.request.resources
+            cpu -= asked.cpu
+            memory -= asked.memory
+            ephemeral -= asked.ephemeral
+            for name, value in asked.scalars.items():
+                self.scalars[name] = self.scalars.get(name, 0) - value
+            if pod.cls.ports:
+                self._ports = self.ports.difference(pod.cls.ports)
+            self._moved.append((pod, -1))
+        used[CPU], used[MEMORY], used[EPHEMERAL] = cpu, memory, ephemeral
+        used[PODS] -= len(pods)
+
 
 class Figures(Protocol):
     """What is counted already of the pods on nodes, for plugins that would else go through them one by one."""
@@ -160,9 +177,13 @@ def tolerates_cordon(cls: PodClass) -> bool:
 class NodeName(Plugin):
     name = "NodeName"
 
+    def prefilter(self) -> Status | None:
+        self.wanted = self.pod.pod["spec"].get("nodeName")
+        self.skip = not self.wanted
+        return None
+
     def filter(self, view: View) -> Status | None:
-        wanted = self.pod.pod["spec"].get("nodeName")
-        if wanted and wanted != view.info.name:
+        if self.wanted != view.info.name:
             return self.reject(WRONG_NAME, unresolvable=True)
         return None
 

@@ -142,6 +142,11 @@ def node_terms_match(terms: Sequence[NodeTerm], labels: Mapping[str, str], field
     )
 
 
+def label_keys(terms: Iterable[NodeTerm]) -> set[str]:
+    """The labels that node selector terms look at."""
+    return {requirement[0] for labels, _ in terms for requirement in labels}
+
+
 def tolerates(toleration: Json, key: str, value: str, effect: str) -> bool:
     """One toleration against one taint."""
     wanted_effect = toleration.get("effect")
@@ -200,5 +205,6 @@ class ByLabel(Generic[T]):
         for pair in labels.items():
             if pair in by:
                 found += by[pair]
-        found.sort(key=itemgetter(0))
+        if len(found) > 1:
+            found.sort(key=itemgetter(0))
         return [thing for _, thing in found]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import marshal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,9 @@ from baton.logic.scheduling.scores import IMAGE_FLOOR, preferred_weight
 from baton.logic.scheduling.spread import default_constraints, default_selector
 from baton.logic.scheduling.state import ClusterState, NodeInfo
 
+_NOTHING: Longs = np.zeros(0, dtype=np.int64)
+_HARD_WIDTH, _SOFT_WIDTH = place.WIDTHS[place.H_HARD], place.WIDTHS[place.H_SOFT]
+
 
 class Plan:
     """The numbers of one class, and the rows they refer to."""
@@ -30,7 +33,7 @@ class Plan:
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self.array: Longs = np.zeros(place.HEADER, dtype=np.int64)
+        self.array: Longs = _NOTHING
         self.base: list[int] = []
         self.node_rows: list[NodeRow] = []
         self.domains: list[tuple[int, DomainRow, bool]] = []
@@ -59,21 +62,30 @@ class Planner:
         """Words for untolerated taints; a taint row holds minus the place in this list where it forbids."""
         self._reason_places: dict[str, int] = {}
         self._rows: dict[Any, NodeRow] = {}
+        self.plain: dict[Any, Plan] = {}
+        """A plan for each kind of class that has no rules about other pods, but for how far apart some of them are."""
         self._last_tolerations: tuple[PodClass | None, bytes] = None, b""
         self.open_row = self.index.rows.add(lambda node: 0 if node.unschedulable else 1, by_kind=True)
 
     # rows ------------------------------------------------------------------------------------------------------------
 
-    def row(self, key: Any, value: Callable[[NodeInfo], int], *, by_kind: bool = False) -> NodeRow:
+    def row(
+        self,
+        key: Any,
+        value: Callable[[NodeInfo], int],
+        *,
+        by_kind: bool = False,
+        labels: Iterable[str] | None = None,
+    ) -> NodeRow:
         """The row of this key, made with `value` when it is new; see NodeRows.add."""
         found = self._rows.get(key)
         if found is None:
-            found = self._rows[key] = self.index.rows.add(value, by_kind=by_kind)
+            found = self._rows[key] = self.index.rows.add(value, by_kind=by_kind, labels=labels)
         return found
 
     def taint_rows(self, cls: PodClass) -> tuple[NodeRow, NodeRow]:
         """(1 or minus the reason's place, number of untolerated PreferNoSchedule taints)."""
-        tolerations, key = cls.tolerations, self._tolerations_key(cls)
+        tolerations, key = cls.tolerations, self.tolerations_key(cls)
 
         def allowed(node: NodeInfo) -> int:
             if not node.taints:
@@ -96,9 +108,9 @@ class Planner:
                 return 0
             return int(not node.taints or matching.first_untolerated(node.taints, tolerations) is None)
 
-        return self.row(("admitted", self._tolerations_key(cls)), admitted, by_kind=True)
+        return self.row(("admitted", self.tolerations_key(cls)), admitted, by_kind=True)
 
-    def _tolerations_key(self, cls: PodClass) -> bytes:
+    def tolerations_key(self, cls: PodClass) -> bytes:
         """The same for equal tolerations; asked for three times for each class in turn."""
         if self._last_tolerations[0] is not cls:
             self._last_tolerations = cls, marshal.dumps([dict(t) for t in cls.tolerations], 2)
@@ -115,13 +127,17 @@ class Planner:
         """1 where node selector and required node affinity hold; None when there is neither."""
         if not cls.node_selector and cls.node_terms is None:
             return None
+        terms = cls.node_terms or ()
+        by_name = any(fields for _, fields in terms)
         return self.row(
-            ("affinity", cls.node_selector, cls.node_terms), lambda node: int(cls.node_matches(node.labels, node.name))
+            ("affinity", cls.node_selector, cls.node_terms),
+            lambda node: int(cls.node_matches(node.labels, node.name)),
+            labels=None if by_name else {*(r[0] for r in cls.node_selector or ()), *matching.label_keys(terms)},
         )
 
-    def labels_row(self, key: Any, holds: Callable[[Json], bool]) -> NodeRow:
-        """1 where the node's labels satisfy `holds`."""
-        return self.row(key, lambda node: int(holds(node.labels)))
+    def labels_row(self, key: Any, holds: Callable[[Json], bool], labels: Iterable[str] | None = None) -> NodeRow:
+        """1 where the node's labels satisfy `holds`, which looks at no others than `labels` where these are given."""
+        return self.row(key, lambda node: int(holds(node.labels)), labels=labels)
 
     def image_row(self, image: str) -> NodeRow:
         """1 where the node holds the image."""
@@ -152,7 +168,8 @@ class Planner:
         for row in plan.node_rows:
             if row.synced != rows.version:
                 rows.sync(row)
-        if plan.images and plan.images_version != self.index.images_version:
+        images = plan.images and (self.state.image_nodes or plan.image_rows)
+        if images and plan.images_version != self.index.images_version:
             self._refresh_images(plan)
         for row in plan.image_rows:
             if row.synced != rows.version:
@@ -199,12 +216,52 @@ class _Builder:
         self.cls = cls
         self.plan = Plan()
         self.numbers = [0] * place.HEADER
+        self.carried = self.index.carried_for(cls)
+        self.soft: tuple[SpreadConstraint, ...] = cls.soft_spread
+        if not cls.own_spread:
+            self.soft = default_constraints(default_selector(planner.state, cls, cls.labels))
 
     def build(self) -> Plan:
+        """The whole of it; most classes differ from one before in what they ask for and which pods are theirs only."""
+        cls, planner = self.cls, self.planner
+        if cls.ports or cls.has_affinity or self.carried:
+            return self._whole()
+        hard, soft = cls.hard_spread, self.soft
+        rules = (
+            planner.tolerations_key(cls), cls.node_selector, cls.node_terms, cls.preferred_nodes, cls.own_spread,
+            tuple((c[:2], c[3:], matching.matches(c.selector, cls.labels)) for c in hard),
+            tuple((c[:2], c[3:]) for c in soft),
+        )  # fmt: skip
+        like = planner.plain.get(rules)
+        if like is None:
+            made = planner.plain[rules] = self._whole()
+            return made
+        plan, numbers = self.plan, self.numbers
+        plan.taints, plan.affinity, plan.tolerates_cordon = like.taints, like.affinity, like.tolerates_cordon
+        plan.node_rows, plan.domains, plan.lines = like.node_rows, like.domains, like.lines
+        numbers[:] = like.base
+        at = place.HEADER + numbers[place.H_MASKS]
+        for constraints, width in ((hard, _HARD_WIDTH), (soft, _SOFT_WIDTH)):
+            for c in constraints:
+                numbers[at] = self.index.live_counter(cls.namespace, c.selector)
+                at += width
+        return self._asking()
+
+    def _asking(self) -> Plan:
+        """The plan with what the class asks for."""
         cls, plan, numbers = self.cls, self.plan, self.numbers
         numbers[place.H_CPU], numbers[place.H_MEMORY], numbers[place.H_EPHEMERAL] = cls.fit[:3]
         numbers[place.H_SCORE_CPU], numbers[place.H_SCORE_MEMORY] = cls.scoring
-        plan.scalars = tuple((name, value) for name, value in sorted(cls.fit.scalars.items()) if value > 0)
+        scalars = cls.fit.scalars
+        plan.scalars = tuple((name, value) for name, value in sorted(scalars.items()) if value > 0) if scalars else ()
+        plan.images = cls.images
+        numbers[place.H_CONTAINERS] = len(cls.images)
+        plan.base = numbers
+        plan.array = np.array(numbers, dtype=np.int64)
+        return plan
+
+    def _whole(self) -> Plan:
+        cls, plan, numbers = self.cls, self.plan, self.numbers
         plan.taints, prefer = self.planner.taint_rows(cls)
         plan.affinity = self.planner.affinity_row(cls)
         plan.node_rows += [plan.taints, prefer]
@@ -218,7 +275,8 @@ class _Builder:
         self._section(place.H_ZEROS, [[self.index.ports_row(cls.ports)]] if cls.ports else [])
         self._section(place.H_HARD, [self._spread(c, hard=True) for c in cls.hard_spread], width_at=7)
         self._forbid_and_require()
-        self._soft()
+        self._section(place.H_SOFT, [self._spread(c, hard=False) for c in self.soft], width_at=6)
+        numbers[place.H_NEED_ALL] = int(cls.own_spread)
         self._awards()
         numbers[place.H_PREFER_TAINT] = prefer.row
         numbers[place.H_PREFERRED] = -1
@@ -226,12 +284,8 @@ class _Builder:
             preferred = self.planner.row(("preferred", cls.preferred_nodes), lambda node: preferred_weight(cls, node))
             plan.node_rows.append(preferred)
             numbers[place.H_PREFERRED] = preferred.row
-        plan.images = cls.images
-        numbers[place.H_CONTAINERS] = len(cls.images)
-        plan.base = numbers
-        plan.array = np.array(numbers, dtype=np.int64)
         plan.lines = max(1, numbers[place.H_HARD] + numbers[place.H_FORBID] + numbers[place.H_REQUIRE])
-        return plan
+        return self._asking()
 
     def _section(self, name: int, entries: Sequence[Sequence[int]], width_at: int = -1, sparing: bool = False) -> None:
         """Append a section; where it has a width, entry[1] is a domain's row, and `sparing` lets 0 stand for 1 : 1."""
@@ -258,20 +312,12 @@ class _Builder:
             return [*common, c.min_domains, int(matching.matches(c.selector, cls.labels)), 0]
         return [*common, int(c.topology_key == HOSTNAME), 0]
 
-    def _soft(self) -> None:
-        cls = self.cls
-        constraints = cls.soft_spread
-        if not cls.own_spread:
-            constraints = default_constraints(default_selector(self.planner.state, cls, cls.labels))
-        self._section(place.H_SOFT, [self._spread(c, hard=False) for c in constraints], width_at=6)
-        self.numbers[place.H_NEED_ALL] = int(cls.own_spread)
-
     def _forbid_and_require(self) -> None:
         cls, state = self.cls, self.planner.state
         anti = [resolve(state, t) for t in cls.required_anti_affinity]
         forbid = [[self.index.term_counter((t,)), self._domain(t.topology_key), 0] for t in anti]
         self.plan.forbid_own = len(forbid)
-        for carried in self.index.carried_for(cls):
+        for carried in self.carried:
             if carried.weight is None:
                 forbid.append([carried.row, self._domain(carried.term.topology_key), 0])
         self._section(place.H_FORBID, forbid, width_at=2, sparing=True)
@@ -294,7 +340,7 @@ class _Builder:
         for terms, sign in ((cls.preferred_affinity, 1), (cls.preferred_anti_affinity, -1)):
             for term in (resolve(state, t) for t in terms):
                 award(self.index.term_counter((term,)), term, sign * term.weight)
-        for carried in self.index.carried_for(cls):
+        for carried in self.carried:
             if carried.weight is not None:
                 award(carried.row, carried.term, carried.weight)
         self._section(place.H_AWARD, awards, width_at=3, sparing=True)

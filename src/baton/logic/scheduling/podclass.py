@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import marshal
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -28,6 +29,7 @@ VOLATILE_LABELS = (
 )
 NAMED = frozenset(("StatefulSet", "Job"))
 """Kinds of controllers that give each of their pods labels of its own."""
+_FEW = 4
 _SPEC_KEYS = (
     "containers",
     "initContainers",
@@ -37,6 +39,8 @@ _SPEC_KEYS = (
     "topologySpreadConstraints",
     "overhead",
     "resources",
+    "priority",
+    "preemptionPolicy",
 )
 
 
@@ -119,16 +123,27 @@ def spread_constraints(
 def request_row(request: PodRequest) -> NDArray[np.int64]:
     """A request as a row of ClusterState.used: cpu, memory, ephemeral, pods, nonzero cpu, nonzero memory."""
     r = request.resources
-    return np.array((r.cpu, r.memory, r.ephemeral, 1, request.nonzero_cpu, request.nonzero_memory), dtype=np.int64)
+    return _shared_row(r.cpu, r.memory, r.ephemeral, 1, request.nonzero_cpu, request.nonzero_memory)
+
+
+@lru_cache(maxsize=65536)
+def _shared_row(*figures: int) -> NDArray[np.int64]:
+    """An array for all who ask for the same."""
+    row = np.array(figures, dtype=np.int64)
+    row.flags.writeable = False
+    return row
 
 
 def host_ports(spec: Json) -> tuple[tuple[str, str, int], ...]:
     """(ip, protocol, port) for every host port of the containers and sidecars."""
-    containers = [*(spec.get("containers") or ()), *(c for c in spec.get("initContainers") or () if is_sidecar(c))]
+    containers: list[Json] = spec.get("containers") or []
+    if spec.get("initContainers"):
+        containers = [*containers, *(c for c in spec["initContainers"] if is_sidecar(c))]
     return tuple(
         (p.get("hostIP") or "0.0.0.0", p.get("protocol") or "TCP", int(p["hostPort"]))
         for c in containers
-        for p in c.get("ports") or ()
+        if "ports" in c
+        for p in c["ports"] or ()
         if int(p.get("hostPort") or 0) > 0
     )
 
@@ -169,10 +184,10 @@ class PodClass:
         affinity = spec.get("affinity") or {}
         pod_affinity, anti_affinity = affinity.get("podAffinity"), affinity.get("podAntiAffinity")
         self.has_affinity = pod_affinity is not None or anti_affinity is not None
-        self.required_affinity = _required(pod_affinity, namespace)
-        self.required_anti_affinity = _required(anti_affinity, namespace)
-        self.preferred_affinity = _preferred(pod_affinity, namespace)
-        self.preferred_anti_affinity = _preferred(anti_affinity, namespace)
+        self.required_affinity = _required(pod_affinity, namespace) if pod_affinity else ()
+        self.required_anti_affinity = _required(anti_affinity, namespace) if anti_affinity else ()
+        self.preferred_affinity = _preferred(pod_affinity, namespace) if pod_affinity else ()
+        self.preferred_anti_affinity = _preferred(anti_affinity, namespace) if anti_affinity else ()
         self.request: PodRequest = pod_request(spec)
         self.row = request_row(self.request)
         self.index: Any = None
@@ -324,6 +339,8 @@ class ClassCache:
 
     def __init__(self) -> None:
         self._by_identity: dict[tuple[Any, ...], tuple[PodClass, tuple[Any, ...]]] = {}
+        self._by_owner: dict[tuple[str, tuple[str, str, str]], list[PodClass]] = {}
+        """Of a controller's pods, the first few classes: found by comparing, which is quicker than a key."""
         self._by_content: dict[bytes, PodClass] = {}
         self.volatile = frozenset(VOLATILE_LABELS)
         """Labels that differ from pod to pod and that no selector mentions: they do not make a class."""
@@ -367,7 +384,7 @@ class ClassCache:
         self, metadata: Json, spec: Json, labels: Json, owner: tuple[str, str, str] | None, affinity: Json | None
     ) -> PodClass:
         namespace = metadata.get("namespace") or "default"
-        kept = {k: spec[k] for k in (*_SPEC_KEYS, "priority", "preemptionPolicy") if spec.get(k) is not None}
+        kept = {k: spec[k] for k in _SPEC_KEYS if spec.get(k) is not None}
         for kind in ("containers", "initContainers"):
             if kind in kept:
                 kept[kind] = without_mounts(kept[kind])
@@ -381,6 +398,15 @@ class ClassCache:
             if any(label.encode() in text for label in VOLATILE_LABELS):
                 self.mentioned = True
                 labels = metadata.get("labels") or {}
+        if owner is not None:
+            siblings = self._by_owner.setdefault((namespace, owner), [])
+            for one in siblings:
+                if one.spec == kept and one.labels == labels:
+                    return one
+            if len(siblings) < _FEW:
+                made = PodClass(namespace, labels, kept, owner)
+                siblings.append(made)
+                return made
         content = marshal.dumps((namespace, dict(labels), owner, kept), 2)
         found = self._by_content.get(content)
         if found is None:
@@ -391,4 +417,5 @@ class ClassCache:
         """Drop every class (after `volatile` changed)."""
         self.epoch += 1
         self._by_identity.clear()
+        self._by_owner.clear()
         self._by_content.clear()

@@ -78,7 +78,14 @@ def importance(pod: PodInfo) -> tuple[int, str, Key]:
 
     Upstream leaves a tie to the order in which it heard of the pods: after its start, that of their names.
     """
-    return -pod.cls.priority, pod.start_time or _LATEST, pod.key
+    known: tuple[int, str, Key] | None = pod.rank
+    if known is not None:
+        return known
+    started = pod.start_time
+    rank = (-pod.cls.priority, started or _LATEST, pod.key)
+    if started:
+        pod.rank = rank
+    return rank
 
 
 def candidates_to_find(nodes: int) -> int:
@@ -193,22 +200,16 @@ def preempt(
 
 
 def _in_vain(view: View, pod: PodInfo, cycle: Cycle, status: Status, potential: Sequence[PodInfo]) -> tuple[str, ...]:
-    """The reasons that stay when all of `potential` go, where that can be told at a glance; () when it cannot.
+    """The reasons that stay now that all of `potential` are off the node, where that can be told at a glance; () when
+    it cannot.
 
     Plugins before the one that objected had none and get none by it; that one's own reason stays unless pods go that it
     counts.
     """
     if status.plugin == NodeResourcesFit.name:
-        left = view.used.copy()
-        for victim in potential:
-            asked = victim.request.resources
-            if asked.scalars:
-                return ()
-            left[CPU] -= asked.cpu
-            left[MEMORY] -= asked.memory
-            left[EPHEMERAL] -= asked.ephemeral
-            left[PODS] -= 1
-        return tuple(insufficient(pod.cls.fit, view.info.allocatable, left, view.scalars)[0])
+        if any(victim.request.resources.scalars for victim in potential):
+            return ()
+        return tuple(insufficient(pod.cls.fit, view.info.allocatable, view.used, view.scalars)[0])
     plugin = next((p for p in cycle.plugins if p.name == status.plugin), None)
     if isinstance(plugin, InterPodAffinity | PodTopologySpread) and not any(plugin.concerns(v) for v in potential):
         return status.reasons
@@ -220,14 +221,15 @@ def _victims_on(
 ) -> Victims | str:
     """The smallest set upstream finds: all lower pods go, then each is put back while the pod still fits."""
     view = View(state, state.node(state.nodes[name]))
-    potential = [p for p in view.pods.values() if p.cls.priority < pod.cls.priority]
+    priority = pod.cls.priority
+    potential = [p for p in view.pods.values() if p.cls.priority < priority]
     if not potential:
         return NO_VICTIMS
+    view.take_off(potential)
     reasons = _in_vain(view, pod, cycle, objection, potential)
     if reasons:
         return ", ".join(reasons)
-    for victim in potential:
-        cycle.moved(view, victim, -1)
+    cycle.count_all(view, potential, -1)
     away = dict.fromkeys(potential)
     try:
         status = cycle.filter(view)
@@ -241,8 +243,7 @@ def _victims_on(
         victims = sorted(left, key=lambda v: importance(v)[:2])  # of those that tie, who breaks a budget stays first
         return Victims(tuple(victims), sum(v in away for v in breaking))
     finally:
-        for victim in away:
-            cycle.count(view, victim, 1)
+        cycle.count_all(view, away, 1)
 
 
 def _spared(view: View, pod: PodInfo, cycle: Cycle, victims: Sequence[PodInfo]) -> list[PodInfo]:

@@ -70,7 +70,37 @@ class NodeRow:
         """A slot's value is about to change."""
 
 
-class DomainRow(NodeRow):
+class ByLabels(NodeRow):
+    """A row that follows from nodes' labels alone."""
+
+    __slots__ = ("seen",)
+
+    def __init__(self, row: int, value: Callable[[NodeInfo], int], absent: int = 0) -> None:
+        super().__init__(row, value, absent)
+        self.seen = -1
+        """How many changes of labels it has seen."""
+
+
+class LabelsRow(ByLabels):
+    """A row that follows from some labels of a node."""
+
+    __slots__ = ("_known", "keys")
+
+    def __init__(self, row: int, value: Callable[[NodeInfo], int], keys: Iterable[str]) -> None:
+        super().__init__(row, value)
+        self.keys = tuple(keys)
+        self._known: dict[tuple[str | None, ...], int] = {}
+        """What `value` gave for nodes with these values of the keys."""
+
+    def of(self, node: NodeInfo) -> int:
+        values = tuple(map(node.labels.get, self.keys))
+        found = self._known.get(values)
+        if found is None:
+            found = self._known[values] = self.value(node)
+        return found
+
+
+class DomainRow(ByLabels):
     """Nodes' values of one topology key, numbered; -1 where the label is missing."""
 
     __slots__ = ("ids", "key", "members", "shared")
@@ -105,17 +135,47 @@ class DomainRow(NodeRow):
         return self.shared == 0
 
 
+class Changes:
+    """Slots in the order in which something of them changed. A version is how many changes there were."""
+
+    __slots__ = ("_asked", "_base", "_log", "version")
+
+    def __init__(self) -> None:
+        self.version = 0
+        self._log: list[int] = []
+        self._base = 0
+        self._asked: tuple[int, int, Iterable[int]] = -1, -1, ()
+
+    def note(self, slot: int) -> None:
+        """Something of a slot changed."""
+        self._log.append(slot)
+        self.version += 1
+        if len(self._log) > 100_000:
+            self._base += len(self._log) // 2
+            del self._log[: len(self._log) // 2]
+
+    def since(self, version: int, slots: int) -> Iterable[int]:
+        """The slots, of so many, that changed after a version; most rows ask for the same."""
+        since, until, found = self._asked
+        if since != version or until != self.version:
+            found = range(slots) if version < self._base else set(self._log[version - self._base :])
+            self._asked = version, self.version, found
+        return found
+
+
 class NodeRows:
-    """All NodeRows of a table, and the log of slots that changed."""
+    """All NodeRows of a table, and what changed since each was brought up to date."""
 
     def __init__(self, state: ClusterState, table: Table) -> None:
         self.state = state
         self.table = table
-        self.log: list[int] = []
         self.version = 0
-        self._base = 0
+        self._changes = Changes()
+        self._label_changes = Changes()
+        self._labels: dict[int, Mapping[str, str]] = {}  # of the nodes, by slot
+        for info in state.node_infos():
+            self._labels[info.slot] = info.labels
         self._domains: dict[str, DomainRow] = {}
-        self._changed: tuple[int, int, Iterable[int]] = -1, -1, ()
         # rows that follow from a node's kind are brought up to date together, a column at a time
         self._alike: list[NodeRow] = []
         self._alike_rows: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
@@ -124,14 +184,24 @@ class NodeRows:
 
     def note(self, slot: int) -> None:
         """A node came, went or changed."""
-        self.log.append(slot)
-        self.version += 1
-        if len(self.log) > 100_000:
-            self._base += len(self.log) // 2
-            del self.log[: len(self.log) // 2]
+        self._changes.note(slot)
+        self.version = self._changes.version
+        info = self.state.infos[slot]
+        labels = None if info is None else info.labels
+        if self._labels.get(slot) is not labels:
+            self._label_changes.note(slot)
+            if labels is None:
+                del self._labels[slot]
+            else:
+                self._labels[slot] = labels
 
-    def add(self, value: Callable[[NodeInfo], int], *, by_kind: bool = False) -> NodeRow:
-        """A new row holding value(node) per slot, 0 where there is no node; `by_kind`: the same for all of a kind."""
+    def add(
+        self, value: Callable[[NodeInfo], int], *, by_kind: bool = False, labels: Iterable[str] | None = None
+    ) -> NodeRow:
+        """A new row holding value(node) per slot, 0 where there is no node; `by_kind`: the same for all of a kind,
+        `labels`: the same where these are the same."""
+        if labels is not None:
+            return LabelsRow(self.table.new_row(), value, labels)
         return NodeRow(self.table.new_row(), value, by_kind={} if by_kind else None)
 
     def domain(self, key: str) -> DomainRow:
@@ -153,6 +223,12 @@ class NodeRows:
         """Bring a row up to date."""
         if row.synced == self.version:
             return
+        if isinstance(row, ByLabels):
+            if row.seen != self._label_changes.version:
+                self._sync_slots(row, self._label_changes.since(row.seen, len(self.state.infos)))
+                row.seen = self._label_changes.version
+            row.synced = self.version
+            return
         if row.by_kind is None:
             self._sync_one(row)
             return
@@ -164,15 +240,18 @@ class NodeRows:
             self._columns.clear()
 
     def _sync_one(self, row: NodeRow) -> None:
+        self._sync_slots(row, self._since(row.synced))
+        row.synced = self.version
+
+    def _sync_slots(self, row: NodeRow, slots: Iterable[int]) -> None:
         infos, of = self.state.infos, row.of
         data = self.table.data[row.row]
-        for slot in self._since(row.synced):
+        for slot in slots:
             info = infos[slot]
             old, new = int(data[slot]), row.absent if info is None else of(info)
             if old != new:
                 row.changed(old, new)
                 data[slot] = new
-        row.synced = self.version
 
     def _sync_alike(self) -> None:
         if self._alike_synced == self.version:
@@ -192,13 +271,7 @@ class NodeRows:
         return found
 
     def _since(self, version: int) -> Iterable[int]:
-        """The slots that changed after a version; most rows ask for the same."""
-        since, until, slots = self._changed
-        if since != version or until != self.version:
-            late = version < self._base
-            slots = range(len(self.state.infos)) if late else set(self.log[version - self._base :])
-            self._changed = version, self.version, slots
-        return slots
+        return self._changes.since(version, len(self.state.infos))
 
 
 def zone_key(labels: Mapping[str, str]) -> str:

@@ -63,7 +63,7 @@ class Rendered(Protocol):
 class PodInfo:
     """A pod on a node."""
 
-    __slots__ = ("_pod", "claims", "cls", "pin", "request", "row", "slot", "terminating", "volumes")
+    __slots__ = ("_pod", "claims", "cls", "pin", "rank", "request", "row", "slot", "terminating", "volumes")
 
     def __init__(
         self,
@@ -85,6 +85,8 @@ class PodInfo:
         self.terminating = terminating
         self.volumes: tuple[tuple[str, str], ...] = ()
         """(driver, handle) of the volumes counted against the node's attach limit."""
+        self.rank: tuple[int, str, Key] | None = None
+        """What preemption sorts by, once the pod has started."""
 
     @property
     def pod(self) -> Json:

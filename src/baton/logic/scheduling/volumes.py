@@ -31,7 +31,7 @@ NO_PROVISIONER = "kubernetes.io/no-provisioner"
 _CLASS_ANNOTATION = "volume.beta.kubernetes.io/storage-class"
 _BOUND_ANNOTATION = "pv.kubernetes.io/bind-completed"
 _SELECTED_NODE = "volume.kubernetes.io/selected-node"
-_ZONE_KEYS = (BETA_ZONE, BETA_REGION, ZONE, REGION)
+ZONE_KEYS = (BETA_ZONE, BETA_REGION, ZONE, REGION)
 _MODERN = {BETA_ZONE: ZONE, BETA_REGION: REGION}
 
 
@@ -91,8 +91,11 @@ class VolumeRestrictions(Plugin):
         self.conflicts += sign * sum(1 for name in _plain_claims(pod) if name in self.once)
 
 
+_INLINE = frozenset(("awsElasticBlockStore", "gcePersistentDisk", "iscsi", "rbd"))
+
+
 def _inline_disk(volume: Json) -> bool:
-    return any(volume.get(kind) for kind in ("awsElasticBlockStore", "gcePersistentDisk", "iscsi", "rbd"))
+    return not _INLINE.isdisjoint(volume) and any(volume.get(kind) for kind in _INLINE)
 
 
 def _disks_conflict(a: Json, b: Json) -> bool:
@@ -125,6 +128,11 @@ def csi_identity(state: ClusterState, namespace: str, name: str) -> tuple[str, s
         if provisioner == IN_TREE_EBS:
             provisioner = EBS_DRIVER
         return (provisioner, f"unbound/{namespace}/{name}") if provisioner else None
+    return _volume_identity(volume)
+
+
+def _volume_identity(volume: Json) -> tuple[str, str] | None:
+    """csi_identity of a claim that has this volume."""
     spec = volume.get("spec") or {}
     csi, in_tree = spec.get("csi"), spec.get("awsElasticBlockStore")
     if csi and csi.get("driver") and csi.get("volumeHandle"):
@@ -305,8 +313,9 @@ class BoundClaims:
 
     def of(self, pod: PodInfo) -> list[BoundClaim] | None:
         """Those of a pod; None when it mounts anything else that a plugin looks at."""
-        if any(v.get("ephemeral") is not None or _inline_disk(v) for v in pod.volumes_asked):
-            return None
+        for asked in pod.volumes_asked:
+            if asked.get("ephemeral") is not None or _inline_disk(asked):
+                return None
         found = []
         for name in pod.claims:
             bound = self._bound(pod.cls.namespace, name)
@@ -327,8 +336,7 @@ class BoundClaims:
         lost = (claim.get("status") or {}).get("phase") == "Lost" or claim["metadata"].get("deletionTimestamp")
         if lost or "ReadWriteOncePod" in (claim["spec"].get("accessModes") or ()):
             return None
-        identity = csi_identity(state, namespace, name)
-        made = BoundClaim(claim, volume, identity, volume_terms(volume), tuple(zone_labels(volume)))
+        made = BoundClaim(claim, volume, _volume_identity(volume), volume_terms(volume), tuple(zone_labels(volume)))
         self._known[namespace, name] = made
         return made
 
@@ -472,9 +480,9 @@ class VolumeZone(Plugin):
 
 def zone_labels(volume: Json) -> list[tuple[str, frozenset[str]]]:
     """(key, zones) of a volume's zone and region labels; several zones are joined with "__"."""
-    labels = volume["metadata"].get("labels") or {}
-    result = []
-    for key in _ZONE_KEYS:
+    labels = volume["metadata"].get("labels")
+    result: list[tuple[str, frozenset[str]]] = []
+    for key in ZONE_KEYS if labels else ():
         if key in labels:
             zones = [zone.strip() for zone in labels[key].split("__")]
             if all(zones):
@@ -487,7 +495,7 @@ def zones_reachable(topologies: Sequence[tuple[str, frozenset[str]]], labels: Ma
 
     An old key that the node lacks is looked up under its present name.
     """
-    if not any(key in labels for key in _ZONE_KEYS):
+    if not any(key in labels for key in ZONE_KEYS):
         return True
     return all(labels.get(key, labels.get(_MODERN.get(key, key))) in zones for key, zones in topologies)
 

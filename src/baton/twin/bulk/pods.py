@@ -197,13 +197,13 @@ class Draws:
 
     def randrange(self, stop: int) -> int:
         """As Random.randrange: what is kept ahead is drawn again after it."""
-        here = _same(self._rng)
+        here = _same(self._rng, self._ahead)
         here.random_sample(self._passed + self._scalars[self._at])
         now = here.get_state(legacy=False)["state"]
         version, _, gauss = self._rng.getstate()
         self._rng.setstate((version, (*now["key"].tolist(), int(now["pos"])), gauss))
         found = self._rng.randrange(stop)
-        self._ahead = _same(self._rng)
+        self._ahead = _same(self._rng, here)
         self._passed = 0
         self.values = np.zeros(0)
         self._scalars[self._at] = 0
@@ -211,10 +211,10 @@ class Draws:
         return found
 
 
-def _same(rng: Random) -> np.random.RandomState:
-    """numpy's generator in the state of Python's."""
+def _same(rng: Random, again: np.random.RandomState | None = None) -> np.random.RandomState:
+    """numpy's generator in the state of Python's; `again` is one to use again, which is quicker than a new one."""
     _, state, _ = rng.getstate()
-    made = np.random.RandomState(0)
+    made = np.random.RandomState(0) if again is None else again
     known = {"key": np.array(state[:-1], dtype=np.uint32), "pos": state[-1]}
     made.set_state({"bit_generator": "MT19937", "state": known, "has_gauss": 0, "gauss": 0.0})
     return made

@@ -455,7 +455,8 @@ class Rows:
         row[C_VERSION], row[C_HAVE] = self.index.rows.version, 1
         for node_row in plan.node_rows:
             self._rows_of_nodes[node_row] = None
-        if any(image in self.state.image_nodes for image in plan.images):
+        images = self.state.image_nodes
+        if images and any(image in images for image in plan.images):
             self._pictured.add(number)
         if self.s[S_SYNCED] != self.index.rows.version or len(self._domains) > known_before:
             self._sync()

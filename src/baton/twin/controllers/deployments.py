@@ -6,6 +6,7 @@ cache of pods rather than from its status, so a roll-out does not depend on when
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 from baton.logic.eviction import controller_of
@@ -31,6 +32,7 @@ class DeploymentController(Controller):
         self._adopted: dict[str, tuple[Obj, str]] = {}  # deployment uid -> (template, ReplicaSet uid) found at start
         self._emptying: dict[str, Key] = {}  # ReplicaSet uid -> Deployment (Recreate) that waits for its last pod
         self._progressed: dict[str, tuple[tuple[int, int, int], float]] = {}
+        self._complete_with: dict[Key, tuple[list[Any], list[int]]] = {}  # what a sync saw that left nothing to do
 
     def start(self) -> None:
         for obj in list(self.world.items(DEPLOYMENTS)):
@@ -70,6 +72,8 @@ class DeploymentController(Controller):
         if obj is None or obj["metadata"].get("deletionTimestamp"):
             return
         sets = [r for r in self.world.owned_by(obj["metadata"]["uid"]) if r["kind"] == "ReplicaSet"]
+        if self._nothing_new(key, obj, sets):
+            return
         sets.sort(key=lambda r: (_revision(r), r["metadata"]["creationTimestamp"], r["metadata"]["name"]))
         new = self._current(obj, sets)
         old = [r for r in sets if new is None or r["metadata"]["uid"] != new["metadata"]["uid"]]
@@ -80,6 +84,25 @@ class DeploymentController(Controller):
         else:
             new = self._roll(obj, new, old)
         self._status(key, new)
+
+    def _nothing_new(self, key: Key, obj: Obj, sets: list[Obj]) -> bool:
+        """Whether a sync before saw the same, and nothing left to do."""
+        before = self._complete_with.get(key)
+        if before is None:
+            return False
+        parts, figures = self._seen(obj, sets)
+        same = len(parts) == len(before[0]) and figures == before[1]
+        return same and all(map(operator.is_, parts, before[0]))
+
+    def _seen(self, obj: Obj, sets: list[Obj]) -> tuple[list[Any], list[int]]:
+        """All that a sync looks at, but for what only time changes: parts of objects, and counts of pods."""
+        parts: list[Any] = [obj["spec"], obj["metadata"].get("annotations"), obj.get("status")]
+        figures: list[int] = []
+        for rs in sets:
+            group = self._group(rs)
+            parts += (rs["spec"], rs["metadata"].get("annotations"))
+            figures += (group.active, group.ready)
+        return parts, figures
 
     def _current(self, obj: Obj, sets: list[Obj]) -> Obj | None:
         template = obj["spec"].get("template") or {}
@@ -342,7 +365,12 @@ class DeploymentController(Controller):
             status["collisionCount"] = before["collisionCount"]
         status["conditions"] = self._conditions(obj, before, new, complete, available)
         if status != before:
-            self.world.update(DEPLOYMENTS, {**obj, "status": status})
+            obj = self.world.update(DEPLOYMENTS, {**obj, "status": status})
+        recreates = (obj["spec"].get("strategy") or {}).get("type") == "Recreate"  # waits for pods that count no more
+        if complete and not recreates and not obj["spec"].get("minReadySeconds"):
+            self._complete_with[key] = self._seen(obj, sets)
+        else:
+            self._complete_with.pop(key, None)
 
     def _conditions(self, obj: Obj, before: Obj, new: Obj | None, complete: bool, available: int) -> list[Obj]:
         now = rfc3339(self.clock.now())

@@ -178,6 +178,7 @@ class LeanPods(PodCache):
         self._read: list[Obj] | None = []  # objects stored before `start`
         self._shapes: dict[Any, PodShape] = {}
         self._by_owner: dict[Any, tuple[Obj, PodShape]] = {}
+        self._class_of: dict[Any, tuple[Obj, int, PodClass]] = {}
         self._lanes: dict[tuple[str, bool, bool], Lane] = {}
         self._traits: dict[PodListener, str] = {}
         self._together: dict[PodListener, Callable[[Sequence[Pod]], object]] = {}
@@ -262,15 +263,27 @@ class LeanPods(PodCache):
             found = self._shapes[key] = PodShape(obj, cls, self._state.classes.epoch)
         return found
 
-    def shape(self, key: Any, template: Obj, build: Callable[[], Obj]) -> PodShape:
-        """The shape of what a controller makes under `key` from `template`; `build()` gives its first pod."""
+    def shape(self, key: Any, template: Obj, build: Callable[[], Obj], kin: Any = None) -> PodShape:
+        """The shape of what a controller makes under `key` from `template`; `build()` gives its first pod. What is made
+        of equal `kin` differs in names and volumes only."""
         known = self._by_owner.get(key)
         if known is not None and known[0] is template:
             return known[1]
         obj = build()
-        made = PodShape(obj, self._state.class_of(obj)[0], self._state.classes.epoch)
+        made = PodShape(obj, self._class_for(obj, template, kin), self._state.classes.epoch)
         self._by_owner[key] = (template, made)
         return made
+
+    def _class_for(self, obj: Obj, template: Obj, kin: Any) -> PodClass:
+        """The class of a new pod, the same for its kin while no selector tells them apart."""
+        classes = self._state.classes
+        known = self._class_of.get(kin) if kin is not None and classes.volatile else None
+        if known is not None and known[0] is template and known[1] == classes.epoch:
+            return known[2]
+        cls = self._state.class_of(obj)[0]
+        if kin is not None:
+            self._class_of[kin] = (template, classes.epoch, cls)
+        return cls
 
     def make(self, shape: PodShape, name: str, group: Group, pin: str = "") -> None:
         """A Pending pod of a controller. The name must be free."""

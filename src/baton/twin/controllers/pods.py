@@ -21,7 +21,8 @@ class PodMaker:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.world = cluster.world
-        self._specs: dict[str, tuple[Obj, Obj, Obj]] = {}  # owner uid -> (template, spec, status)
+        self._specs: dict[str, tuple[Obj, Obj]] = {}  # owner uid -> (template, spec)
+        self._statuses: dict[str, tuple[Obj, Obj]] = {}  # owner uid -> (spec, status of a new pod)
         self._references: dict[str, Obj] = {}
         self._status_of: dict[int, Obj] = {}
         self._timers: set[tuple[str, float]] = set()
@@ -33,7 +34,7 @@ class PodMaker:
             return known[1]
         labels = (template.get("metadata") or {}).get("labels") or {}
         spec = merge_label_keys(self.admitted(template.get("spec") or {}, uid), labels)
-        self._specs[uid] = (template, spec, {"phase": "Pending", "qosClass": qos_class(spec)})
+        self._specs[uid] = (template, spec)
         return spec
 
     def admitted(self, given: Obj, uid: str) -> Obj:
@@ -51,20 +52,33 @@ class PodMaker:
             found = self._references[uid] = owner_reference(obj, api_version, kind)
         return found
 
-    def make(self, owner: Any, template: Obj, group: Group, name: str, build: Callable[[], Obj], pin: str = "") -> None:
+    def make(
+        self,
+        owner: Any,
+        template: Obj,
+        group: Group,
+        name: str,
+        build: Callable[[], Obj],
+        pin: str = "",
+        kin: Any = None,
+    ) -> None:
         """One more pod of a controller. Pods made under an equal `owner` from one template differ in name, and in the
-        node that `pin` names, only; `build()` gives the whole object."""
+        node that `pin` names, only; those of equal `kin` in volumes and names; `build()` gives the whole object."""
         pods: LeanPods | None = self.cluster.lean
         if pods is not None:
-            pods.make(pods.shape(owner, template, build), name, group, pin)
+            pods.make(pods.shape(owner, template, build, kin), name, group, pin)
         else:
             self.create(build())
 
     def create(self, pod: Obj) -> Obj:
-        reference: Obj = pod["metadata"]["ownerReferences"][0]
-        known = self._specs.get(reference["uid"])
+        uid: str = pod["metadata"]["ownerReferences"][0]["uid"]
+        known = self._specs.get(uid)
         if known is not None:
-            pod["status"] = known[2]
+            spec, status = self._statuses.get(uid, (None, None))
+            if spec is not known[1] or status is None:
+                status = {"phase": "Pending", "qosClass": qos_class(known[1])}
+                self._statuses[uid] = known[1], status
+            pod["status"] = status
         made: Obj = self.world.create("pods", pod)
         return made
 

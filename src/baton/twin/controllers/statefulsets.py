@@ -23,6 +23,9 @@ class _Rules(NamedTuple):
     """What a set's spec says, read once for each version of the object."""
 
     obj: Obj
+    group: Group
+    update: str
+    """The revision of new pods."""
     wanted: dict[str, int]
     """Names of the pods, with their ordinals."""
     ordered: bool
@@ -73,24 +76,24 @@ class StatefulSetController(Controller):
 
     def sync(self, key: Key) -> None:
         obj = self.world.get(STATEFULSETS, *key)
-        if obj is None or obj["metadata"].get("deletionTimestamp"):
-            return
-        uid = obj["metadata"]["uid"]
-        group = self.cluster.pods.group(uid, "StatefulSet", *key)
-        update, current = self._revision_pair(obj)
         rules = self._rules.get(key)
         if rules is None or rules.obj is not obj:
-            rules = self._rules[key] = _rules(obj)
+            if obj is None or obj["metadata"].get("deletionTimestamp"):
+                return
+            group = self.cluster.pods.group(obj["metadata"]["uid"], "StatefulSet", *key)
+            rules = self._rules[key] = _rules(obj, group, self._revision_pair(obj)[0])
+        group, update = rules.group, rules.update
+        current = self._current[group.uid]
         replicas = group.desired = len(rules.wanted)
         if self._settle(rules, group.pods, update, current):
             self._update(rules, group.pods, update)
         if current != update:
             live = [p for p in group.pods.values() if not p.terminating and not p.gone]
             if len(live) == replicas and all(p.labels.get(REVISION_LABEL) == update and p.ready for p in live):
-                self._current[uid] = current = update
+                self._current[group.uid] = current = update
         group.rolling = current != update
         if self.settings.live_status:
-            self._write(obj, group)
+            self._write(rules.obj, group)
         else:
             self._unpublished[key] = None
 
@@ -177,7 +180,8 @@ class StatefulSetController(Controller):
             return new_pod(name, meta["namespace"], template, whole, reference, labels, generate=meta["name"] + "-")
 
         group = self.cluster.pods.group(meta["uid"], "StatefulSet", meta["namespace"], meta["name"])
-        self.maker.make((meta["uid"], ordinal, revision), template, group, name, build)
+        kin = (meta["uid"], revision)
+        self.maker.make((*kin, ordinal), template, group, name, build, kin=kin)
         said = f"create Pod {name} in StatefulSet {meta['name']} successful"
         self.cluster.record(obj, "Normal", "SuccessfulCreate", said, _SOURCE)
 
@@ -243,7 +247,7 @@ class StatefulSetController(Controller):
             self.world.update(STATEFULSETS, {**obj, "status": status})
 
 
-def _rules(obj: Obj) -> _Rules:
+def _rules(obj: Obj, group: Group, update: str) -> _Rules:
     spec = obj["spec"]
     replicas = 1 if spec.get("replicas") is None else int(spec["replicas"])
     first = int((spec.get("ordinals") or {}).get("start") or 0)
@@ -254,7 +258,7 @@ def _rules(obj: Obj) -> _Rules:
         most = max(1, resolve(rolling.get("maxUnavailable", 1), replicas, up=True))
     ordered = spec.get("podManagementPolicy") != "Parallel"
     wanted = {f"{obj['metadata']['name']}-{ordinal}": ordinal for ordinal in range(first, first + replicas)}
-    return _Rules(obj, wanted, ordered, int(rolling.get("partition") or 0), most)
+    return _Rules(obj, group, update, wanted, ordered, int(rolling.get("partition") or 0), most)
 
 
 def _ordinal(name: str) -> int:
