@@ -70,6 +70,7 @@ from baton.logic.scheduling.scores import IMAGE_CEILING, IMAGE_FLOOR
 _BIG = 2**31 - 1
 _NOTHING = -(2**62)
 _BLOCK = 64
+_FEW = 4
 _PLACES: Any = tuple(np.uintp(i) for i in range(6))
 _0, _1, _2, _3, _4, _5 = _PLACES
 """Unsigned, so that indexing does not look for negative numbers."""
@@ -89,15 +90,35 @@ def _counts(table: Any, slot: int, keys: Any, affinity: int, taints: int) -> boo
 
 
 @jit
+def _sum_few(pods: Any, domains: Any, wanted: Any, tolerated: Any, sums: Any) -> None:
+    """Pods per domain of up to four, without a jump: which nodes hold pods cannot be foreseen."""
+    in_0 = in_1 = in_2 = in_3 = 0
+    for slot in range(pods.shape[0]):
+        d = domains[slot]
+        here = pods[slot] * ((wanted[slot] > 0) & (tolerated[slot] > 0))
+        in_0 += here * (d == 0)
+        in_1 += here * (d == 1)
+        in_2 += here * (d == 2)
+        in_3 += here * (d == 3)
+    found = (in_0, in_1, in_2, in_3)
+    for d in range(min(_FEW, sums.shape[0])):
+        sums[d] = found[d]
+
+
+@jit
 def _sum_domains(table: Any, width: int, counter: int, domain: int, keys: Any, affinity: int, taints: int, sums: Any) -> None:  # fmt: skip  # noqa: E501
-    """Pods per domain, over the nodes that count. Most nodes hold none: a block of them is passed over in one step."""
+    """Pods per domain, over the nodes that count."""
+    pods, domains = table[counter], table[domain]
+    if keys.shape[0] == 0 and width <= _FEW:
+        wanted = table[affinity] if affinity >= 0 else pods
+        tolerated = table[taints] if taints >= 0 else pods
+        _sum_few(pods, domains, wanted, tolerated, sums[:width])
+        return
     for d in range(width):
         sums[d] = 0
-    pods, domains = table[counter], table[domain]
-    plain = keys.shape[0] == 0 and affinity < 0 and taints < 0
     total = pods.shape[0]
     for block in range(0, total, _BLOCK):
-        if block + _BLOCK <= total:
+        if block + _BLOCK <= total:  # most nodes hold none: a block of them is passed over in one step
             some = pods[block]
             for i in range(1, _BLOCK):
                 some |= pods[block + i]
@@ -106,7 +127,7 @@ def _sum_domains(table: Any, width: int, counter: int, domain: int, keys: Any, a
         for slot in range(block, min(block + _BLOCK, total)):
             if pods[slot] != 0:
                 d = domains[slot]
-                if d >= 0 and (plain or _counts(table, slot, keys, affinity, taints)):
+                if d >= 0 and _counts(table, slot, keys, affinity, taints):
                     sums[d] += pods[slot]
 
 
