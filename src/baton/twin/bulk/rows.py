@@ -161,6 +161,7 @@ class Rows:
         self._domains: dict[Any, int] = {}
         self._pictured: set[int] = set()
         self._masks: dict[tuple[int, ...], int] = {}
+        self._workspace: tuple[int, ...] = ()
         self._lines = self._longest = 1  # of all plans: domain sums at once, numbers
         self._images = len(self.state.image_nodes)
         self._epoch = self.state.classes.epoch
@@ -370,9 +371,11 @@ class Rows:
     def _make_workspace(self) -> None:
         """Room for what a placement writes on, whatever class it is of."""
         width = max((len(domain.ids) for domain in self._domains), default=0) + 1
-        needed = workspace(self._lines, width, self._longest, len(self.state.allocatable))
-        for name, least in zip(("work", "space", "good"), needed, strict=True):
-            self._grown(name, least)
+        size = (self._lines, width, self._longest, self.state.capacity)
+        if size != self._workspace:
+            self._workspace = size
+            for name, least in zip(("work", "space", "good"), workspace(*size), strict=True):
+                self._grown(name, least)
 
     def make_room(self) -> None:
         """Arrays that hold what one step may add."""

@@ -153,7 +153,7 @@ class Taking(Look):
         pods: list[Any] = [p for g in groups for p in g.pods.values()]
         count = len(pods)
         margin = max(len(g.pods) for g in groups) + 64
-        room = count + count // 2 + 4 * margin
+        room = 3 * count + 4 * margin  # each pod is made anew once or twice; zeros cost nothing before they are written
         scalars, seconds = np.zeros(SCALARS, dtype=np.int64), np.zeros(SECONDS)
         self.s, self.f = scalars.data, seconds.data
         s = self.s
