@@ -169,11 +169,12 @@ def _prepare(table: Any, plan: Any, at_hard: int, width: int, lowest: Any, sums:
     """Sums per domain for hard spreading and required terms; whether the pod may be the first of its kind."""
     none = work[:0]
     keys = _keys(plan, at_hard, plan[H_HARD], 8, work)
+    others = keys if plan[H_HARD] > 1 else none  # a node in a domain has the one key
     seen = work[plan[H_HARD] :]
     at = at_hard
     line = sums
     for c in range(plan[H_HARD]):
-        _sum_domains(table, plan[at + 7], plan[at], plan[at + 1], keys, plan[at + 2], plan[at + 3], line)
+        _sum_domains(table, plan[at + 7], plan[at], plan[at + 1], others, plan[at + 2], plan[at + 3], line)
         lowest[c] = _lowest(table, plan, at, keys, line, seen)
         at += 8
         line = line[width:]
@@ -431,6 +432,7 @@ def _soft(table: Any, logs: Any, plan: Any, at: int, sums: Any, slots: Any, poin
     count = points.shape[0]
     keys = _keys(plan, at, plan[H_SOFT] if plan[H_NEED_ALL] > 0 else 0, 7, work)
     work = work[keys.shape[0] :]
+    others = keys if plan[H_SOFT] > 1 else keys[:0]  # a node in a domain has the one key
     raw = space[:count]
     raw[:] = 0.0
     kept = count
@@ -444,7 +446,7 @@ def _soft(table: Any, logs: Any, plan: Any, at: int, sums: Any, slots: Any, poin
             _soft_per_node(table[plan[at]], table[plan[at + 1]], logs[kept], plan[at + 4] - 1, slots, raw)
         else:
             size = _domains_among(table[plan[at + 1]], plan[at + 6], slots, raw, work)
-            _sum_domains(table, plan[at + 6], plan[at], plan[at + 1], keys, plan[at + 2], plan[at + 3], sums)
+            _sum_domains(table, plan[at + 6], plan[at], plan[at + 1], others, plan[at + 2], plan[at + 3], sums)
             _soft_per_domain(table[plan[at + 1]], sums, logs[size], plan[at + 4] - 1, slots, raw)
         at += 7
     _add_spread_points(raw, kept, points, work)
