@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from baton.logic.scheduling.infos import Key, NodeInfo, PodInfo
 from baton.logic.scheduling.matching import Json
 from baton.logic.scheduling.rows import NodeRow, NodeRows
-from baton.logic.scheduling.state import (
-    CLAIMS,
-    CSI_NODES,
-    STORAGE_CLASSES,
-    VOLUMES,
-    ClusterState,
-    Key,
-    NodeInfo,
-    PodInfo,
-)
+from baton.logic.scheduling.state import CLAIMS, CSI_NODES, STORAGE_CLASSES, VOLUMES, ClusterState
 from baton.logic.scheduling.volumes import attach_limits, class_name, csi_identity
 
 UNLIMITED = 2**31 - 1

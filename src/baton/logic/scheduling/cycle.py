@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from baton.logic.scheduling import filters, interpod, spread, volumes
 from baton.logic.scheduling.filters import Figures, Plugin, Status, View
-from baton.logic.scheduling.state import ClusterState, NodeInfo, PodInfo
+from baton.logic.scheduling.infos import NodeInfo, PodInfo
+from baton.logic.scheduling.state import ClusterState
 
 PLUGINS: tuple[type[Plugin], ...] = (
     filters.NodeUnschedulable,

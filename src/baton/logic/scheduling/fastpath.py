@@ -11,12 +11,13 @@ from baton.logic.scheduling import filters, interpod, matching, native, place, s
 from baton.logic.scheduling.accelerate import installed
 from baton.logic.scheduling.cycle import LEFT_OUT
 from baton.logic.scheduling.filters import Status, View
+from baton.logic.scheduling.infos import NodeInfo, PodInfo
 from baton.logic.scheduling.matching import Json, NodeTerm
 from baton.logic.scheduling.place import Bools, Cluster, Longs, Placed
 from baton.logic.scheduling.plan import Plan, Planner
 from baton.logic.scheduling.podclass import AffinityTerm, PodClass
 from baton.logic.scheduling.rows import Ints, NodeRow
-from baton.logic.scheduling.state import CPU, EPHEMERAL, MEMORY, PODS, VOLUMES, ClusterState, NodeInfo, PodInfo
+from baton.logic.scheduling.state import CPU, EPHEMERAL, MEMORY, PODS, VOLUMES, ClusterState
 from baton.logic.scheduling.volumes import (
     ZONE_KEYS,
     BoundClaim,

@@ -10,9 +10,10 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from baton.logic.scheduling import matching
+from baton.logic.scheduling.infos import Key, NodeInfo, PodInfo
 from baton.logic.scheduling.podclass import AffinityTerm, PodClass
 from baton.logic.scheduling.requests import Resources
-from baton.logic.scheduling.state import CPU, EPHEMERAL, MEMORY, PODS, ClusterState, Key, NodeInfo, PodInfo
+from baton.logic.scheduling.state import CPU, EPHEMERAL, MEMORY, PODS, ClusterState
 
 UNSCHEDULABLE = "node(s) were unschedulable"
 WRONG_NAME = "node(s) didn't match the requested node name"

@@ -8,6 +8,7 @@ from typing import Any
 from baton.logic.scheduling import matching
 from baton.logic.scheduling.attachments import Attachments
 from baton.logic.scheduling.filters import ports_conflict
+from baton.logic.scheduling.infos import Key, PodInfo
 from baton.logic.scheduling.interpod import existing_terms
 from baton.logic.scheduling.matching import Selector
 from baton.logic.scheduling.podclass import AffinityTerm, PodClass
@@ -23,8 +24,6 @@ from baton.logic.scheduling.state import (
     STORAGE_CLASSES,
     VOLUMES,
     ClusterState,
-    Key,
-    PodInfo,
 )
 
 _OWNERS = {REPLICA_SETS: "ReplicaSet", STATEFUL_SETS: "StatefulSet", CONTROLLERS: "ReplicationController"}

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from baton.logic.scheduling import matching
 from baton.logic.scheduling.filters import Figures, Plugin, Status, View
+from baton.logic.scheduling.infos import NodeInfo, PodInfo
 from baton.logic.scheduling.podclass import AffinityTerm, PodClass
 from baton.logic.scheduling.spread import labels_of
-from baton.logic.scheduling.state import NAMESPACES, ClusterState, NodeInfo, PodInfo
+from baton.logic.scheduling.state import NAMESPACES, ClusterState
 
 AFFINITY_RULES = "node(s) didn't match pod affinity rules"
 ANTI_AFFINITY_RULES = "node(s) didn't match pod anti-affinity rules"

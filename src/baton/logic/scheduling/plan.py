@@ -11,6 +11,7 @@ import numpy as np
 from baton.logic.scheduling import matching, place
 from baton.logic.scheduling.filters import taint_reason, tolerates_cordon
 from baton.logic.scheduling.index import Index
+from baton.logic.scheduling.infos import NodeInfo
 from baton.logic.scheduling.interpod import resolve
 from baton.logic.scheduling.matching import HOSTNAME, Json
 from baton.logic.scheduling.place import Longs
@@ -18,7 +19,7 @@ from baton.logic.scheduling.podclass import AffinityTerm, PodClass, SpreadConstr
 from baton.logic.scheduling.rows import DomainRow, NodeRow
 from baton.logic.scheduling.scores import IMAGE_FLOOR, preferred_weight
 from baton.logic.scheduling.spread import default_constraints, default_selector
-from baton.logic.scheduling.state import ClusterState, NodeInfo
+from baton.logic.scheduling.state import ClusterState
 
 _NOTHING: Longs = np.zeros(0, dtype=np.int64)
 _HARD_WIDTH, _SOFT_WIDTH = place.WIDTHS[place.H_HARD], place.WIDTHS[place.H_SOFT]

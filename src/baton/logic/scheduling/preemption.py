@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 from baton.logic.scheduling import matching
 from baton.logic.scheduling.cycle import Cycle
 from baton.logic.scheduling.filters import NodeResourcesFit, Status, View, insufficient
+from baton.logic.scheduling.infos import Key, PodInfo
 from baton.logic.scheduling.interpod import InterPodAffinity
 from baton.logic.scheduling.matching import Json, Selector
 from baton.logic.scheduling.podclass import VOLATILE_LABELS
 from baton.logic.scheduling.spread import PodTopologySpread
-from baton.logic.scheduling.state import BUDGETS, CPU, EPHEMERAL, MEMORY, PODS, ClusterState, Key, PodInfo
+from baton.logic.scheduling.state import BUDGETS, CPU, EPHEMERAL, MEMORY, PODS, ClusterState
 
 NO_VICTIMS = "No preemption victims found for incoming pod"
 NEVER = "not eligible due to preemptionPolicy=Never."

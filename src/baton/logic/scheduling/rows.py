@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from baton.logic.scheduling.infos import NodeInfo
 from baton.logic.scheduling.matching import BETA_REGION, BETA_ZONE, REGION, ZONE
-from baton.logic.scheduling.state import ClusterState, NodeInfo
+from baton.logic.scheduling.state import ClusterState
 
 Ints = NDArray[np.int32]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from baton.logic.scheduling import interpod, matching, spread
+from baton.logic.scheduling.infos import NodeInfo, PodInfo
 from baton.logic.scheduling.podclass import PodClass
 from baton.logic.scheduling.requests import reports_resources, sum_requests, to_resources
-from baton.logic.scheduling.state import CPU, MEMORY, NONZERO_CPU, NONZERO_MEMORY, ClusterState, NodeInfo, PodInfo
+from baton.logic.scheduling.state import CPU, MEMORY, NONZERO_CPU, NONZERO_MEMORY, ClusterState
 
 MEBIBYTE = 1024 * 1024
 IMAGE_FLOOR, IMAGE_CEILING = 23 * MEBIBYTE, 1000 * MEBIBYTE

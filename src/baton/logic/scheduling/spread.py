@@ -7,16 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from baton.logic.scheduling import matching
 from baton.logic.scheduling.filters import Plugin, Status, View
+from baton.logic.scheduling.infos import NodeInfo, PodInfo
 from baton.logic.scheduling.matching import HOSTNAME, ZONE, Selector
 from baton.logic.scheduling.podclass import PodClass, SpreadConstraint
-from baton.logic.scheduling.state import (
-    CONTROLLERS,
-    REPLICA_SETS,
-    STATEFUL_SETS,
-    ClusterState,
-    NodeInfo,
-    PodInfo,
-)
+from baton.logic.scheduling.state import CONTROLLERS, REPLICA_SETS, STATEFUL_SETS, ClusterState
 
 SPREAD = "node(s) didn't match pod topology spread constraints"
 SPREAD_LABEL = SPREAD + " (missing required label)"

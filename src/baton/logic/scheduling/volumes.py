@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 from baton.logic.quantity import parse_nanos
 from baton.logic.scheduling import matching
 from baton.logic.scheduling.filters import Plugin, Status, View
+from baton.logic.scheduling.infos import PodInfo
 from baton.logic.scheduling.matching import BETA_REGION, BETA_ZONE, REGION, ZONE, Json, NodeTerm
-from baton.logic.scheduling.state import CLAIMS, CSI_NODES, STORAGE_CLASSES, VOLUMES, ClusterState, PodInfo
+from baton.logic.scheduling.state import CLAIMS, CSI_NODES, STORAGE_CLASSES, VOLUMES, ClusterState
 
 IN_USE = (
     "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod"

@@ -14,9 +14,7 @@ from typing import (
 
 import numpy as np
 
-from baton.logic.scheduling.state import (
-    PodInfo,
-)
+from baton.logic.scheduling.infos import PodInfo
 from baton.twin.bulk.counts import (
     GroupTotals,
     Totals,

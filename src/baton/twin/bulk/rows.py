@@ -12,6 +12,7 @@ from typing import (
 
 import numpy as np
 
+from baton.logic.scheduling.infos import PodInfo
 from baton.logic.scheduling.native import (
     workspace,
 )
@@ -24,9 +25,6 @@ from baton.logic.scheduling.podclass import (
 )
 from baton.logic.scheduling.spread import (
     natural_log,
-)
-from baton.logic.scheduling.state import (
-    PodInfo,
 )
 from baton.twin.bulk.begin import (
     Beyond,

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from baton.logic.eviction import MIRROR_ANNOTATION, controller_of
+from baton.logic.scheduling.infos import PodInfo, claim_names
 from baton.logic.scheduling.podclass import VOLATILE_LABELS, PodClass
 from baton.logic.scheduling.requests import pod_request, reports_resources
-from baton.logic.scheduling.state import ClusterState, PodInfo, claim_names
+from baton.logic.scheduling.state import ClusterState
 from baton.twin.controllers.base import (
     ADDED,
     BOUND,

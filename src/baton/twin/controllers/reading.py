@@ -11,9 +11,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from baton.logic.eviction import MIRROR_ANNOTATION, controller_of
+from baton.logic.scheduling.infos import claim_names
 from baton.logic.scheduling.matching import Json
 from baton.logic.scheduling.podclass import NAMED, without_mounts, without_pin
-from baton.logic.scheduling.state import ClusterState, claim_names
+from baton.logic.scheduling.state import ClusterState
 from baton.twin.controllers.base import Group, Key, Obj, status_of
 from baton.twin.world import already_exists
 

@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from baton.logic.scheduling import RESOURCES, ClusterState, Decision, Scheduler
+from baton.logic.scheduling.infos import PodInfo
 from baton.logic.scheduling.preemption import NO_CANDIDATE
-from baton.logic.scheduling.state import BUDGETS, PodInfo
+from baton.logic.scheduling.state import BUDGETS
 from baton.twin.bulk.pods import BulkPod
 from baton.twin.controllers.base import (
     ADDED,
