@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+import gzip
 import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from baton.cli.main import main
+from baton.model.cluster import Snapshot
+from baton.observe.store import load, save
 from baton.rehearsal.generate import generate
 
 Json = dict[str, Any]
@@ -159,3 +163,28 @@ def test_dump_with_a_malformed_pod_ends_in_words(tmp_path: Path, whole: list[Jso
     assert "Traceback" not in err
     if code == 3:
         assert err.startswith("baton: ") and "hint" in err
+
+
+def test_a_snapshot_is_read_as_it_was_written_and_its_templates_once(tmp_path: Path):
+    """A cluster of 150,000 pods would need half a gigabyte more, or come back as another one."""
+    made = generate(nodes=12, pods=150, seed=8)
+    file = tmp_path / "cluster.baton"
+    save(file, made)
+    read = load(file)
+    document = msgspec.json.decode(gzip.decompress(file.read_bytes()))
+    assert read == msgspec.convert(document["snapshot"], Snapshot)
+    pods = read.objects["pods"]
+    containers = {id(p["spec"]["containers"]): p["spec"]["containers"] for p in pods}
+    assert len(containers) < len(pods) / 2
+    assert len({msgspec.json.encode(c) for c in containers.values()}) == len(containers)
+
+
+@pytest.mark.parametrize("change", [{"spec": None}, {"metadata": [], "spec": {}}, {"spec": "gone"}])
+def test_half_pods_of_a_snapshot_are_read_for_others_to_tell(tmp_path: Path, change: dict[str, Any]):
+    """An object cut short would be told as a file that is no JSON, without its name."""
+    file = tmp_path / "cluster.baton"
+    save(file, generate(nodes=12, pods=150, seed=8))
+    document = msgspec.json.decode(gzip.decompress(file.read_bytes()))
+    document["snapshot"]["objects"]["pods"][3].update(change)
+    file.write_bytes(msgspec.json.encode(document))
+    assert load(file).objects["pods"][3] == document["snapshot"]["objects"]["pods"][3]

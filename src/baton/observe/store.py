@@ -29,6 +29,9 @@ from baton.model.versions import Minor
 from baton.observe.redact import redact, redact_configuration, redact_user_data
 
 FORMAT = "baton-snapshot"
+_PARTS: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_LISTS: msgspec.json.Decoder[dict[str, list[msgspec.Raw]]] = msgspec.json.Decoder(dict[str, list[msgspec.Raw]])
+_MOST_SHARED = 100_000  # of a cluster whose pods all differ, no more are remembered
 KUBECTL = (
     "kubectl get nodes,pods,pdb,deploy,rs,sts,ds,jobs,pvc,pv,sc,csinode,priorityclass,svc,ns -A -o json > dump.json"
 )
@@ -126,9 +129,50 @@ def _json(path: Path) -> Any:
         raise ReadError(f"it is not JSON: {error}", where=str(path), hint="is the file whole?") from error
 
 
+def _document(path: Path) -> Any:
+    """The document in the file, as `_json` reads it. What pods of one template have in common is read once and shared:
+    in a large cluster it is most of the file, and would be a gigabyte of equal objects."""
+    content = _bytes(path)
+    try:
+        try:
+            document = _PARTS.decode(content)
+            snapshot = _PARTS.decode(document["snapshot"])
+            objects = _LISTS.decode(snapshot["objects"])
+        except (KeyError, msgspec.ValidationError):  # another kind of document: whoever asked says so
+            return msgspec.json.decode(content)
+        known: dict[bytes, Any] = {}
+        found = {k: [_pod(o, known) if k == "pods" else msgspec.json.decode(o) for o in v] for k, v in objects.items()}
+        rest = {k: msgspec.json.decode(v) for k, v in snapshot.items() if k != "objects"}
+        outer = {k: msgspec.json.decode(v) for k, v in document.items() if k != "snapshot"}
+        return {**outer, "snapshot": {**rest, "objects": found}}
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ReadError(f"it is not JSON: {error}", where=str(path), hint="is the file whole?") from error
+
+
+def _pod(raw: msgspec.Raw, known: dict[bytes, Any]) -> Any:
+    try:
+        pod = _PARTS.decode(raw)
+        parts = {k: _PARTS.decode(pod[k]) for k in ("metadata", "spec") if k in pod}
+    except msgspec.ValidationError:  # half an object: told where it is used
+        return msgspec.json.decode(raw)
+    shared = {k: {name: _shared(v, known) for name, v in part.items()} for k, part in parts.items()}
+    return {k: shared[k] if k in shared else msgspec.json.decode(v) for k, v in pod.items()}
+
+
+def _shared(raw: msgspec.Raw, known: dict[bytes, Any]) -> Any:
+    """What is written there, the same object as an equal one before. Nobody changes objects in place."""
+    text = bytes(raw)
+    found = known.get(text)
+    if found is None:
+        found = msgspec.json.decode(text)
+        if len(known) < _MOST_SHARED and isinstance(found, dict | list):
+            known[text] = found
+    return found
+
+
 def load(path: Path) -> Snapshot:
     """A file that `save` wrote. Raises ReadError for anything else, or for a schema this Baton does not know."""
-    document = _json(path)
+    document = _document(path)
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         hint = "a kubectl dump is read with --dump" if isinstance(document, dict) and "items" in document else None
         raise ReadError(
