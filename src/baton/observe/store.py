@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -122,31 +122,28 @@ def _bytes(path: Path) -> bytes:
         raise ReadError(f"it cannot be read: {error}", where=str(path), hint="is the file whole?") from error
 
 
-def _json(path: Path) -> Any:
+def _json(path: Path, decode: Callable[[bytes], Any] = msgspec.json.decode) -> Any:
+    """What the file holds. Raises ReadError when it is no JSON."""
     try:
-        return msgspec.json.decode(_bytes(path))
+        return decode(_bytes(path))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ReadError(f"it is not JSON: {error}", where=str(path), hint="is the file whole?") from error
 
 
-def _document(path: Path) -> Any:
-    """The document in the file, as `_json` reads it. What pods of one template have in common is read once and shared:
-    in a large cluster it is most of the file, and would be a gigabyte of equal objects."""
-    content = _bytes(path)
+def _document(content: bytes) -> Any:
+    """The document written there. What pods of one template have in common is read once and shared: in a large cluster
+    it is most of the file, and would be a gigabyte of equal objects."""
     try:
-        try:
-            document = _PARTS.decode(content)
-            snapshot = _PARTS.decode(document["snapshot"])
-            objects = _LISTS.decode(snapshot["objects"])
-        except (KeyError, msgspec.ValidationError):  # another kind of document: whoever asked says so
-            return msgspec.json.decode(content)
-        known: dict[bytes, Any] = {}
-        found = {k: [_pod(o, known) if k == "pods" else msgspec.json.decode(o) for o in v] for k, v in objects.items()}
-        rest = {k: msgspec.json.decode(v) for k, v in snapshot.items() if k != "objects"}
-        outer = {k: msgspec.json.decode(v) for k, v in document.items() if k != "snapshot"}
-        return {**outer, "snapshot": {**rest, "objects": found}}
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ReadError(f"it is not JSON: {error}", where=str(path), hint="is the file whole?") from error
+        document = _PARTS.decode(content)
+        snapshot = _PARTS.decode(document["snapshot"])
+        objects = _LISTS.decode(snapshot["objects"])
+    except (KeyError, msgspec.ValidationError):  # another kind of document: whoever asked says so
+        return msgspec.json.decode(content)
+    known: dict[bytes, Any] = {}
+    found = {k: [_pod(o, known) if k == "pods" else msgspec.json.decode(o) for o in v] for k, v in objects.items()}
+    rest = {k: msgspec.json.decode(v) for k, v in snapshot.items() if k != "objects"}
+    outer = {k: msgspec.json.decode(v) for k, v in document.items() if k != "snapshot"}
+    return {**outer, "snapshot": {**rest, "objects": found}}
 
 
 def _pod(raw: msgspec.Raw, known: dict[bytes, Any]) -> Any:
@@ -172,7 +169,7 @@ def _shared(raw: msgspec.Raw, known: dict[bytes, Any]) -> Any:
 
 def load(path: Path) -> Snapshot:
     """A file that `save` wrote. Raises ReadError for anything else, or for a schema this Baton does not know."""
-    document = _document(path)
+    document = _json(path, _document)
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         hint = "a kubectl dump is read with --dump" if isinstance(document, dict) and "items" in document else None
         raise ReadError(
