@@ -7,13 +7,14 @@ order (tests/twin/test_twin_reading.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from baton.logic.eviction import MIRROR_ANNOTATION, controller_of
 from baton.logic.scheduling.infos import claim_names
 from baton.logic.scheduling.matching import Json
-from baton.logic.scheduling.podclass import NAMED, without_mounts, without_pin
+from baton.logic.scheduling.podclass import NAMED, PodClass, without_mounts, without_pin
 from baton.logic.scheduling.state import ClusterState
 from baton.twin.controllers.base import Group, Key, Obj, status_of
 from baton.twin.world import already_exists
@@ -22,41 +23,66 @@ if TYPE_CHECKING:
     from baton.twin.controllers.lean import LeanPod, LeanPods, PodShape
 
 
+_OF_THE_POD = frozenset(("nodeName", "hostname", "affinity", "volumes"))
+"""Of a spec, what siblings may differ in: an affinity by the node it is pinned to, volumes by claims."""
+
+
 class Template:
     """What pods that are alike have in common."""
 
-    __slots__ = ("epoch", "group", "labels", "namespace", "owners", "runs", "shape", "spec", "volatile")
+    __slots__ = ("_affinity", "_common", "_spec", "_values", "_written", "claims", "cls", "epoch", "group", "labels",
+                 "namespace", "owners", "shape", "volatile")  # fmt: skip
 
     def __init__(
         self,
         obj: Obj,
         affinity: Json | None,
+        cls: PodClass,
         shape: PodShape,
         group: Group | None,
         epoch: int,
         volatile: frozenset[str],
     ) -> None:
-        meta = obj["metadata"]
+        meta, spec = obj["metadata"], obj["spec"]
         self.namespace: str = meta["namespace"]
         self.labels: Obj = meta.get("labels") or {}
         self.owners = meta.get("ownerReferences")
-        self.spec = _common(obj["spec"], affinity)
+        self.cls = cls
         self.shape = shape
+        self.claims = shape.claims
         self.group = group
         self.epoch = epoch
-        self.runs = group is not None and shape.claims == ()
-        """Whether nothing is to be done about pods of it that run."""
         self.volatile = volatile if group is not None and group.kind in NAMED else frozenset()
+        self._spec = spec
+        self._affinity = affinity
+        self._common: Obj | None = None
+        names = [k for k in spec if k not in _OF_THE_POD]
+        self._written: Callable[[Obj], Any] = itemgetter(*names) if names else len
+        self._values = self._written(spec)
 
     def fits(self, meta: Obj, spec: Obj, affinity: Json | None) -> bool:
-        """Whether a pod, its affinity without the node it is pinned to, is of this template."""
+        """Whether a pod, its affinity without the node it is pinned to, is of this template but for its claims."""
+        labels = meta.get("labels") or {}
         return (
-            ((labels := meta.get("labels") or {}) == self.labels or self._alike(labels))
+            (labels is self.labels or labels == self.labels or self._alike(labels))
             and meta["namespace"] == self.namespace
             and meta.get("ownerReferences") == self.owners
-            and _common(spec, affinity) == self.spec
             and self.shape.mirror == (MIRROR_ANNOTATION in (meta.get("annotations") or ()))
+            and (self._as_written(spec, affinity) or self._reads_alike(spec, affinity))
         )
+
+    def _as_written(self, spec: Obj, affinity: Json | None) -> bool:
+        """Whether a spec is the first pod's, word for word: most are, and that is told quickly."""
+        try:
+            same = len(spec) == len(self._spec) and self._written(spec) == self._values
+        except KeyError:
+            return False
+        return same and affinity == self._affinity
+
+    def _reads_alike(self, spec: Obj, affinity: Json | None) -> bool:
+        if self._common is None:
+            self._common = _common(self._spec, self._affinity)
+        return _common(spec, affinity) == self._common
 
     def _alike(self, labels: Obj) -> bool:
         """But for those that pods of some controllers have of their own."""
@@ -68,10 +94,9 @@ def _without(labels: Obj, some: frozenset[str]) -> Obj:
 
 
 def _common(spec: Obj, affinity: Json | None) -> Obj:
-    """A pod's spec but for its node, and for what is named after the pod: the volume of its token."""
-    common = {**spec, "nodeName": "", "affinity": affinity}
+    """A pod's spec but for its node, and for what is named after the pod: its claims and the volume of its token."""
+    common = {**spec, "nodeName": "", "hostname": "", "affinity": affinity, "volumes": None}
     if spec.get("volumes"):
-        common["volumes"] = common_claims(spec)
         for kind in ("containers", "initContainers"):
             common[kind] = without_mounts(spec.get(kind))
     return common
@@ -96,39 +121,51 @@ class Reader:
 
     def read(self, objects: Iterable[Obj]) -> None:
         """All of these. Raises ApiError AlreadyExists."""
-        record, by_key = self._pods.record, self._pods.by_key
+        pods, run = self._pods, self._run
+        record, by_key = pods.record, pods.by_key
         known = len(by_key)
         template: Template | None = None
         status: Any = None
         phase, ready = "", False
         for obj in objects:
             meta, spec = obj["metadata"], obj["spec"]
-            affinity, pin = without_pin(spec) if spec.get("affinity") else (None, None)
+            affinity, pin = without_pin(spec) if "affinity" in spec else (None, None)
             if template is None or not template.fits(meta, spec, affinity):
                 self._tell()
                 template = self._template(obj, affinity)
+            shape = template.shape
+            if template.claims != () or "volumes" in spec:
+                shape = self._shape(template, obj)
             if status is None or obj.get("status") is not status:
                 status = obj.get("status")
                 phase, ready = status_of(obj)
             key: Key = (meta["namespace"], meta["name"])
             labels = (meta.get("labels") or {}) if template.volatile else template.labels
-            pod = record(key, template.shape, labels, pin or "", obj)
+            pod = record(key, shape, labels, pin or "", obj)
             pod.phase, pod.ready, pod.owner = phase, ready, template.group
             by_key[key] = pod
             known += 1
             if len(by_key) != known:
                 raise already_exists("pods", key[1])
-            if phase == "Running" and template.runs and pod.node and not pod.terminating:
-                self._run.append(pod)
+            if phase == "Running" and shape.claims == () and pod.owner is not None and pod.node and not pod.terminating:
+                run.append(pod)
                 continue
             self._tell()
-            self._pods.enter(pod)
+            pods.enter(pod)
         self._tell()
 
     def _tell(self) -> None:
         if self._run:
-            run, self._run = self._run, []
+            run = self._run[:]
+            self._run.clear()
             self._pods.enter_all(run)
+
+    def _shape(self, template: Template, obj: Obj) -> PodShape:
+        """The shape of a pod of the template that mounts volumes."""
+        if common_claims(obj["spec"]) == template.claims:
+            return template.shape
+        stale = template.epoch != self._state.classes.epoch
+        return self._pods.shape_of(obj, self._state.class_of(obj)[0] if stale else template.cls)
 
     def _template(self, obj: Obj, affinity: Json | None) -> Template:
         """What fits the pod: the last of its controller, or a new one."""
@@ -144,7 +181,7 @@ class Reader:
         if owner is not None:
             group = self._pods.group(uid, owner["kind"], meta["namespace"], owner["name"])
         classes, shape = self._state.classes, self._pods.shape_of(obj, cls)
-        made = Template(obj, affinity, shape, group, classes.epoch, classes.volatile)
+        made = Template(obj, affinity, cls, shape, group, classes.epoch, classes.volatile)
         if uid:
             self._templates[uid] = made
         return made
