@@ -135,7 +135,7 @@ class Tally:
         kube.pods.listen(self._on_count, READY | TERMINATING | REMOVED)
         self.twin.cloud.on_event(self._on_event, ("pod.evicted", "pod.blocked"))
         self.twin.clock.call_later(1.0, self._survey)  # once the controllers have counted
-        for pod in kube.pods.by_key.values():
+        for pod in kube.pods.alike():
             if not pod.node and not pod.finished:
                 self._pending[pod.key] = self._start
         self.max_pending = len(self._pending)
@@ -330,17 +330,17 @@ class Tally:
     def _survey(self) -> None:
         """Budgets that can never let a pod go, looked for before anything moves."""
         several: set[tuple[str, str]] = set()
-        for pod in self._kube.pods.by_key.values():
+        for pod in self._kube.pods.alike():
             if len(pod.budgets) > 1:
                 several.update(b.key for b in sorted(pod.budgets, key=lambda b: b.name)[1:])
         for key, budget in sorted(self._kube.disruption.budgets.items()):
             if key in several:
                 self.stuck.append((*key, SEVERAL))
-            elif budget.pods and 0 < budget.expected <= budget.desired:
+            elif budget.alike and 0 < budget.expected <= budget.desired:
                 single = budget.expected == 1
                 self.stuck.append((*key, SINGLE if single else NEVER))
                 if single:
-                    self.singles.append(self.workload_of(next(iter(budget.pods.values()))))
+                    self.singles.append(self.workload_of(next(iter(budget.alike.values()))))
 
     def _evicted(self, event: Event) -> None:
         self.evictions += 1

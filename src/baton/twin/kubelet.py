@@ -62,7 +62,7 @@ class Kubelets(Controller):
         elif pod.phase == "Running" and bits & ADDED:
             self._resume(pod)
 
-    def on_running(self, pods: Sequence[Pod]) -> None:
+    def on_running(self, pods: Sequence[Pod], keys: Sequence[Key], nodes: Sequence[str]) -> None:
         """Pods of one controller that were running when the twin began."""
         if self._runs_to_end(pods[0]):
             for pod in pods:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+import numpy as np
 
 from baton.logic.scheduling import matching
 from baton.logic.scheduling.attachments import Attachments
@@ -105,12 +107,17 @@ class Index:
         self._carried_by: dict[Bucket, list[CarriedTerm]] = {}
         self._ports: dict[tuple[tuple[str, str, int], ...], int] = {}
         state.listener = self
-        for key, info in state.pods.items():
+        for key, info in state.known.items():
             entry = info.cls.index or self.register(info.cls)
-            if entry.all_rows or entry.live_rows or info.claims:
+            if info in state.together:
+                entry.pods[key] = info
+            elif entry.all_rows or entry.live_rows or info.claims:
                 self.pod_added(info, key)
             else:
                 entry.pods[key] = info
+        for info, (_, slots) in state.together.items():
+            for row in info.cls.index.all_rows + info.cls.index.live_rows:
+                np.add.at(self.table.data[row], slots, 1)
 
     # what the state tells ---------------------------------------------------------------------------------------------
 
@@ -128,6 +135,10 @@ class Index:
                 data[row, slot] += 1
         if info.claims:
             self.attachments.attach(info)
+
+    def pods_parted(self, keys: Sequence[Key], infos: Sequence[PodInfo]) -> None:
+        """Pods that were counted, but one stood for all of them, are there each as itself."""
+        infos[0].cls.index.pods.update(zip(keys, infos, strict=True))
 
     def pod_removed(self, info: PodInfo, key: Key) -> None:
         """Stop counting a pod that is about to leave its node."""
@@ -249,6 +260,7 @@ class Index:
         found = self._counters[key] = Counter(self.table.new_row(), live, namespace, selector, terms)
         label = bucket(selector)
         self._counters_by.setdefault(label, []).append(found)
+        self.state.each_as_itself()
         data = self.table.data[found.row]
         for cls in self._candidates(label):
             if not found.counts(cls):
@@ -266,6 +278,7 @@ class Index:
         row = self._ports.get(ports)
         if row is not None:
             return row
+        self.state.each_as_itself()
         row = self._ports[ports] = self.table.new_row()
         data = self.table.data[row]
         for cls in self.classes:

@@ -7,7 +7,7 @@ is gone. Pods that have ended (phase Succeeded or Failed) hold nothing. Pods on 
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,10 +46,14 @@ class ClusterState:
         self.classes = ClassCache()
         self.nodes: dict[str, int] = {}
         self.infos: list[NodeInfo | None] = []
-        self.pods_at: list[dict[Key, PodInfo]] = []
+        self._pods_at: list[dict[Key, PodInfo]] = []
         self.versions: list[int] = []
         """Per slot, how often its pods changed."""
-        self.pods: dict[Key, PodInfo] = {}
+        self._pods: dict[Key, PodInfo] = {}
+        self.together: dict[PodInfo, tuple[Sequence[Key], Sequence[int]]] = {}
+        """One that stands for several pods -> their keys and slots; see enter_as."""
+        self.part: Callable[[], object] = lambda: None
+        """Called when each of those has to be there as itself: makes them by `replace`."""
         self.allocatable = np.zeros((64, 4), dtype=np.int64)
         self.used = np.zeros((64, 6), dtype=np.int64)
         self.scalar_allocatable: dict[str, NDArray[np.int64]] = {}
@@ -65,12 +69,54 @@ class ClusterState:
         self.image_sizes: dict[str, int] = {}
         self.listener: Listener | None = None
         self.elsewhere: Elsewhere | None = None
-        self.pods_with_affinity: dict[Key, PodInfo] = {}
+        self._with_affinity: dict[Key, PodInfo] = {}
         self._free: list[int] = []
         self._waiting: dict[str, dict[Key, PodInfo]] = {}
         self._waits_for: dict[Key, str] = {}
         self._kinds: dict[tuple[bool, tuple[tuple[str, str, str], ...]], int] = {}
         self._allocatables: dict[str, Resources] = {}
+
+    # pods on nodes ---------------------------------------------------------------------------------------------------
+
+    def each_as_itself(self) -> None:
+        """From here on no pod stands for others."""
+        if self.together:
+            self.part()
+
+    @property
+    def known(self) -> dict[Key, PodInfo]:
+        """The pods on nodes, where one may stand for several: see `together`."""
+        return self._pods
+
+    @property
+    def pods(self) -> dict[Key, PodInfo]:
+        """The pods on nodes."""
+        self.each_as_itself()
+        return self._pods
+
+    @property
+    def pods_at(self) -> list[dict[Key, PodInfo]]:
+        """The same by slot, in the order they came."""
+        self.each_as_itself()
+        return self._pods_at
+
+    @property
+    def pods_with_affinity(self) -> dict[Key, PodInfo]:
+        """Those with rules about other pods."""
+        self.each_as_itself()
+        return self._with_affinity
+
+    def keep_only(self, which: Collection[Key], classes: Iterable[PodClass]) -> None:
+        """Forget the other pods, which are of these classes: they are kept elsewhere from now on, and hold their room."""
+        self.together.clear()
+        self._pods = {k: i for k, i in self._pods.items() if k in which}
+        self._with_affinity = {k: i for k, i in self._with_affinity.items() if k in which}
+        self._pods_at[:] = [{} for _ in self._pods_at]
+        for cls in classes:
+            cls.index.pods = {}
+        for key, info in self._pods.items():
+            self._pods_at[info.slot][key] = info
+            info.cls.index.pods[key] = info
 
     # reading ---------------------------------------------------------------------------------------------------------
 
@@ -157,7 +203,7 @@ class ClusterState:
             return self._free.pop()
         slot = len(self.infos)
         self.infos.append(None)
-        self.pods_at.append({})
+        self._pods_at.append({})
         self.versions.append(0)
         if slot >= self.capacity:
             self.allocatable = _grown(self.allocatable)
@@ -243,14 +289,15 @@ class ClusterState:
 
     def reclassify(self) -> None:
         """Let every label of a pod count for its class from now on: a selector mentions one that was left out."""
+        before = list(self.pods.items())
         self.classes.volatile = frozenset()
         self.classes.forget()
-        for key, info in list(self.pods.items()):
+        for key, info in before:
             self._take_off(info, key)
             fresh = self.info_of(info.pod)
             fresh.slot = info.slot
             fresh.terminating = info.terminating
-            self.pods[key] = fresh
+            self._pods[key] = fresh
             self._put_on(fresh, key)
 
     def class_of(self, pod: Json) -> tuple[PodClass, str | None]:
@@ -277,7 +324,7 @@ class ClusterState:
         Pods without a node and pods that have ended hold nothing: they are forgotten.
         """
         key = _key(pod)
-        if key in self.pods or key in self._waits_for:
+        if key in self._pods or key in self._waits_for:
             self.remove_pod(key)
         name = pod["spec"].get("nodeName")
         if name and not has_ended(pod):
@@ -295,7 +342,7 @@ class ClusterState:
         """The same as `enter` for each of several pods of one class."""
         cls = infos[0].cls
         request, slot_of = cls.request, self.nodes.get
-        pods, pods_at, versions = self.pods, self.pods_at, self.versions
+        pods, pods_at, versions = self._pods, self._pods_at, self.versions
         each = self.listener is not None or bool(request.resources.scalars)
         slots = []
         for key, info, node in zip(keys, infos, nodes, strict=True):
@@ -308,13 +355,42 @@ class ClusterState:
             versions[slot] += 1
             slots.append(slot)
             if cls.has_affinity:
-                self.pods_with_affinity[key] = info
+                self._with_affinity[key] = info
         if slots:
             np.add.at(self.used, slots, cls.row)
 
+    def enter_as(self, keys: Sequence[Key], info: PodInfo, nodes: Iterable[str]) -> None:
+        """The same for pods that have nothing of their own, on nodes that are known, before anybody listens: `info`
+        stands for each of them till `part` is called."""
+        slots = [self.nodes[node] for node in nodes]
+        self._pods.update(dict.fromkeys(keys, info))
+        pods_at, versions = self._pods_at, self.versions
+        for key, slot in zip(keys, slots, strict=True):
+            pods_at[slot][key] = info
+            versions[slot] += 1
+        if info.cls.has_affinity:
+            self._with_affinity.update(dict.fromkeys(keys, info))
+        np.add.at(self.used, slots, info.row)
+        self.together[info] = (keys, slots)
+
+    def replace(self, one: PodInfo, infos: Sequence[PodInfo]) -> None:
+        """The pods that one stood for, in its order."""
+        keys, slots = self.together.pop(one)
+        for key, slot, info in zip(keys, slots, infos, strict=True):
+            info.slot = slot
+            self._pods[key] = self._pods_at[slot][key] = info
+            if info.cls.has_affinity:
+                self._with_affinity[key] = info
+        if self.listener is not None:
+            self.listener.pods_parted(keys, infos)
+
+    def can_enter_as(self, info: PodInfo) -> bool:
+        """Whether `enter_as` takes pods like this one."""
+        return self.listener is None and not info.request.resources.scalars
+
     def _settle(self, key: Key, info: PodInfo, slot: int) -> None:
         info.slot = slot
-        self.pods[key] = info
+        self._pods[key] = info
         self._put_on(info, key)
 
     def _wait(self, key: Key, info: PodInfo, node: str) -> None:
@@ -323,7 +399,7 @@ class ClusterState:
 
     def mark_leaving(self, key: Key) -> None:
         """A pod is being deleted: spreading leaves it out, though it still holds its room."""
-        info = self.pods.get(key)
+        info = self._pods.get(key)
         if info is not None and not info.terminating:
             if self.listener is not None:
                 self.listener.pod_leaving(info)
@@ -332,7 +408,7 @@ class ClusterState:
     def remove_pod(self, pod: Json | Key) -> None:
         """Forget a pod, given as object or (namespace, name). Unknown pods are ignored."""
         key = pod if isinstance(pod, tuple) else _key(pod)
-        info = self.pods.pop(key, None)
+        info = self._pods.pop(key, None)
         if info is not None:
             self._take_off(info, key)
             return
@@ -345,7 +421,7 @@ class ClusterState:
 
     def _put_on(self, info: PodInfo, key: Key) -> None:
         slot = info.slot
-        self.pods_at[slot][key] = info
+        self._pods_at[slot][key] = info
         self.versions[slot] += 1
         used = self.used[slot]
         np.add(used, info.row, used)
@@ -355,7 +431,7 @@ class ClusterState:
         for claim in info.claims:
             self.claim_users.setdefault((key[0], claim), set()).add(key)
         if info.cls.has_affinity:
-            self.pods_with_affinity[key] = info
+            self._with_affinity[key] = info
         if self.listener is not None:
             self.listener.pod_added(info, key)
 
@@ -363,7 +439,7 @@ class ClusterState:
         slot = info.slot
         if self.listener is not None:
             self.listener.pod_removed(info, key)
-        del self.pods_at[slot][key]
+        del self._pods_at[slot][key]
         self.versions[slot] += 1
         used = self.used[slot]
         np.subtract(used, info.row, used)
@@ -376,7 +452,7 @@ class ClusterState:
             if not users:
                 del self.claim_users[key[0], claim]
         if info.cls.has_affinity:
-            del self.pods_with_affinity[key]
+            del self._with_affinity[key]
 
     # other objects ---------------------------------------------------------------------------------------------------
 

@@ -114,7 +114,7 @@ class Bulk(Sets):
     def begin(cls, kube: Any, counts: Counts, at_least: int) -> Bulk | None:
         """Take over what can be; None when that is fewer than `at_least` pods."""
         groups, budgets = candidates(kube)
-        if sum(len(g.pods) for g in groups) < at_least or kube.scheduling._victims:
+        if sum(len(g.alike) for g in groups) < at_least or kube.scheduling._victims:
             return None
         if any(waits_for_pod(c) and c.func.__name__ not in _KNOWN for _, _, _, c in kube.clock._heap):
             return None  # something unusual is about to happen to a pod

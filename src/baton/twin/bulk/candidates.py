@@ -42,13 +42,13 @@ def candidates(kube: Any) -> tuple[list[Group], list[Any]]:
     good: dict[str, Group] = {}
     for group in kube.pods.groups.values():
         plain = _plain_group if group.kind == "ReplicaSet" else _plain_daemons if group.kind == "DaemonSet" else None
-        if plain is not None and group.pods and plain(kube, group):
+        if plain is not None and group.alike and plain(kube, group):
             good[group.uid] = group
     while True:
         bad = [
             uid
             for uid, group in good.items()
-            if not all(_plain_budget(kube, b, good) for b in next(iter(group.pods.values())).budgets)
+            if not all(_plain_budget(kube, b, good) for b in next(iter(group.alike.values())).budgets)
         ]
         if not bad:
             break
@@ -56,7 +56,7 @@ def candidates(kube: Any) -> tuple[list[Group], list[Any]]:
             del good[uid]
     budgets: dict[Key, Any] = {}
     for group in good.values():
-        for budget in next(iter(group.pods.values())).budgets:
+        for budget in next(iter(group.alike.values())).budgets:
             budgets[budget.key] = budget
     return list(good.values()), list(budgets.values())
 
@@ -78,7 +78,7 @@ def _plain_group(kube: Any, group: Group) -> bool:
     owner = controller_of(obj)
     if owner is not None and (group.namespace, owner["name"]) in kube.deployments.pending:
         return False
-    return _plain_pods(kube, group, next(iter(group.pods.values())).budgets)
+    return _plain_pods(kube, group, next(iter(group.alike.values())).budgets)
 
 
 def _plain_daemons(kube: Any, group: Group) -> bool:
@@ -90,7 +90,7 @@ def _plain_daemons(kube: Any, group: Group) -> bool:
 
 def _plain_pods(kube: Any, group: Group, budgets: tuple[Any, ...]) -> bool:
     """Whether all of them are on nodes, without anything that rows do not hold, and alike in what a group holds."""
-    pods, nodes = group.pods.values(), kube.scheduling.state.nodes
+    pods, nodes = set(group.alike.values()), kube.scheduling.state.nodes
     if not all(p.node in nodes and p.pin in ("", p.node) and p.info is not None for p in pods):  # type: ignore[attr-defined]
         return False
     priorities = set()
@@ -114,9 +114,9 @@ def _plain_shape(shape: PodShape) -> bool:
 
 def _plain_budget(kube: Any, budget: Any, good: dict[str, Group]) -> bool:
     """Counted from bulk pods alone, with a scale that is known and stays."""
-    if budget.disrupted or any(p.owner is None or p.owner.uid not in good for p in budget.pods.values()):
+    if budget.disrupted or any(p.owner is None or p.owner.uid not in good for p in budget.alike.values()):
         return False
-    if budget.denied[1] or sum(budget.controllers.values()) != len(budget.pods):
+    if budget.denied[1] or sum(budget.controllers.values()) != len(budget.alike):
         return False
     kind, value = budget.spec.get("maxUnavailable"), budget.spec.get("minAvailable")
     for rule in (kind, value):

@@ -169,7 +169,7 @@ class Look(Rows):
     def key_of(self, number: int) -> Key:
         """(namespace, name); whoever knows it may ask `find` for the pod."""
         if number < len(self.read):
-            key: Key = self.read[number].key
+            key: Key = self.as_read(number).key
         else:
             group = self.groups[int(self.a.pods[number, P_GROUP])]
             key = (group.namespace, f"{group.name}-{letters(int(self.a.pods[number, P_NAME]))}")
@@ -207,11 +207,21 @@ class Look(Rows):
         found.sort(key=first)
         return [waiter for _, waiter in found]
 
+    def as_read(self, number: int) -> LeanPod:
+        """The record that the row was made of."""
+        read = self.read[number]
+        if isinstance(read, dict):
+            meta = read["metadata"]
+            shape = self.shape_of(number)
+            read = LeanPod((meta["namespace"], meta["name"]), shape, meta.get("labels") or {}, "", read)
+            self.read[number] = read
+        return read
+
     def shape_of(self, number: int) -> PodShape:
         return self.shapes[int(self.a.pods[number, P_SHAPE])]
 
     def labels_of(self, number: int) -> Any:
-        return self.read[number].labels if number < len(self.read) else self.shape_of(number).labels
+        return self.as_read(number).labels if number < len(self.read) else self.shape_of(number).labels
 
     def budgets_of(self, group: int) -> tuple[Any, ...]:
         row = self.a.groups[group]
@@ -275,7 +285,8 @@ class Look(Rows):
         pin = self.node_names[p[P_PIN]] if p[P_PIN] >= 0 else ""
         made = LeanPod(self.key_of(number), shape, self.labels_of(number), pin)
         if number < len(self.read):
-            made.base, made.spec = self.read[number].base, self.read[number].spec
+            read = self.as_read(number)
+            made.base, made.spec = read.base, read.spec
         flags = p[P_FLAGS]
         made.phase = "Running" if flags & RUNNING else "Pending"
         made.ready, made.terminating, made.gone = bool(flags & READY), bool(flags & TERMINATING), bool(flags & GONE)
@@ -289,7 +300,7 @@ class Look(Rows):
 
     def start_time(self, number: int) -> str:
         """BulkPod.start_time."""
-        base = self.read[number].base if number < len(self.read) else None
+        base = self.as_read(number).base if number < len(self.read) else None
         return start_time(base, float(self.a.times[number, T_STARTED]))
 
     def _alive(self) -> list[int]:

@@ -147,7 +147,7 @@ class Rows:
         self.shapes: list[PodShape] = []
         self.shape_ids: dict[int, int] = {}
         self.priority_ids: dict[int, int] = {}
-        self.read: list[LeanPod] = []  # the records that the first rows were made of
+        self.read: list[LeanPod | Obj] = []  # the records, or objects, that the first rows were made of
         self.handles: dict[Key, BulkPod] = {}  # whose key somebody knows
         self._calls = 0
         self._infos: dict[int, PodInfo] = {}

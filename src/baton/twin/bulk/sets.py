@@ -77,7 +77,7 @@ class Sets(Taking):
             first, last = (int(self.a.groups[number, c]) for c in (G_HEAD, G_TAIL))
             rows = self.a.pods[first : last + 1]
             rows[:, P_REVISION] = [
-                self._revision(p.labels.get(REVISION_LABEL, "")) for p in self.read[first : last + 1]
+                self._revision(self.as_read(n).labels.get(REVISION_LABEL, "")) for n in range(first, last + 1)
             ]
             spots[np.where(rows[:, P_PIN] >= 0, rows[:, P_PIN], rows[:, P_NODE]), SPOT_PODS] = np.arange(
                 first, last + 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import (
+    Mapping,
     Sequence,
 )
 from functools import partial
@@ -125,10 +126,12 @@ from baton.twin.bulk.pods import (
 )
 from baton.twin.controllers.base import (
     Group,
+    Key,
     Obj,
 )
 from baton.twin.controllers.lean import (
     LeanPod,
+    Several,
 )
 from baton.twin.timings import (
     PodTimes,
@@ -150,9 +153,12 @@ class Taking(Look):
     """Records of pods become rows, and everybody who knew the records learns of it."""
 
     def _build(self, groups: Sequence[Group], budgets: Sequence[Any]) -> None:
-        pods: list[Any] = [p for g in groups for p in g.pods.values()]
+        for one in self.lean.standing():
+            if one.owner not in groups:
+                one.part()
+        pods: list[Any] = [p for g in groups for p in g.alike.values()]
         count = len(pods)
-        margin = max(len(g.pods) for g in groups) + 64
+        margin = max(len(g.alike) for g in groups) + 64
         room = 3 * count + 4 * margin  # each pod is made anew once or twice; zeros cost nothing before they are written
         scalars, seconds = np.zeros(SCALARS, dtype=np.int64), np.zeros(SECONDS)
         self.s, self.f = scalars.data, seconds.data
@@ -246,7 +252,7 @@ class Taking(Look):
             daemon = group.kind == "DaemonSet"
             (self.daemons if daemon else self.by_key)[group.key] = number
             self.by_uid[group.uid] = number
-            first = next(iter(group.pods.values()))
+            first = next(iter(group.alike.values()))
             row, times = a.groups[number], a.group_times[number]
             row[G_ACTIVE], row[G_READY], row[G_DESIRED] = group.active, group.ready, group.desired
             row[G_HEAD] = row[G_TAIL] = row[G_SHAPE] = row[G_CLASS] = row[G_FIRST] = -1
@@ -264,7 +270,7 @@ class Taking(Look):
             for budget in first.budgets:
                 of_group.append(len(entries))
                 scale = self.kube.disruption._scale_of(group) if budget.from_scale else None
-                entries.append((self.budget_ids[budget.key], len(group.pods), scale[1] if scale else 0))
+                entries.append((self.budget_ids[budget.key], len(group.alike), scale[1] if scale else 0))
         self._set(
             group_budgets=np.array(of_group, dtype=np.int64),
             entries=np.array(entries, dtype=np.int64).reshape(-1, 3),
@@ -280,7 +286,7 @@ class Taking(Look):
     def _write_budget(self, number: int, budget: Any) -> None:
         row = self.a.budgets[number]
         row[B_ALLOWED], row[B_HEALTHY], row[B_DESIRED] = budget.allowed, budget.healthy, budget.desired
-        row[B_EXPECTED], row[B_PODS], row[B_COUNTED] = budget.expected, len(budget.pods), len(budget.counted)
+        row[B_EXPECTED], row[B_PODS], row[B_COUNTED] = budget.expected, len(budget.alike), len(budget.counted)
         row[B_ALWAYS], row[B_STALE], row[B_FROM_SCALE] = budget.always_allow, budget.stale, budget.from_scale
         row[B_KIND], row[B_VALUE] = rule_of(budget.spec)
         if budget.from_scale:
@@ -295,8 +301,8 @@ class Taking(Look):
     def _add_pods(self, pods: list[LeanPod]) -> None:
         """Rows for the records, in the order of their groups; a record's `order` is now its row's number and one."""
         a, count = self.a, len(pods)
-        self.read = pods
-        sizes = np.array([len(g.pods) for g in self.groups])
+        self.read, places = _as_read(pods)
+        sizes = np.array([len(g.alike) for g in self.groups])
         ends = np.cumsum(sizes)
         starts = ends - sizes
         a.groups[:, G_HEAD], a.groups[:, G_TAIL] = starts, ends - 1
@@ -305,23 +311,27 @@ class Taking(Look):
         for number, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
             self._add_group_of_pods(number, pods[start:end], start)
             prefix = self.groups[number].name + "-"
-            tails += [name[-5:] if name[:-5] == prefix else "" for name in self.groups[number].pods]
+            tails += [name[-5:] if name[:-5] == prefix else "" for name in self.groups[number].alike]
         rows, numbers = a.pods[:count], np.arange(count)
         rows[:, P_GPREV], rows[:, P_GNEXT] = numbers - 1, numbers + 1
         rows[starts, P_GPREV] = rows[ends - 1, P_GNEXT] = -1
         for key in self.counts.fresh:
-            pod = self.lean.by_key.get(key)
+            pod = self.lean.own(key)
             if pod is not None and pod.order:
                 rows[pod.order - 1, P_FLAGS] |= FRESH
         rows[:, P_NAME] = codes = codes_of(tails)
         taken, times = np.unique(codes[codes >= 0], return_counts=True)
         a.names[taken] = np.minimum(a.names[taken] + times, 255)
-        self._add_places()
+        self._add_places(places)
         self.s[S_PODS] = count
 
     def _add_group_of_pods(self, group: int, pods: list[LeanPod], start: int) -> None:
         """Rows for one group's pods; most of them are as they were read, and alike."""
         rows, times = self.a.pods[start : start + len(pods)], self.a.times[start : start + len(pods)]
+        if isinstance(pods[0], Several) and len(pods[0].keys) == len(pods):
+            rows[:], times[:] = self._row_of(group, pods[0])
+            self._mark_counted(group, pods[0], rows)
+            return
         states = list(map(_STATE, pods))
         made = {state: self._row_of(group, pods[states.index(state)]) for state in dict.fromkeys(states)}
         if len(made) == 1:
@@ -330,12 +340,19 @@ class Taking(Look):
             rows[:], times[:] = [made[s][0] for s in states], [made[s][1] for s in states]
         if any(p.pin for p in pods):
             rows[:, P_PIN] = [self.node_id(p.pin) if p.pin else -1 for p in pods]
-        budget = next(iter(pods[0].budgets), None)
-        if budget is not None:
-            every = len(budget.counted) == len(budget.pods)
-            rows[:, P_FLAGS] |= COUNTED if every else [COUNTED if p.key in budget.counted else 0 for p in pods]
+        self._mark_counted(group, pods[0], rows)
         for number, pod in enumerate(pods, start + 1):
-            pod.order = number
+            if not isinstance(pod, Several):
+                pod.order = number
+
+    def _mark_counted(self, group: int, pod: LeanPod, rows: Any) -> None:
+        """Those of a group's pods, of which one is given, that are healthy for their budgets."""
+        budget = next(iter(pod.budgets), None)
+        if budget is not None:
+            counted, namespace = budget.counted, pod.namespace
+            every = len(counted) == len(budget.alike)
+            names = () if every else self.groups[group].alike
+            rows[:, P_FLAGS] |= COUNTED if every else [COUNTED if (namespace, n) in counted else 0 for n in names]
 
     def _row_of(self, group: int, pod: LeanPod) -> tuple[tuple[int, ...], tuple[float, ...]]:
         """What pods in the same state have in common; see P_GROUP and T_MADE."""
@@ -347,13 +364,15 @@ class Taking(Look):
         row = (group, cls, shape, -1, flags, -1, -1, -1, -1, -1, pod.serial, pod.limit, 0, -1, 0, -1)
         return row, (pod.made_at, pod.told_at, pod.bound_at, pod.started_at, pod.changed_at, 0.0, -1.0)
 
-    def _add_places(self) -> None:
-        """Nodes hold their rows in the order of binding."""
+    def _add_places(self, places: Mapping[Key, int]) -> None:
+        """Nodes hold their rows in the order of binding; `places` has the rows of pods without a record of their own."""
         a, s = self.a, self.s
-        by_node = self.lean.by_node
+        by_node = self.lean._by_node
         lengths = [len(there) for there in by_node.values()]
         there = [p for at in by_node.values() for p in at.values()]
-        marks = np.array([p.order for p in there], dtype=np.int64)
+        keys = (key for at in by_node.values() for key in at)
+        place = places.get
+        marks = np.array([p.order or place(k, -1) + 1 for k, p in zip(keys, there, strict=True)], dtype=np.int64)
         for at in np.flatnonzero(marks == 0).tolist():
             there[at].order = at + 1
         bound = np.flatnonzero(marks)
@@ -372,7 +391,7 @@ class Taking(Look):
         """Out of the dictionaries with what are rows now; then everybody knows."""
         self._take_records(groups)
         for group in groups:
-            group.pods = {}
+            group.alike = {}
             count = self.loop._priorities
             row = self.a.groups[self.by_uid[group.uid]]
             value = int(row[G_PRIORITY])
@@ -380,7 +399,7 @@ class Taking(Look):
             if not count[value]:
                 del count[value]
         for budget in budgets:
-            budget.pods, budget.counted = {}, set()
+            budget.alike, budget.counted = {}, set()
         self._take_counts(groups)
         self._take_timers()
         self._take_work()
@@ -393,7 +412,9 @@ class Taking(Look):
 
     def _take_records(self, groups: Sequence[Group]) -> None:
         """What stays is little, and put into new dictionaries in the order of the old."""
-        lean, state = self.lean, self.state
+        lean = self.lean
+        for one in lean.standing():
+            lean.forget_several(one)
         owners = {id(g) for g in groups}
         stay = {k: p for k, p in lean.by_key.items() if id(p.owner) not in owners}
         lean.by_key = stay
@@ -403,15 +424,7 @@ class Taking(Look):
         lean.by_node.update({name: {} for name in lean.by_node})
         for pod in sorted((p for p in stay.values() if p.node), key=attrgetter("order")):
             lean.by_node[pod.node][pod.key] = pod
-        state.pods = {k: i for k, i in state.pods.items() if k in stay}
-        state.pods_at[:] = [{} for _ in state.pods_at]
-        state.pods_with_affinity = {k: i for k, i in state.pods_with_affinity.items() if k in stay}
-        for cls in self.classes:
-            cls.index.pods = {}
-        for key, info in state.pods.items():
-            state.pods_at[info.slot][key] = info
-            if info.cls in self.class_ids:
-                info.cls.index.pods[key] = info
+        self.state.keep_only(stay, self.classes)
 
     def _take_counts(self, groups: Sequence[Group]) -> None:
         for group, owner in self.counts.take_owners(self, groups):
@@ -477,6 +490,20 @@ class Taking(Look):
     def _on_node(self, type_: str, resource: str, node: Obj, old: Obj | None) -> None:
         if type_ != "DELETED":
             self.node_changed(node)
+
+
+def _as_read(pods: Sequence[LeanPod]) -> tuple[list[LeanPod | Obj], dict[Key, int]]:
+    """The records, or the objects of pods that one stands for, and the places of these."""
+    found: list[LeanPod | Obj] = []
+    places: dict[Key, int] = {}
+    while len(found) < len(pods):
+        one = pods[len(found)]
+        if isinstance(one, Several):
+            places.update(zip(one.keys, range(len(found), len(found) + len(one.keys)), strict=True))
+            found += one.bases
+        else:
+            found.append(one)
+    return found, places
 
 
 def _figures(spread: Any) -> tuple[float, float, float]:

@@ -46,7 +46,7 @@ class Group:
     """The pods of one controller and the counts its sync needs. `active` and `ready` leave out terminating and finished
     pods, as FilterActivePods does."""
 
-    __slots__ = ("active", "desired", "key", "kind", "name", "namespace", "pods", "ready", "rolling", "uid")
+    __slots__ = ("active", "alike", "desired", "key", "kind", "name", "namespace", "ready", "rolling", "several", "uid")
 
     def __init__(self, uid: str, kind: str, namespace: str, name: str) -> None:
         self.uid = uid
@@ -54,11 +54,20 @@ class Group:
         self.namespace = namespace
         self.name = name
         self.key: Key = (namespace, name)
-        self.pods: dict[str, Pod] = {}
+        self.alike: dict[str, Pod] = {}
+        """The pods by name; of several that are kept together (lean.Several) one stands for all."""
+        self.several: list[Any] = []
         self.active = 0
         self.ready = 0
         self.desired = -1  # what the controller wants; -1 till it has synced
         self.rolling = False  # a roll-out is under way: every change matters
+
+    @property
+    def pods(self) -> dict[str, Pod]:
+        """The pods by name, each as itself."""
+        while self.several:
+            self.several[-1].part()
+        return self.alike
 
 
 class Pod:
@@ -236,6 +245,8 @@ class Controller:
 
 
 PodListener = Callable[[Pod, int], None]
+Together = Callable[[Sequence[Pod], Sequence[Key], Sequence[str]], object]
+"""Of pods, their keys and the names of their nodes."""
 
 
 class PodCache:
@@ -260,13 +271,14 @@ class PodCache:
         bits: int = EVERY,
         kind: str = "",
         trait: str = "",
-        together: Callable[[Sequence[Pod]], object] | None = None,
+        together: Together | None = None,
     ) -> None:
         """Call `fn(pod, bits)` when any of `bits` changed, for pods of controllers of this kind ("": of all pods).
 
         `trait`, "budgets" or "claims", leaves out pods that have none, where that is known. `together(pods)` may be
         called instead of `fn(pod, ADDED)` for each of several pods that were read, of one template and controller,
-        which run on nodes, are not asked to go and mount no claims."""
+        which run on nodes, are not asked to go and mount no claims; where one stands for all (lean.Several), their
+        keys and nodes tell them apart."""
         self._listeners.append((fn, bits, kind))
         self._chosen.clear()
 
@@ -288,6 +300,14 @@ class PodCache:
     def at(self, key: Key) -> Pod | None:
         """The pod of that (namespace, name)."""
         return self.by_key.get(key)
+
+    def has(self, key: Key) -> bool:
+        """Whether the name is taken."""
+        return key in self.by_key
+
+    def alike(self) -> Iterable[Pod]:
+        """Every pod, in order of creation; of several that are kept together one stands for all."""
+        return self.by_key.values()
 
     def on_node(self, node: str) -> Iterable[Pod]:
         found = self.by_node.get(node)
@@ -331,7 +351,7 @@ class PodCache:
         reference = controller_of(obj)
         if reference is not None:
             group = self.group(reference["uid"], reference["kind"], pod.namespace, reference["name"])
-            group.pods[pod.name] = pod
+            group.alike[pod.name] = pod
             pod.owner = group
 
     def _modified(self, obj: Obj, old: Obj | None) -> None:
@@ -445,9 +465,9 @@ class Cluster:
 
     def name_for_pod(self, namespace: str, prefix: str) -> str:
         """`prefix` and five random characters, as generateName does."""
-        taken = self.pods.by_key
+        taken = self.pods.has
         while True:
             high, low = divmod(int(self.names.random() * _NAMES), len(_TWO))
             name = prefix + _THREE[high] + _TWO[low]
-            if (namespace, name) not in taken:
+            if not taken((namespace, name)):
                 return name

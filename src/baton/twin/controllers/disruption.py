@@ -42,6 +42,7 @@ class Budget:
     """One PodDisruptionBudget: the counts as they are now, and the status as last published (what evictions read)."""
 
     __slots__ = (
+        "alike",
         "allowed",
         "always_allow",
         "controllers",
@@ -55,8 +56,8 @@ class Budget:
         "key",
         "name",
         "obj",
-        "pods",
         "scale",
+        "several",
         "spec",
         "stale",
     )
@@ -65,7 +66,9 @@ class Budget:
         meta = obj["metadata"]
         self.key: Key = (meta["namespace"], meta["name"])
         self.name: str = meta["name"]
-        self.pods: dict[Key, Pod] = {}
+        self.alike: dict[Key, Pod] = {}
+        """The pods it selects; of several that are kept together (lean.Several) one stands for all."""
+        self.several: list[Any] = []
         self.counted: set[Key] = set()  # healthy right now
         self.controllers: dict[str, int] = {}  # group uid -> matched pods
         self.disrupted: dict[str, float] = {}
@@ -87,12 +90,19 @@ class Budget:
         self.scale = None
 
     @property
+    def pods(self) -> dict[Key, Pod]:
+        """The pods it selects, each as itself."""
+        while self.several:
+            self.several[-1].part()
+        return self.alike
+
+    @property
     def in_flight(self) -> int:
         return len(self.disrupted)
 
     def join(self, pod: Pod) -> bool:
         """Whether the status may change."""
-        self.pods[pod.key] = pod
+        self.alike[pod.key] = pod
         news = not self.from_scale
         if pod.owner is not None:
             uid = pod.owner.uid
@@ -103,13 +113,13 @@ class Budget:
                 news = True
         return self.recount(pod) or news
 
-    def join_all(self, pods: Sequence[Pod]) -> bool:
+    def join_all(self, pods: Sequence[Pod], keys: Sequence[Key]) -> bool:
         """The same for pods of one controller that run and are not asked to go."""
         if self.disrupted:
             return any([self.join(pod) for pod in pods])
         news = self.join(pods[0])
-        self.pods.update({p.key: p for p in pods})
-        self.counted.update([p.key for p in pods if p.ready])
+        self.alike.update(zip(keys, pods, strict=True))
+        self.counted.update([key for key, pod in zip(keys, pods, strict=True) if pod.ready])
         owner = pods[0].owner
         if owner is not None:
             self.controllers[owner.uid] += len(pods) - 1
@@ -117,7 +127,7 @@ class Budget:
 
     def leave(self, pod: Pod) -> bool:
         """Whether the status may change."""
-        if self.pods.pop(pod.key, None) is None:
+        if self.alike.pop(pod.key, None) is None:
             return False
         news = not self.from_scale or pod.key in self.counted or pod.name in self.disrupted
         self.counted.discard(pod.key)
@@ -202,10 +212,10 @@ class DisruptionController(Controller):
             if news:
                 self.enqueue(budget.key)
 
-    def on_added(self, pods: Sequence[Pod]) -> None:
+    def on_added(self, pods: Sequence[Pod], keys: Sequence[Key], nodes: Sequence[str]) -> None:
         """The same for new pods of one controller, which the same budgets select."""
         for budget in pods[0].budgets:
-            if budget.join_all(pods):
+            if budget.join_all(pods, keys):
                 self.enqueue(budget.key)
 
     def _rematch(self, pod: Pod) -> None:
@@ -294,7 +304,7 @@ class DisruptionController(Controller):
             budget.allowed, budget.denied = 0, ("SyncFailed", problem)
         else:
             try:
-                want = wanted(budget.spec, scale, len(budget.pods))
+                want = wanted(budget.spec, scale, len(budget.alike))
             except ReadError as error:
                 want = Wanted(0, 0)
                 problem = error.message
@@ -321,10 +331,10 @@ class DisruptionController(Controller):
                 return 0, f"{_UNSCALED[group.kind]} does not implement the scale subresource"
             found = self._scale_of(group)
             if found is None:
-                pod = next(p for p in budget.pods.values() if p.owner is group)
+                pod = next(p for p in budget.alike.values() if p.owner is group)
                 return 0, f'found no controllers for pod "{pod.name}"'
             scales[found[0]] = found[1]
-        if self.settings.events and len(budget.pods) > sum(budget.controllers.values()):
+        if self.settings.events and len(budget.alike) > sum(budget.controllers.values()):
             self.cluster.record(budget.obj, "Warning", "UnmanagedPods", _unmanaged(budget), "controllermanager")
         return sum(scales.values()), ""
 
@@ -334,7 +344,7 @@ class DisruptionController(Controller):
         if obj is None or obj["metadata"]["uid"] != group.uid:
             # a cluster read without this kind: its pods are all that is known of its scale
             unknown = resource is None or self.world.count(resource) == 0
-            return (group.uid, len(group.pods)) if unknown else None
+            return (group.uid, len(group.alike)) if unknown else None
         if group.kind == "ReplicaSet":
             owner = controller_of(obj)
             if owner is not None and owner["kind"] == "Deployment":

@@ -31,6 +31,7 @@ from baton.twin.controllers.base import (
     Pod,
     PodCache,
     PodListener,
+    Together,
     grace_of,
 )
 from baton.twin.controllers.reading import Reader, common_claims
@@ -161,6 +162,34 @@ class LeanPod(Pod):
         return claim_names(self.obj) if known is None else known
 
 
+class Several(LeanPod):
+    """Pods of a ReplicaSet that were read one after the other and are alike: running, ready, and with nothing of their
+    own but name, node and object. A record like the first one's stands for each of them, wherever pods are kept, till
+    somebody asks for one: nearly all become rows (twin/bulk) before that."""
+
+    __slots__ = ("_keeper", "bases", "keys")
+
+    def __init__(self, keeper: LeanPods, keys: list[Key], shape: PodShape, labels: Obj, bases: list[Obj]) -> None:
+        super().__init__(keys[0], shape, labels, "", bases[0])
+        self._keeper = keeper
+        self.keys = keys
+        self.bases = bases
+        self.phase, self.ready = "Running", True
+
+    def part(self) -> None:
+        """Each gets a record of its own."""
+        self._keeper.part(self)
+
+    def each(self) -> list[LeanPod]:
+        """Records of their own."""
+        made = []
+        for key, base in zip(self.keys, self.bases, strict=True):
+            pod = LeanPod(key, self.shape, self.labels, "", base)
+            pod.phase, pod.ready, pod.owner = self.phase, self.ready, self.owner
+            made.append(pod)
+        return made
+
+
 def start_time(base: Obj | None, started_at: float) -> str:
     """status.startTime of a pod: as read, or of when the twin started it; "" before."""
     read = str((base.get("status") or {}).get("startTime") or "") if base is not None else ""
@@ -173,6 +202,7 @@ class LeanPods(PodCache):
     record = LeanPod
 
     def __init__(self, world: World, clock: VirtualClock, state: ClusterState) -> None:
+        self._several: dict[Several, None] = {}
         super().__init__(world)
         self._clock = clock
         self._state = state
@@ -182,7 +212,8 @@ class LeanPods(PodCache):
         self._class_of: dict[Any, tuple[Obj, int, PodClass]] = {}
         self._lanes: dict[tuple[str, bool, bool], Lane] = {}
         self._traits: dict[PodListener, str] = {}
-        self._together: dict[PodListener, Callable[[Sequence[Pod]], object]] = {}
+        self._together: dict[PodListener, Together] = {}
+        state.part = self._part_all
         self._serial = 0
         self._watchers = world.keep_pods(self)
         self.bulk: Any = None
@@ -196,7 +227,7 @@ class LeanPods(PodCache):
         bits: int = EVERY,
         kind: str = "",
         trait: str = "",
-        together: Callable[[Sequence[Pod]], object] | None = None,
+        together: Together | None = None,
     ) -> None:
         super().listen(fn, bits, kind)
         self._traits[fn] = trait
@@ -240,7 +271,7 @@ class LeanPods(PodCache):
     def load(self, obj: Obj) -> Obj:
         """A pod made by hand. Raises ApiError AlreadyExists."""
         namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
-        if (namespace, name) in self.by_key or (self._read and self.find(namespace, name) is not None):
+        if self.has((namespace, name)) or (self._read and self.find(namespace, name) is not None):
             raise already_exists("pods", name)
         if self._read is not None:
             self._read.append(obj)
@@ -300,11 +331,11 @@ class LeanPods(PodCache):
         if pod.node:
             self._put_on_node(pod)
         if pod.owner is not None:
-            pod.owner.pods[pod.name] = pod
-        self.by_key[pod.key] = pod
-        names = self.by_namespace.get(pod.namespace)
+            pod.owner.alike[pod.name] = pod
+        self._by_key[pod.key] = pod
+        names = self._by_namespace.get(pod.namespace)
         if names is None:
-            names = self.by_namespace[pod.namespace] = {}
+            names = self._by_namespace[pod.namespace] = {}
         names[pod.name] = pod
         pod.budgets = self.budgets_for(pod)
         self._enter_lane(pod)
@@ -325,32 +356,142 @@ class LeanPods(PodCache):
             return
         one.budgets = budgets = self.budgets_for(one)
         self._enter_lane(one)
-        lane, by_key, by_node, members = one.lane, self.by_key, self.by_node, group.pods
-        names = self.by_namespace.setdefault(one.namespace, {})
+        lane, by_key, members = one.lane, self._by_key, group.alike
+        names = self._by_namespace.setdefault(one.namespace, {})
         ready = 0
         for pod in pods:
             name, key = pod.name, pod.key
             by_key[key] = names[name] = members[name] = pod
-            there = by_node.get(pod.node)
-            if there is None:
-                there = by_node[pod.node] = {}
-            there[key] = pod
             pod.budgets, pod.lane = budgets, lane
             ready += pod.ready
+        keys, nodes = [p.key for p in pods], [p.node for p in pods]
+        self._put_on_nodes(keys, pods, nodes)
         group.active += len(pods)
         group.ready += ready
         for fn in lane[ADDED]:
             together = self._together.get(fn)
             if together is not None:
-                together(pods)
+                together(pods, keys, nodes)
             else:
                 for pod in pods:
                     fn(pod, ADDED)
 
+    def enter_several(self, one: Several, nodes: list[str]) -> None:
+        """The same for pods that one stands for; `nodes` are known to the scheduler. Raises ApiError AlreadyExists."""
+        group, keys = one.owner, one.keys
+        assert group is not None
+        taken = self._by_key
+        if len(set(keys)) < len(keys) or not taken.keys().isdisjoint(keys):
+            raise already_exists("pods", next(k[1] for i, k in enumerate(keys) if k in taken or k in keys[:i]))
+        one.budgets = self.budgets_for(one)
+        self._enter_lane(one)
+        told = one.lane[ADDED]
+        info = self.info(one)
+        if len(keys) == 1 or self._watchers or not self._state.can_enter_as(info) or any(fn not in self._together for fn in told):
+            pods = one.each()
+            taken.update(zip(keys, pods, strict=True))
+            self.enter_all(pods)
+            return
+        taken.update(dict.fromkeys(keys, one))
+        names = dict.fromkeys([name for _, name in keys], one)
+        self._by_namespace.setdefault(one.namespace, {}).update(names)
+        group.alike.update(names)
+        every = [one] * len(keys)
+        self._put_on_nodes(keys, every, nodes)
+        group.active += len(keys)
+        group.ready += len(keys)
+        for keeper in (group, *one.budgets):
+            keeper.several.append(one)
+        self._several[one] = None
+        for fn in told:
+            self._together[fn](every, keys, nodes)
+
+    def _put_on_nodes(self, keys: Iterable[Key], pods: Iterable[LeanPod], nodes: Iterable[str]) -> None:
+        by_node = self._by_node
+        for key, pod, node in zip(keys, pods, nodes, strict=True):
+            there = by_node.get(node)
+            if there is None:
+                there = by_node[node] = {}
+            there[key] = pod
+
+    # --- pods that one stands for
+
+    def part(self, one: Several) -> None:
+        """Each gets a record of its own, in its place."""
+        self.forget_several(one)
+        pods = one.each()
+        for pod in pods:
+            pod.budgets, pod.lane = one.budgets, one.lane
+            key, name = pod.key, pod.name
+            self._by_key[key] = self._by_node[pod.node][key] = self._by_namespace[pod.namespace][name] = pod
+            one.owner.alike[name] = pod  # type: ignore[union-attr]
+            for budget in pod.budgets:
+                budget.alike[key] = pod
+        assert one.info is not None
+        self._state.replace(one.info, self.infos(pods))
+
+    def forget_several(self, one: Several) -> None:
+        """It stands for nobody any more."""
+        del self._several[one]
+        for keeper in (one.owner, *one.budgets):
+            keeper.several.remove(one)  # type: ignore[union-attr]
+
+    def several(self, *facts: Any) -> Several:
+        """One that will stand for others."""
+        return Several(self, *facts)
+
+    def standing(self) -> list[Several]:
+        """Those that stand for others."""
+        return list(self._several)
+
+    def _part_all(self) -> None:
+        for one in self.standing():
+            self.part(one)
+
+    def has(self, key: Key) -> bool:
+        return key in self._by_key
+
+    def alike(self) -> Iterable[Pod]:
+        return self._by_key.values()
+
+    def anybody_on(self, node: str) -> bool:
+        """Whether pods that are not in bulk are on the node."""
+        return bool(self._by_node.get(node))
+
+    @property  # type: ignore[override]
+    def by_key(self) -> dict[Key, Pod]:
+        if self._several:
+            self._part_all()
+        return self._by_key
+
+    @by_key.setter
+    def by_key(self, found: dict[Key, Pod]) -> None:
+        self._by_key = found
+
+    @property  # type: ignore[override]
+    def by_node(self) -> dict[str, dict[Key, Pod]]:
+        if self._several:
+            self._part_all()
+        return self._by_node
+
+    @by_node.setter
+    def by_node(self, found: dict[str, dict[Key, Pod]]) -> None:
+        self._by_node = found
+
+    @property  # type: ignore[override]
+    def by_namespace(self) -> dict[str, dict[str, Pod]]:
+        if self._several:
+            self._part_all()
+        return self._by_namespace
+
+    @by_namespace.setter
+    def by_namespace(self, found: dict[str, dict[str, Pod]]) -> None:
+        self._by_namespace = found
+
     def _put_on_node(self, pod: LeanPod) -> None:
-        there = self.by_node.get(pod.node)
+        there = self._by_node.get(pod.node)
         if there is None:
-            there = self.by_node[pod.node] = {}
+            there = self._by_node[pod.node] = {}
         there[pod.key] = pod
 
     # --- what becomes of them
@@ -409,13 +550,13 @@ class LeanPods(PodCache):
         """It is gone."""
         before = pod.obj if self._watchers else None
         pod.gone = True
-        del self.by_key[pod.key]
-        del self.by_namespace[pod.namespace][pod.name]
+        del self._by_key[pod.key]
+        del self._by_namespace[pod.namespace][pod.name]
         if pod.node:
-            del self.by_node[pod.node][pod.key]
+            del self._by_node[pod.node][pod.key]
         self._count(pod, -1)
         if pod.owner is not None:
-            del pod.owner.pods[pod.name]
+            del pod.owner.alike[pod.name]
         if before is not None:
             self._report("DELETED", pod, before)
         for fn in pod.lane[REMOVED]:
@@ -445,14 +586,14 @@ class LeanPods(PodCache):
 
     def at(self, key: Key) -> Pod | None:
         """The pod of that (namespace, name), also one in bulk."""
-        pod = self.by_key.get(key)
+        pod = self.own(key)
         return self.bulk.find(key) if pod is None and self.bulk is not None else pod
 
     def on_node(self, node: str) -> Iterable[Pod]:
         """The pods there, in the order of binding."""
         if self.bulk is None:
             return super().on_node(node)
-        return self.bulk.merged(node, self.by_node.get(node, {}).values())  # type: ignore[no-any-return]
+        return self.bulk.merged(node, self._by_node.get(node, {}).values())  # type: ignore[no-any-return]
 
     def objects(self, namespace: str | None = None) -> Iterable[Obj]:
         """The objects, in order of creation."""
@@ -473,17 +614,17 @@ class LeanPods(PodCache):
         group = self.groups.get(uid)
         if group is None:
             return ()
-        pods = group.pods if self.bulk is None or group.pods else self.bulk.pods_of(group)
+        pods = group.pods if self.bulk is None or group.alike else self.bulk.pods_of(group)
         return [p.obj for p in pods.values()]
 
     def count(self) -> int:
         more = self.bulk.count() if self.bulk is not None else 0
-        return len(self.by_key) + len(self._read or ()) + more
+        return len(self._by_key) + len(self._read or ()) + more
 
     def replace(self, obj: Obj) -> Obj:
         """An object written from outside. Raises ApiError NotFound."""
         meta = obj["metadata"]
-        pod = self.by_key.get((meta["namespace"], meta["name"]))
+        pod = self.own((meta["namespace"], meta["name"]))
         if not isinstance(pod, LeanPod):
             raise not_found("pods", meta["name"])
         before = pod.obj
@@ -512,8 +653,16 @@ class LeanPods(PodCache):
         self.drop(pod)
         return obj
 
+    def own(self, key: Key) -> Pod | None:
+        """The pod's record, of one that is not in bulk."""
+        pod = self._by_key.get(key)
+        if isinstance(pod, Several):
+            pod.part()
+            pod = self._by_key[key]
+        return pod
+
     def _there(self, namespace: str, name: str) -> LeanPod:
-        pod = self.by_key.get((namespace, name))
+        pod = self.own((namespace, name))
         if not isinstance(pod, LeanPod):
             raise not_found("pods", name)
         return pod

@@ -67,8 +67,6 @@ class NodeController(Controller):
         for obj in list(self.world.items(NODES)):
             self.enqueue(obj["metadata"]["name"])
         self.world.subscribe(self._on_node, resources=[NODES])
-        for pod in list(self.cluster.pods.by_key.values()):
-            self.on_pod(pod, ADDED)
 
     def _on_node(self, type_: str, resource: str, obj: Obj, old: Obj | None) -> None:
         name = obj["metadata"]["name"]
@@ -93,20 +91,24 @@ class NodeController(Controller):
 
     def on_pod(self, pod: Pod, bits: int) -> None:
         if pod.node and pod.node not in self._calm:
-            node = self.world.get(NODES, None, pod.node)
-            if node is None or any(t.get("effect") == "NoExecute" for t in node["spec"].get("taints") or ()):
-                if self.cluster.bulk is not None:
-                    self.cluster.bulk.joined(pod.node)
-                self.enqueue(pod.node)
-            else:
-                self._calm.add(pod.node)
+            self._joined(pod.node)
 
-    def on_added(self, pods: Sequence[Pod]) -> None:
+    def _joined(self, name: str) -> None:
+        """A pod came to a node of which it is not known that it chases nobody."""
+        node = self.world.get(NODES, None, name)
+        if node is None or any(t.get("effect") == "NoExecute" for t in node["spec"].get("taints") or ()):
+            if self.cluster.bulk is not None:
+                self.cluster.bulk.joined(name)
+            self.enqueue(name)
+        else:
+            self._calm.add(name)
+
+    def on_added(self, pods: Sequence[Pod], keys: Sequence[Key], nodes: Sequence[str]) -> None:
         """The same for pods on nodes."""
         calm = self._calm
-        for pod in pods:
-            if pod.node not in calm:
-                self.on_pod(pod, ADDED)
+        for node in nodes:
+            if node not in calm:
+                self._joined(node)
 
     def sync(self, key: str) -> None:
         node = self.world.get(NODES, None, key)

@@ -15,6 +15,7 @@ from baton.logic.eviction import MIRROR_ANNOTATION, controller_of
 from baton.logic.scheduling.infos import claim_names
 from baton.logic.scheduling.matching import Json
 from baton.logic.scheduling.podclass import NAMED, PodClass, without_mounts, without_pin
+from baton.logic.scheduling.requests import reports_resources
 from baton.logic.scheduling.state import ClusterState
 from baton.twin.controllers.base import Group, Key, Obj, status_of
 from baton.twin.world import already_exists
@@ -31,7 +32,7 @@ class Template:
     """What pods that are alike have in common."""
 
     __slots__ = ("_affinity", "_common", "_spec", "_values", "_written", "claims", "cls", "epoch", "group", "labels",
-                 "namespace", "owners", "shape", "volatile")  # fmt: skip
+                 "many", "namespace", "owners", "shape", "volatile")  # fmt: skip
 
     def __init__(
         self,
@@ -52,6 +53,8 @@ class Template:
         self.claims = shape.claims
         self.group = group
         self.epoch = epoch
+        self.many = group is not None and group.kind == "ReplicaSet" and shape.claims == ()
+        """Whether one can stand for several that run."""
         self.volatile = volatile if group is not None and group.kind in NAMED else frozenset()
         self._spec = spec
         self._affinity = affinity
@@ -118,20 +121,22 @@ class Reader:
         self._state = state
         self._templates: dict[str, Template] = {}  # the last of each controller, by its uid
         self._run: list[LeanPod] = []  # pods of one template that are still to be told of
+        self._keys: list[Key] = []  # the same of pods that one can stand for: keys, objects, nodes
+        self._bases: list[Obj] = []
+        self._nodes: list[str] = []
 
     def read(self, objects: Iterable[Obj]) -> None:
         """All of these. Raises ApiError AlreadyExists."""
-        pods, run = self._pods, self._run
-        record, by_key = pods.record, pods.by_key
-        known = len(by_key)
+        pods, run, keys = self._pods, self._run, self._keys
+        record, by_key, nodes = pods.record, pods.by_key, self._state.nodes
         template: Template | None = None
         status: Any = None
-        phase, ready = "", False
+        phase, ready, plain = "", False, False
         for obj in objects:
             meta, spec = obj["metadata"], obj["spec"]
             affinity, pin = without_pin(spec) if "affinity" in spec else (None, None)
             if template is None or not template.fits(meta, spec, affinity):
-                self._tell()
+                self._tell(template)
                 template = self._template(obj, affinity)
             shape = template.shape
             if template.claims != () or "volumes" in spec:
@@ -139,26 +144,45 @@ class Reader:
             if status is None or obj.get("status") is not status:
                 status = obj.get("status")
                 phase, ready = status_of(obj)
+                plain = phase == "Running" and ready and not reports_resources(status)
             key: Key = (meta["namespace"], meta["name"])
+            if plain and template.many and shape is template.shape and pin is None:
+                node = spec.get("nodeName")
+                if node in nodes and meta.get("deletionTimestamp") is None:
+                    if run:
+                        self._tell(template)
+                    keys.append(key)
+                    self._bases.append(obj)
+                    self._nodes.append(node)
+                    continue
+            if keys:
+                self._tell(template)
+            if key in by_key:
+                raise already_exists("pods", key[1])
             labels = (meta.get("labels") or {}) if template.volatile else template.labels
             pod = record(key, shape, labels, pin or "", obj)
             pod.phase, pod.ready, pod.owner = phase, ready, template.group
             by_key[key] = pod
-            known += 1
-            if len(by_key) != known:
-                raise already_exists("pods", key[1])
             if phase == "Running" and shape.claims == () and pod.owner is not None and pod.node and not pod.terminating:
                 run.append(pod)
                 continue
-            self._tell()
+            self._tell(template)
             pods.enter(pod)
-        self._tell()
+        self._tell(template)
 
-    def _tell(self) -> None:
+    def _tell(self, template: Template | None) -> None:
+        """Of those of this template."""
         if self._run:
             run = self._run[:]
             self._run.clear()
             self._pods.enter_all(run)
+        elif self._keys and template is not None:
+            one = self._pods.several(self._keys[:], template.shape, template.labels, self._bases[:])
+            one.owner = template.group
+            nodes = self._nodes[:]
+            for column in (self._keys, self._bases, self._nodes):
+                column.clear()
+            self._pods.enter_several(one, nodes)
 
     def _shape(self, template: Template, obj: Obj) -> PodShape:
         """The shape of a pod of the template that mounts volumes."""

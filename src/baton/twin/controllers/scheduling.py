@@ -26,10 +26,11 @@ from baton.twin.controllers.base import (
     TERMINATING,
     Cluster,
     Controller,
+    Key,
     Obj,
     Pod,
 )
-from baton.twin.controllers.lean import LeanPod
+from baton.twin.controllers.lean import LeanPod, Several
 from baton.twin.controllers.pods import PodMaker
 from baton.twin.controllers.templates import conditions_with
 from baton.twin.timefmt import rfc3339
@@ -133,9 +134,13 @@ class SchedulingLoop(Controller):
         elif not pod.terminating:
             self._queue(pod)
 
-    def _on_all_here(self, pods: Sequence[Pod]) -> None:
+    def _on_all_here(self, pods: Sequence[Pod], keys: Sequence[Key], nodes: Sequence[str]) -> None:
         """Pods of one template run on nodes."""
-        self.state.enter_all([p.key for p in pods], self.cluster.lean.infos(pods), [p.node for p in pods])
+        one = pods[0]
+        if isinstance(one, Several):
+            self.state.enter_as(keys, self.cluster.lean.info(one), nodes)
+        else:
+            self.state.enter_all(keys, self.cluster.lean.infos(pods), nodes)
         self._priorities[pods[0].spec.get("priority") or 0] += len(pods)
         self.wake_far()
 
@@ -405,7 +410,7 @@ class SchedulingLoop(Controller):
         return [(w.pod.namespace, w.pod.name, w.since, w.told) for w in found]
 
     def _waiting(self) -> list[Waiter]:
-        pods = self.cluster.pods.by_key.values()
+        pods = self.cluster.pods.alike()
         return [p.scheduling for p in pods if p.scheduling is not None and not p.node and not p.gone]
 
 

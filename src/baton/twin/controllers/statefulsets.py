@@ -157,7 +157,7 @@ class StatefulSetController(Controller):
 
     def _create(self, obj: Obj, name: str, ordinal: int, revision: str) -> None:
         meta, template = obj["metadata"], obj["spec"]["template"]
-        if (meta["namespace"], name) in self.cluster.pods.by_key:
+        if self.cluster.pods.has((meta["namespace"], name)):
             return  # a stranger holds the name
         spec = self.maker.spec_for(meta["uid"], template)
         claims = obj["spec"].get("volumeClaimTemplates") or ()
