@@ -163,16 +163,16 @@ class BulkPod(Pod):
 class Draws:
     """The numbers that a generator's random() gives, kept ahead in an array that compiled code draws from too.
 
-    `scalars[at]` is how many of `values` are used up. numpy's RandomState is the same generator as Python's and makes
-    the same numbers of the same state, many at a time; its stream is frozen (NEP 19).
+    `scalars[at]` is how many of `values` are used up.
     """
 
     def __init__(self, rng: Random, scalars: Any, at: int, size: int) -> None:
-        self._rng = rng
-        self._passed = 0  # numbers used up since the state that `_rng` is in, before those of `values`
+        self._rng = rng  # in the state before the first of `values`, and before `_passed` numbers that are used up
+        self._passed = 0
         self._scalars = scalars
         self._at = at
-        self._ahead = _same(rng)
+        self._ahead = Random()  # in the state after the last of them
+        self._ahead.setstate(rng.getstate())
         self.size = size
         self.values = np.zeros(0)
         self.fill()
@@ -182,7 +182,9 @@ class Draws:
         used = self._scalars[self._at]
         self._passed += used
         left = self.values[used:]
-        self.values = np.concatenate((left, self._ahead.random_sample(2 * self.size - len(left))))
+        draw = self._ahead.random
+        more = [draw() for _ in range(2 * self.size - len(left))]
+        self.values = np.concatenate((left, np.array(more, dtype=np.float64)))
         self._scalars[self._at] = 0
         return self.values
 
@@ -197,24 +199,13 @@ class Draws:
 
     def randrange(self, stop: int) -> int:
         """As Random.randrange: what is kept ahead is drawn again after it."""
-        here = _same(self._rng, self._ahead)
-        here.random_sample(self._passed + self._scalars[self._at])
-        now = here.get_state(legacy=False)["state"]
-        version, _, gauss = self._rng.getstate()
-        self._rng.setstate((version, (*now["key"].tolist(), int(now["pos"])), gauss))
-        found = self._rng.randrange(stop)
-        self._ahead = _same(self._rng, here)
+        rng = self._rng
+        for _ in range(self._passed + self._scalars[self._at]):
+            rng.random()
+        found = rng.randrange(stop)
+        self._ahead.setstate(rng.getstate())
         self._passed = 0
         self.values = np.zeros(0)
         self._scalars[self._at] = 0
         self.fill()
         return found
-
-
-def _same(rng: Random, again: np.random.RandomState | None = None) -> np.random.RandomState:
-    """numpy's generator in the state of Python's; `again` is one to use again, which is quicker than a new one."""
-    _, state, _ = rng.getstate()
-    made = np.random.RandomState(0) if again is None else again
-    known = {"key": np.array(state[:-1], dtype=np.uint32), "pos": state[-1]}
-    made.set_state({"bit_generator": "MT19937", "state": known, "has_gauss": 0, "gauss": 0.0})
-    return made
