@@ -129,3 +129,42 @@ def test_a_pod_that_is_there_twice_is_told():
     plan = make_plan(made, Target(f"{major}.{int(minor) + 1}"), Knowledge.load())
     with pytest.raises(ReadError, match="already exists"):
         rehearse_once(twice, plan, 1)
+
+
+def test_one_stands_for_pods_that_nobody_asked_for():
+    """Loading a large cluster would make a record of every pod before the first that is looked at; or, where one still
+    stood for others, all of them would be found on one node."""
+    made = generate(nodes=12, pods=300, seed=6)
+    kube = brought_up(made)
+    lean = kube.cluster.lean
+    several = {one: (list(one.keys), list(one.bases)) for one in lean.standing()}
+    one = max(several, key=lambda one: len(one.keys))
+    keys, bases = several[one]
+    assert len(keys) > 5
+    assert kube.pods.at(("team", "nobody")) is None
+    assert one in lean.standing()
+    pod = kube.pods.at(keys[3])
+    assert (pod.key, pod.obj, pod.node) == (keys[3], bases[3], bases[3]["spec"]["nodeName"])
+    assert one not in lean.standing()
+    assert len(lean.standing()) == len(several) - 1
+    assert one.owner.alike.keys() == {name for _, name in keys}
+    assert {p.key: p.obj for p in one.owner.pods.values()} == dict(zip(keys, bases, strict=True))
+    on_nodes = [(p.node, p.key) for p in kube.pods.by_key.values() if p.node]
+    assert lean.standing() == []
+    assert sorted(on_nodes) == sorted((n, key) for n, there in kube.pods.by_node.items() for key in there)
+    state = kube.scheduling.state
+    assert sorted(on_nodes) == sorted((state.node(i.slot).name, key) for key, i in state.pods.items())
+
+
+def test_pods_that_one_stands_for_count_where_they_are():
+    """A pod that must not be near others would be put beside them."""
+    plain, asked = (brought_up(generate(nodes=12, pods=300, seed=6)) for _ in range(2))
+    asked.cluster.lean.part_all()
+    tables = [kube.scheduling.scheduler.fast.planner.index.table.data for kube in (plain, asked)]
+    assert plain.cluster.lean.standing()
+    assert tables[0].tolist() == tables[1].tolist()
+    assert tables[0].any()
+    plain.cluster.lean.part_all()
+    for cls in {i.cls for i in plain.scheduling.state.pods.values()}:
+        there = {key: info for key, info in plain.scheduling.state.pods.items() if info.cls is cls}
+        assert cls.index.pods == there

@@ -22,6 +22,7 @@ from baton.rehearsal.log import Line, Log
 from baton.rehearsal.tally import Blocked, GroupTally, Tally
 from baton.twin.adapters import TwinAws, TwinKube
 from baton.twin.bulk.begin import Beyond, move_in_bulk
+from baton.twin.closing import close
 from baton.twin.cloud.catalogue import MemoryCatalogue
 from baton.twin.cloud.settings import CloudSettings
 from baton.twin.timings import PodTimes, TwinSettings
@@ -116,23 +117,27 @@ class _Kube(TwinKube):
         return _NoWatch()
 
 
-_LEFT = [0]  # pods of the twins of earlier runs that may still lie about in this process
+_DONE: list[Twin] = []  # of earlier runs of this process, to be taken apart before the next
+_PASSED = [0]  # pods of the runs since the collector last looked at everything
 
 
 @contextmanager
 def _no_collector(pods: int) -> Iterator[None]:
     """Millions of small live objects make the cyclic collector's full passes the largest cost; nothing here is cyclic
-    garbage in quantity, so it rests meanwhile. What a run leaves is set aside, out of the collector's sight, and
-    collected before a later one that is not much larger begins: the last run of a process spares itself that."""
+    garbage in quantity, so it rests meanwhile. What a run leaves is set aside, out of the collector's sight. Its twin
+    is taken apart before a later run begins (the last of a process spares itself that); the little that refers back
+    to itself even so is collected after many runs."""
     import gc
 
     was = gc.isenabled()
     gc.disable()
-    if _LEFT[0] > pods // 4:
+    while _DONE:
+        close(_DONE.pop())
+    if _PASSED[0] > 32 * pods:
         gc.unfreeze()
         gc.collect()
-        _LEFT[0] = 0
-    _LEFT[0] += pods
+        _PASSED[0] = 0
+    _PASSED[0] += pods
     gc.freeze()
     try:
         yield
@@ -179,8 +184,15 @@ def _twin(snapshot: Snapshot, seed: int, options: Options) -> Twin:
 
 def _rehearse(snapshot: Snapshot, plan: Plan, seed: int, options: Options) -> Run:
     began = monotonic()
-    name = snapshot.cluster.name
     twin = _twin(snapshot, seed, options)
+    try:
+        return _roll(twin, snapshot, plan, seed, options, began)
+    finally:
+        _DONE.append(twin)
+
+
+def _roll(twin: Twin, snapshot: Snapshot, plan: Plan, seed: int, options: Options, began: float) -> Run:
+    name = snapshot.cluster.name
     started = twin.clock.now()
     aws = TwinAws(twin, snapshot.images)
     tally = Tally(twin, name, tracks={} if options.detail else None)

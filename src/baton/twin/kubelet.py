@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from baton.logic.eviction import controller_of
-from baton.twin.controllers.base import ADDED, BOUND, REMOVED, Cluster, Controller, Obj, Pod
+from baton.twin.controllers.base import ADDED, BOUND, REMOVED, Cluster, Controller, Key, Obj, Pod
 from baton.twin.controllers.lean import LeanPod
 from baton.twin.controllers.pods import PodMaker
 from baton.twin.controllers.templates import conditions_with

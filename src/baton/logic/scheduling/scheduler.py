@@ -72,6 +72,19 @@ class Scheduler:
             self._fast = FastPath(self.state, sample=self.sample, compiled=self._wish)
         return self._fast
 
+    def close(self) -> None:
+        """Nothing of it, nor of its state, can be used any more: what refers back is cut."""
+        fast = self._fast
+        if fast is not None:
+            planner = fast.planner
+            index = planner.index
+            for cls in index.classes:
+                cls.index = None
+            for part in (index.rows, index.order, index.attachments, index, planner, fast):
+                vars(part).clear()
+        vars(self.state).clear()
+        vars(self).clear()
+
     def schedule(self, pod: Json, rng: Random) -> Decision:
         """Choose a node. The caller then adds the pod, with spec.nodeName, to the state. Raises ReadError."""
         return self.decided(self.fast.place(pod, rng.random()))

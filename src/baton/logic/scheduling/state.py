@@ -107,7 +107,7 @@ class ClusterState:
         return self._with_affinity
 
     def keep_only(self, which: Collection[Key], classes: Iterable[PodClass]) -> None:
-        """Forget the other pods, which are of these classes: they are kept elsewhere from now on, and hold their room."""
+        """Forget the other pods, which are of these classes: others keep them from now on, and they hold their room."""
         self.together.clear()
         self._pods = {k: i for k, i in self._pods.items() if k in which}
         self._with_affinity = {k: i for k, i in self._with_affinity.items() if k in which}

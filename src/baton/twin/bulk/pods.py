@@ -183,7 +183,7 @@ class Draws:
         self._passed += used
         left = self.values[used:]
         draw = self._ahead.random
-        more = [draw() for _ in range(2 * self.size - len(left))]
+        more = [draw() for _ in range(self.size + self.size // 2 - len(left))]
         self.values = np.concatenate((left, np.array(more, dtype=np.float64)))
         self._scalars[self._at] = 0
         return self.values

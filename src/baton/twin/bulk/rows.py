@@ -229,7 +229,7 @@ class Rows:
         if not any(t.get("effect") == "NoExecute" for t in node["spec"].get("taints") or ()):
             row[N_CHASES] = NOBODY
         elif row[N_CHASES] == NOBODY:
-            row[N_CHASES] = ANYBODY if row[N_PODS] or self.lean.by_node.get(name) else NO_OTHERS
+            row[N_CHASES] = ANYBODY if row[N_PODS] or self.lean.anybody_on(name) else NO_OTHERS
         if row[N_SLOT] < 0 <= slot and row[N_PODS]:
             self._call(COME_BACK, number, slot)
         row[N_SLOT] = slot

@@ -365,7 +365,7 @@ class Taking(Look):
         return row, (pod.made_at, pod.told_at, pod.bound_at, pod.started_at, pod.changed_at, 0.0, -1.0)
 
     def _add_places(self, places: Mapping[Key, int]) -> None:
-        """Nodes hold their rows in the order of binding; `places` has the rows of pods without a record of their own."""
+        """Nodes hold their rows in the order of binding; `places`: the rows of pods without a record of their own."""
         a, s = self.a, self.s
         by_node = self.lean._by_node
         lengths = [len(there) for there in by_node.values()]

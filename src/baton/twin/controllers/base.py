@@ -305,6 +305,10 @@ class PodCache:
         """Whether the name is taken."""
         return key in self.by_key
 
+    def anybody_on(self, node: str) -> bool:
+        """Whether there are pods on the node; those in bulk do not count."""
+        return bool(self.by_node.get(node))
+
     def alike(self) -> Iterable[Pod]:
         """Every pod, in order of creation; of several that are kept together one stands for all."""
         return self.by_key.values()

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from baton.logic.eviction import MIRROR_ANNOTATION, controller_of
-from baton.logic.scheduling.infos import PodInfo, claim_names
+from baton.logic.eviction import MIRROR_ANNOTATION
+from baton.logic.scheduling.infos import PodInfo
 from baton.logic.scheduling.podclass import VOLATILE_LABELS, PodClass
 from baton.logic.scheduling.requests import pod_request, reports_resources
 from baton.logic.scheduling.state import ClusterState
@@ -29,20 +29,21 @@ from baton.twin.controllers.base import (
     Key,
     Obj,
     Pod,
-    PodCache,
     PodListener,
     Together,
     grace_of,
 )
 from baton.twin.controllers.reading import Reader, common_claims
-from baton.twin.controllers.rendering import render
-from baton.twin.timefmt import rfc3339
+from baton.twin.controllers.record import LeanPod, PodShape, Several, start_time
+from baton.twin.controllers.tables import Tables
 from baton.twin.world import already_exists, not_found
 
 if TYPE_CHECKING:
     from baton.twin.clock import VirtualClock
     from baton.twin.world import World
 
+
+__all__ = ["DEFAULT_SCHEDULER", "LeanPod", "LeanPods", "PodShape", "Several", "start_time"]
 
 DEFAULT_SCHEDULER = "default-scheduler"
 
@@ -61,148 +62,12 @@ class Lane(dict[int, tuple[PodListener, ...]]):
         return chosen
 
 
-class PodShape:
-    """What the pods made from one template have in common, read once. `claims` None: they are named after each pod."""
-
-    __slots__ = ("claims", "cls", "daemon", "epoch", "facts", "grace", "labels", "meta", "mirror", "spec")
-
-    def __init__(self, obj: Obj, cls: PodClass, epoch: int) -> None:
-        meta, spec = obj["metadata"], obj["spec"]
-        self.meta: Obj = meta
-        self.spec: Obj = spec
-        self.labels: Obj = meta.get("labels") or {}
-        self.grace = grace_of(spec)
-        self.mirror = MIRROR_ANNOTATION in (meta.get("annotations") or {})
-        self.facts: Any = None  # what the kubelets read from the containers
-        self.claims = common_claims(spec)
-        owner = controller_of(obj)
-        self.daemon: str = owner["name"] if owner is not None and owner.get("kind") == "DaemonSet" else ""
-        self.cls = cls
-        self.epoch = epoch
-
-
-class LeanPod(Pod):
-    """A pod's record. Times are seconds of cluster time, 0 for what has not happened in the twin."""
-
-    __slots__ = ("_made", "base", "bound_at", "changed_at", "info", "lane", "limit", "made_at", "order",
-                 "pin", "serial", "shape", "started_at", "told_at")  # fmt: skip
-
-    lane: Lane
-    scheduling: Any
-    _made: Obj | None
-
-    def __init__(self, key: Key, shape: PodShape, labels: Obj, pin: str, base: Obj | None = None) -> None:
-        self.namespace, self.name = key
-        self.key = key
-        self.labels = labels
-        self.shape = shape
-        self.pin = pin
-        self.phase = "Pending"
-        self.ready = False
-        self.gone = False
-        self.owner = None
-        self.budgets = ()
-        self.scheduling = None
-        self.base = self._made = base  # the object as it was read or written from outside
-        if base is None:
-            self.spec, self.node, self.terminating = shape.spec, "", False
-        else:
-            self.spec = base["spec"]
-            self.node = self.spec.get("nodeName") or ""
-            self.terminating = base["metadata"].get("deletionTimestamp") is not None
-        self.info: PodInfo | None = None  # what the scheduler's view keeps of it
-        self.limit = -1  # seconds of grace once the twin asked it to go
-        self.serial = 0
-        self.order = 0  # among the pods that were bound, where there are bulk pods
-        self.made_at = self.told_at = self.bound_at = self.started_at = self.changed_at = 0.0
-
-    @property
-    def uid(self) -> str:
-        """As read; made up for a pod that the twin made."""
-        if self.base is not None:
-            return str(self.base["metadata"].get("uid", ""))
-        return f"00000000-0000-4000-8000-{self.serial:012x}"
-
-    @property
-    def obj(self) -> Obj:
-        """The object as an API server would show it, made anew after a change."""
-        if self._made is None:
-            self._made = render(self)
-        return self._made
-
-    @property
-    def grace(self) -> int:
-        return self.shape.grace
-
-    @property
-    def stops_within(self) -> float:
-        if self.limit >= 0:
-            return float(self.limit)
-        grace = self.base["metadata"].get("deletionGracePeriodSeconds") if self.base is not None else None
-        return 30.0 if grace is None else float(grace)
-
-    @property
-    def pinned(self) -> str:
-        return self.pin
-
-    def ready_since(self, default: float) -> float:
-        if self.changed_at:
-            return float(int(self.changed_at))  # an API server keeps whole seconds
-        return super().ready_since(default)
-
-    @property
-    def start_time(self) -> str:
-        """status.startTime, "" before it started."""
-        return start_time(self.base, self.started_at)
-
-    @property
-    def claims(self) -> tuple[str, ...]:
-        """Names of its claims."""
-        known = self.shape.claims
-        return claim_names(self.obj) if known is None else known
-
-
-class Several(LeanPod):
-    """Pods of a ReplicaSet that were read one after the other and are alike: running, ready, and with nothing of their
-    own but name, node and object. A record like the first one's stands for each of them, wherever pods are kept, till
-    somebody asks for one: nearly all become rows (twin/bulk) before that."""
-
-    __slots__ = ("_keeper", "bases", "keys")
-
-    def __init__(self, keeper: LeanPods, keys: list[Key], shape: PodShape, labels: Obj, bases: list[Obj]) -> None:
-        super().__init__(keys[0], shape, labels, "", bases[0])
-        self._keeper = keeper
-        self.keys = keys
-        self.bases = bases
-        self.phase, self.ready = "Running", True
-
-    def part(self) -> None:
-        """Each gets a record of its own."""
-        self._keeper.part(self)
-
-    def each(self) -> list[LeanPod]:
-        """Records of their own."""
-        made = []
-        for key, base in zip(self.keys, self.bases, strict=True):
-            pod = LeanPod(key, self.shape, self.labels, "", base)
-            pod.phase, pod.ready, pod.owner = self.phase, self.ready, self.owner
-            made.append(pod)
-        return made
-
-
-def start_time(base: Obj | None, started_at: float) -> str:
-    """status.startTime of a pod: as read, or of when the twin started it; "" before."""
-    read = str((base.get("status") or {}).get("startTime") or "") if base is not None else ""
-    return read or (rfc3339(started_at) if started_at else "")
-
-
-class LeanPods(PodCache):
+class LeanPods(Tables):
     """The pods of a cluster that is rehearsed. The world reads them here and sends here what is written to it."""
 
     record = LeanPod
 
     def __init__(self, world: World, clock: VirtualClock, state: ClusterState) -> None:
-        self._several: dict[Several, None] = {}
         super().__init__(world)
         self._clock = clock
         self._state = state
@@ -213,7 +78,7 @@ class LeanPods(PodCache):
         self._lanes: dict[tuple[str, bool, bool], Lane] = {}
         self._traits: dict[PodListener, str] = {}
         self._together: dict[PodListener, Together] = {}
-        state.part = self._part_all
+        state.part = self.part_all
         self._serial = 0
         self._watchers = world.keep_pods(self)
         self.bulk: Any = None
@@ -387,7 +252,13 @@ class LeanPods(PodCache):
         self._enter_lane(one)
         told = one.lane[ADDED]
         info = self.info(one)
-        if len(keys) == 1 or self._watchers or not self._state.can_enter_as(info) or any(fn not in self._together for fn in told):
+        if (
+            len(keys) == 1
+            or self._watchers
+            or not self._state.can_enter_as(info)
+            or any(fn not in self._together for fn in told)
+        ):
+            one.info = None
             pods = one.each()
             taken.update(zip(keys, pods, strict=True))
             self.enter_all(pods)
@@ -400,24 +271,17 @@ class LeanPods(PodCache):
         self._put_on_nodes(keys, every, nodes)
         group.active += len(keys)
         group.ready += len(keys)
-        for keeper in (group, *one.budgets):
-            keeper.several.append(one)
+        group.several.append(one)
+        for budget in one.budgets:
+            budget.several.append(one)
         self._several[one] = None
         for fn in told:
             self._together[fn](every, keys, nodes)
 
-    def _put_on_nodes(self, keys: Iterable[Key], pods: Iterable[LeanPod], nodes: Iterable[str]) -> None:
-        by_node = self._by_node
-        for key, pod, node in zip(keys, pods, nodes, strict=True):
-            there = by_node.get(node)
-            if there is None:
-                there = by_node[node] = {}
-            there[key] = pod
-
-    # --- pods that one stands for
-
     def part(self, one: Several) -> None:
         """Each gets a record of its own, in its place."""
+        info = one.info
+        assert info is not None
         self.forget_several(one)
         pods = one.each()
         for pod in pods:
@@ -427,72 +291,11 @@ class LeanPods(PodCache):
             one.owner.alike[name] = pod  # type: ignore[union-attr]
             for budget in pod.budgets:
                 budget.alike[key] = pod
-        assert one.info is not None
-        self._state.replace(one.info, self.infos(pods))
-
-    def forget_several(self, one: Several) -> None:
-        """It stands for nobody any more."""
-        del self._several[one]
-        for keeper in (one.owner, *one.budgets):
-            keeper.several.remove(one)  # type: ignore[union-attr]
+        self._state.replace(info, self.infos(pods))
 
     def several(self, *facts: Any) -> Several:
         """One that will stand for others."""
         return Several(self, *facts)
-
-    def standing(self) -> list[Several]:
-        """Those that stand for others."""
-        return list(self._several)
-
-    def _part_all(self) -> None:
-        for one in self.standing():
-            self.part(one)
-
-    def has(self, key: Key) -> bool:
-        return key in self._by_key
-
-    def alike(self) -> Iterable[Pod]:
-        return self._by_key.values()
-
-    def anybody_on(self, node: str) -> bool:
-        """Whether pods that are not in bulk are on the node."""
-        return bool(self._by_node.get(node))
-
-    @property  # type: ignore[override]
-    def by_key(self) -> dict[Key, Pod]:
-        if self._several:
-            self._part_all()
-        return self._by_key
-
-    @by_key.setter
-    def by_key(self, found: dict[Key, Pod]) -> None:
-        self._by_key = found
-
-    @property  # type: ignore[override]
-    def by_node(self) -> dict[str, dict[Key, Pod]]:
-        if self._several:
-            self._part_all()
-        return self._by_node
-
-    @by_node.setter
-    def by_node(self, found: dict[str, dict[Key, Pod]]) -> None:
-        self._by_node = found
-
-    @property  # type: ignore[override]
-    def by_namespace(self) -> dict[str, dict[str, Pod]]:
-        if self._several:
-            self._part_all()
-        return self._by_namespace
-
-    @by_namespace.setter
-    def by_namespace(self, found: dict[str, dict[str, Pod]]) -> None:
-        self._by_namespace = found
-
-    def _put_on_node(self, pod: LeanPod) -> None:
-        there = self._by_node.get(pod.node)
-        if there is None:
-            there = self._by_node[pod.node] = {}
-        there[pod.key] = pod
 
     # --- what becomes of them
 
@@ -561,6 +364,7 @@ class LeanPods(PodCache):
             self._report("DELETED", pod, before)
         for fn in pod.lane[REMOVED]:
             fn(pod, REMOVED)
+        pod.info = None  # which refers back
 
     def _changed(self, pod: LeanPod, bits: int, before: Obj | None) -> None:
         if before is not None:
@@ -652,14 +456,6 @@ class LeanPods(PodCache):
         obj = pod.obj
         self.drop(pod)
         return obj
-
-    def own(self, key: Key) -> Pod | None:
-        """The pod's record, of one that is not in bulk."""
-        pod = self._by_key.get(key)
-        if isinstance(pod, Several):
-            pod.part()
-            pod = self._by_key[key]
-        return pod
 
     def _there(self, namespace: str, name: str) -> LeanPod:
         pod = self.own((namespace, name))

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from baton.twin.bootstrap import boot_id, system_uuid
-from baton.twin.controllers.base import ADDED, Cluster, Controller, Obj, Pod
+from baton.twin.controllers.base import Cluster, Controller, Key, Obj, Pod
 from baton.twin.controllers.pods import PodMaker
 from baton.twin.controllers.templates import NOT_READY, UNREACHABLE, conditions_with
 from baton.twin.kubelet import Kubelets
@@ -87,7 +87,7 @@ class NodeController(Controller):
         if bool(spec.get("unschedulable")) != marked:
             return True
         bulk = self.cluster.bulk
-        return chases and (bool(self.cluster.pods.by_node.get(name)) or (bulk is not None and bulk.has_pods(name)))
+        return chases and (self.cluster.pods.anybody_on(name) or (bulk is not None and bulk.has_pods(name)))
 
     def on_pod(self, pod: Pod, bits: int) -> None:
         if pod.node and pod.node not in self._calm:
@@ -122,7 +122,7 @@ class NodeController(Controller):
         """Pods of a node that is gone are removed at once; nothing runs them any more."""
         self.kubelets.dead.discard(name)
         bulk = self.cluster.bulk
-        if bulk is not None and not self.cluster.lean.by_node.get(name):
+        if bulk is not None and not self.cluster.lean.anybody_on(name):
             bulk.remove_all(name)
             return
         for pod in self.cluster.pods.on_node(name):
