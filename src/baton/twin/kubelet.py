@@ -7,7 +7,7 @@ stopping. Heartbeats are not simulated: who reads a node or a lease is told the 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -62,7 +62,7 @@ class Kubelets(Controller):
         elif pod.phase == "Running" and bits & ADDED:
             self._resume(pod)
 
-    def on_running(self, pods: Sequence[Pod], keys: Sequence[Key], nodes: Sequence[str]) -> None:
+    def on_running(self, pods: Sequence[Pod], keys: Collection[Key], nodes: Sequence[str]) -> None:
         """Pods of one controller that were running when the twin began."""
         if self._runs_to_end(pods[0]):
             for pod in pods:

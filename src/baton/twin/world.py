@@ -202,12 +202,20 @@ class World:
         """Store a new object, filling in what an API server does. Raises ApiError AlreadyExists."""
         if self._pods is not None and resource == "pods":
             return self._pods.load(dict(obj))
+        key, stored = self._made(resource, obj)
+        self._add(resource, key, stored)
+        self._tell("ADDED", resource, stored, None)
+        return stored
+
+    def _made(self, resource: str, obj: Mapping[str, Any]) -> tuple[Key, Json]:
+        """What is stored of a new object, and where."""
         given = obj.get("metadata") or {}
         name = given.get("name") or ""
         if not name and given.get("generateName"):
             name = given["generateName"] + self.suffix()
         namespace = given.get("namespace") or ""
-        if self.get(resource, namespace, name) is not None:
+        key = (namespace, name)
+        if key in self._objects.get(resource, ()):
             raise already_exists(resource, name)
         self.rv += 1
         metadata = {
@@ -219,18 +227,19 @@ class World:
         }
         if "spec" in obj:
             metadata["generation"] = given.get("generation") or 1
-        stored: Json = {**obj, "metadata": metadata}
-        self._add(resource, (namespace, name), stored)
-        self._tell("ADDED", resource, stored, None)
-        return stored
+        return key, {**obj, "metadata": metadata}
 
     def load(self, resource: str, objects: Iterable[Json]) -> None:
         """Store objects as they were read from a cluster, before anybody controls it. Raises ApiError AlreadyExists."""
         if self._pods is not None and resource == "pods":
             self._pods.load_all(objects)
             return
+        told = self._keep or self._all or self._some.get(resource)
         for obj in objects:
-            self.create(resource, obj)
+            key, stored = self._made(resource, obj)
+            self._add(resource, key, stored)
+            if told:
+                self._tell("ADDED", resource, stored, None)
 
     def update(self, resource: str, obj: Mapping[str, Any], *, check_rv: bool = False) -> Json:
         """Replace an object. Raises ApiError NotFound, or Conflict when `check_rv` and its resourceVersion is stale."""

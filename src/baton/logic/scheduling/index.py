@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -136,7 +136,7 @@ class Index:
         if info.claims:
             self.attachments.attach(info)
 
-    def pods_parted(self, keys: Sequence[Key], infos: Sequence[PodInfo]) -> None:
+    def pods_parted(self, keys: Collection[Key], infos: Sequence[PodInfo]) -> None:
         """Pods that were counted, but one stood for all of them, are there each as itself."""
         infos[0].cls.index.pods.update(zip(keys, infos, strict=True))
 

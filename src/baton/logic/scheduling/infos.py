@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -142,7 +142,7 @@ class Listener(Protocol):
 
     def pod_added(self, info: PodInfo, key: Key) -> None: ...
 
-    def pods_parted(self, keys: Sequence[Key], infos: Sequence[PodInfo]) -> None: ...
+    def pods_parted(self, keys: Collection[Key], infos: Sequence[PodInfo]) -> None: ...
 
     def pod_removed(self, info: PodInfo, key: Key) -> None: ...
 

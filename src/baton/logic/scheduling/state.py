@@ -50,7 +50,7 @@ class ClusterState:
         self.versions: list[int] = []
         """Per slot, how often its pods changed."""
         self._pods: dict[Key, PodInfo] = {}
-        self.together: dict[PodInfo, tuple[Sequence[Key], Sequence[int]]] = {}
+        self.together: dict[PodInfo, tuple[Collection[Key], Sequence[int]]] = {}
         """One that stands for several pods -> their keys and slots; see enter_as."""
         self.part: Callable[[], object] = lambda: None
         """Called when each of those has to be there as itself: makes them by `replace`."""
@@ -359,7 +359,7 @@ class ClusterState:
         if slots:
             np.add.at(self.used, slots, cls.row)
 
-    def enter_as(self, keys: Sequence[Key], info: PodInfo, nodes: Iterable[str]) -> None:
+    def enter_as(self, keys: Collection[Key], info: PodInfo, nodes: Iterable[str]) -> None:
         """The same for pods that have nothing of their own, on nodes that are known, before anybody listens: `info`
         stands for each of them till `part` is called."""
         slots = [self.nodes[node] for node in nodes]

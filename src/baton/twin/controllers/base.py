@@ -7,7 +7,7 @@ look-ups; no controller scans the pods of the cluster.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -245,7 +245,7 @@ class Controller:
 
 
 PodListener = Callable[[Pod, int], None]
-Together = Callable[[Sequence[Pod], Sequence[Key], Sequence[str]], object]
+Together = Callable[[Sequence[Pod], Collection[Key], Sequence[str]], object]
 """Of pods, their keys and the names of their nodes."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from baton.errors import ReadError
@@ -113,7 +113,7 @@ class Budget:
                 news = True
         return self.recount(pod) or news
 
-    def join_all(self, pods: Sequence[Pod], keys: Sequence[Key]) -> bool:
+    def join_all(self, pods: Sequence[Pod], keys: Collection[Key]) -> bool:
         """The same for pods of one controller that run and are not asked to go."""
         if self.disrupted:
             return any([self.join(pod) for pod in pods])
@@ -212,7 +212,7 @@ class DisruptionController(Controller):
             if news:
                 self.enqueue(budget.key)
 
-    def on_added(self, pods: Sequence[Pod], keys: Sequence[Key], nodes: Sequence[str]) -> None:
+    def on_added(self, pods: Sequence[Pod], keys: Collection[Key], nodes: Sequence[str]) -> None:
         """The same for new pods of one controller, which the same budgets select."""
         for budget in pods[0].budgets:
             if budget.join_all(pods, keys):

@@ -243,11 +243,13 @@ class LeanPods(Tables):
 
     def enter_several(self, one: Several, nodes: list[str]) -> None:
         """The same for pods that one stands for; `nodes` are known to the scheduler. Raises ApiError AlreadyExists."""
-        group, keys = one.owner, one.keys
+        group, keys = one.owner, dict.fromkeys(one.keys, one)
         assert group is not None
-        taken = self._by_key
-        if len(set(keys)) < len(keys) or not taken.keys().isdisjoint(keys):
-            raise already_exists("pods", next(k[1] for i, k in enumerate(keys) if k in taken or k in keys[:i]))
+        names = dict.fromkeys([name for _, name in one.keys], one)
+        taken = self._by_namespace.setdefault(one.namespace, {})
+        if len(names) < len(one.keys) or not taken.keys().isdisjoint(names):
+            twice = next(n for i, (_, n) in enumerate(one.keys) if n in taken or (one.namespace, n) in one.keys[:i])
+            raise already_exists("pods", twice)
         one.budgets = self.budgets_for(one)
         self._enter_lane(one)
         told = one.lane[ADDED]
@@ -260,12 +262,11 @@ class LeanPods(Tables):
         ):
             one.info = None
             pods = one.each()
-            taken.update(zip(keys, pods, strict=True))
+            self._by_key.update(zip(keys, pods, strict=True))
             self.enter_all(pods)
             return
-        taken.update(dict.fromkeys(keys, one))
-        names = dict.fromkeys([name for _, name in keys], one)
-        self._by_namespace.setdefault(one.namespace, {}).update(names)
+        self._by_key.update(keys)
+        taken.update(names)
         group.alike.update(names)
         every = [one] * len(keys)
         self._put_on_nodes(keys, every, nodes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -103,7 +103,7 @@ class NodeController(Controller):
         else:
             self._calm.add(name)
 
-    def on_added(self, pods: Sequence[Pod], keys: Sequence[Key], nodes: Sequence[str]) -> None:
+    def on_added(self, pods: Sequence[Pod], keys: Collection[Key], nodes: Sequence[str]) -> None:
         """The same for pods on nodes."""
         calm = self._calm
         for node in nodes:

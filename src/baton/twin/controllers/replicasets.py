@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -47,7 +47,7 @@ class ReplicaSetController(Controller):
         else:
             self._unpublished[group.key] = None
 
-    def on_added(self, pods: Sequence[Pod], keys: Sequence[Key], nodes: Sequence[str]) -> None:
+    def on_added(self, pods: Sequence[Pod], keys: Collection[Key], nodes: Sequence[str]) -> None:
         """The same for new pods of one ReplicaSet: how many they are is counted already."""
         self.on_pod(pods[0], ADDED)
 

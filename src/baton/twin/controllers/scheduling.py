@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from baton.logic.scheduling import RESOURCES, ClusterState, Decision, Scheduler
@@ -134,7 +134,7 @@ class SchedulingLoop(Controller):
         elif not pod.terminating:
             self._queue(pod)
 
-    def _on_all_here(self, pods: Sequence[Pod], keys: Sequence[Key], nodes: Sequence[str]) -> None:
+    def _on_all_here(self, pods: Sequence[Pod], keys: Collection[Key], nodes: Sequence[str]) -> None:
         """Pods of one template run on nodes."""
         one = pods[0]
         if isinstance(one, Several):
