@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -31,6 +33,8 @@ from baton.observe.redact import redact, redact_configuration, redact_user_data
 FORMAT = "baton-snapshot"
 _PARTS: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LISTS: msgspec.json.Decoder[dict[str, list[msgspec.Raw]]] = msgspec.json.Decoder(dict[str, list[msgspec.Raw]])
+_ANY: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
+_NESTED = b"{["
 _MOST_SHARED = 100_000  # of a cluster whose pods all differ, no more are remembered
 KUBECTL = (
     "kubectl get nodes,pods,pdb,deploy,rs,sts,ds,jobs,pvc,pv,sc,csinode,priorityclass,svc,ns -A -o json > dump.json"
@@ -109,6 +113,18 @@ def save(path: Path, snapshot: Snapshot) -> None:
         raise ReadError(f"cannot be written: {error.strerror}", where=str(path), hint="choose another place") from error
 
 
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """What is read holds no cycles, and the cyclic collector would look at all of it again and again as it grows."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
 def _bytes(path: Path) -> bytes:
     try:
         raw = path.read_bytes()
@@ -159,14 +175,17 @@ def _pod(raw: msgspec.Raw, known: dict[bytes, Any]) -> Any:
 def _shared(raw: msgspec.Raw, known: dict[bytes, Any]) -> Any:
     """What is written there, the same object as an equal one before. Nobody changes objects in place."""
     text = bytes(raw)
+    if text[0] not in _NESTED:
+        return _ANY.decode(text)
     found = known.get(text)
     if found is None:
-        found = msgspec.json.decode(text)
-        if len(known) < _MOST_SHARED and isinstance(found, dict | list):
+        found = _ANY.decode(text)
+        if len(known) < _MOST_SHARED:
             known[text] = found
     return found
 
 
+@_no_collector()
 def load(path: Path) -> Snapshot:
     """A file that `save` wrote. Raises ReadError for anything else, or for a schema this Baton does not know."""
     document = _json(path, _document)
@@ -190,6 +209,7 @@ def load(path: Path) -> Snapshot:
 # --- kubectl dumps ---------------------------------------------------------------------------------------------------
 
 
+@_no_collector()
 def load_dump(path: Path, *, cluster: str = "") -> Snapshot:
     """A `kubectl get ... -A -o json` dump as a snapshot. `cluster` names it (default: the file's name).
 
