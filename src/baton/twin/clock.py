@@ -115,7 +115,7 @@ class VirtualClock:
         self._now = max(self._now, self._until)
 
     def cut(self, time: float) -> None:
-        """Let the `run_until` under way end at `time`, where that is sooner: for a call whose news somebody waits for."""
+        """Let the `run_until` under way end at `time`, where that is sooner: there is news that somebody awaits."""
         self._until = min(self._until, time)
 
     def sleep(self, seconds: float) -> None:

@@ -61,6 +61,7 @@ from baton.twin.bulk.layout import (
     RUN,
     RUNS,
     S_ARGUMENT,
+    S_KEPT,
     S_NOTES,
     S_ORDER,
     S_OTHER_STAMP,
@@ -231,6 +232,10 @@ class Bulk(Sets):
         if len(work) == 1:
             s[S_OTHER_STAMP] = s[S_STAMP]
         self.arm_work()
+
+    def keep_room(self, on: bool) -> None:
+        """Whether room is kept on a node for a pod that preemption made it for."""
+        self.s[S_KEPT] = on
 
     def wait(self, waiter: Waiter, serial: int) -> None:
         """SchedulingLoop._activate for a pod that waited before."""
