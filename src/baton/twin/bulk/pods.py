@@ -167,26 +167,32 @@ class Draws:
     """
 
     def __init__(self, rng: Random, scalars: Any, at: int, size: int) -> None:
-        self._rng = rng  # in the state before the first of `values`, and before `_passed` numbers that are used up
-        self._passed = 0
+        self._rng = rng  # stands before the first of `values`
         self._scalars = scalars
         self._at = at
-        self._ahead = Random()  # in the state after the last of them
-        self._ahead.setstate(rng.getstate())
+        self._ahead = Random()
         self.size = size
-        self.values = np.zeros(0)
+        self.values = _NONE
+        self._restart()
+
+    def _restart(self) -> None:
+        """From where the generator stands."""
+        self._ahead.setstate(self._rng.getstate())
+        self.values = _NONE
+        self._scalars[self._at] = 0
         self.fill()
 
-    def fill(self) -> Any:
-        """Numbers for `size` draws at least. Returns the array, which may be a new one."""
+    def _pass(self, many: int) -> None:
+        """Leave so many numbers behind."""
+        self._rng.getrandbits(2 * _WORD * many)
+
+    def fill(self) -> None:
+        """Numbers for `size` draws at least, in another array."""
         used = self._scalars[self._at]
-        self._passed += used
+        self._pass(used)
         left = self.values[used:]
-        draw = self._ahead.random
-        more = [draw() for _ in range(self.size + self.size // 2 - len(left))]
-        self.values = np.concatenate((left, np.array(more, dtype=np.float64)))
+        self.values = np.concatenate((left, randoms(self._ahead, 2 * self.size - len(left))))
         self._scalars[self._at] = 0
-        return self.values
 
     def random(self) -> float:
         """As Random.random."""
@@ -199,13 +205,18 @@ class Draws:
 
     def randrange(self, stop: int) -> int:
         """As Random.randrange: what is kept ahead is drawn again after it."""
-        rng = self._rng
-        for _ in range(self._passed + self._scalars[self._at]):
-            rng.random()
-        found = rng.randrange(stop)
-        self._ahead.setstate(rng.getstate())
-        self._passed = 0
-        self.values = np.zeros(0)
-        self._scalars[self._at] = 0
-        self.fill()
+        self._pass(self._scalars[self._at])
+        found = self._rng.randrange(stop)
+        self._restart()
         return found
+
+
+_NONE = np.zeros(0)
+_WORD = 32  # bits of the Mersenne Twister's numbers, of which random() takes two
+
+
+def randoms(rng: Random, many: int) -> Any:
+    """What so many calls of random() give, as an array: getrandbits hands out the same words, the first as the lowest
+    bits, and these are put together as Random.random does (27 bits of one word, 26 of the next)."""
+    words = np.frombuffer(rng.getrandbits(2 * _WORD * many).to_bytes(8 * many, "little"), dtype="<u4").reshape(-1, 2)
+    return ((words[:, 0] >> 5) * 67108864.0 + (words[:, 1] >> 6)) * (1.0 / 9007199254740992.0)
