@@ -25,6 +25,7 @@ bench: compile
 	$(BIN)/python benchmarks/run.py
 
 compile: setup
+	$(BIN)/python -m compileall -q src
 	$(BIN)/python scripts/compile.py
 
 setup: $(STAMP)

@@ -297,6 +297,30 @@ def test_a_waiting_pod_preempts_on_one_node_only() -> None:
     assert lab.ready("vip") == 1
 
 
+def test_room_made_by_preemption_is_kept_for_the_pod_it_was_made_for() -> None:
+    """A pod that comes meanwhile would take the room and the other preempt again: more evictions than there will be."""
+    lab = crowded(60)
+    lab.deployment("vip", 1, lab.template("vip", cpu="3600m", priorityClassName="high"))
+    lab.wait(5)
+    (name,) = lab.kube.scheduling.state.nominees
+    here = {"kubernetes.io/hostname": name}
+    lab.deployment("late", 1, lab.template("late", cpu="500m", nodeSelector=here))  # there is room for it now
+    lab.wait(120)
+    assert (lab.ready("vip"), lab.ready("late")) == (1, 0)
+    assert not lab.kube.scheduling.state.nominees
+
+
+def test_a_pod_that_gives_up_waiting_keeps_no_room() -> None:
+    """A workload that was scaled down would keep others from a node till the end of the rehearsal."""
+    lab = crowded(60)
+    made = lab.deployment("vip", 1, lab.template("vip", cpu="3", priorityClassName="high"))
+    lab.wait(5)
+    assert lab.kube.scheduling.state.nominees
+    lab.change("deployments.apps", "vip", {**made["spec"], "replicas": 0})
+    lab.wait(5)
+    assert not lab.kube.scheduling.state.nominees
+
+
 def test_preemption_heeds_what_budgets_allow_now() -> None:
     """Read as they were at the start, budgets would send a preempting pod to the wrong victim."""
     lab = crowded(1)

@@ -85,7 +85,9 @@ class Status(NamedTuple):
 class Conductor:
     """Runs a plan. `crash` is called with the name of each crash point (tests kill there).
 
-    `finished` holds the records of the stages that ended, also when a later one halts.
+    `rest` lets time pass while EKS is at work, the clock's sleep where there is none: where time is virtual, looks that
+    could see nothing new may be passed over. `finished` holds the records of the stages that ended, also when a later
+    one halts.
     """
 
     aws: AwsReader
@@ -97,6 +99,7 @@ class Conductor:
     settings: Settings = field(default_factory=Settings)
     on_status: Callable[[Status], None] = lambda status: None
     crash: Callable[[str], None] = lambda point: None
+    rest: Callable[[float], None] | None = None
     finished: list[StageRecord] = field(default_factory=list, init=False)
 
     def run(self, run_id: str, plan: Plan) -> tuple[StageRecord, ...]:
@@ -230,7 +233,7 @@ class _Follow:
                 )
             if progress.state == "succeeded":
                 return
-            self._tick(progress)
+            self._tick(progress, self._c.rest)
 
     def _await_world(self) -> None:
         deadline = self._c.clock.now() + self._c.settings.grace_seconds
@@ -280,17 +283,17 @@ class _Follow:
         self._failures = 0
         return found
 
-    def _tick(self, progress: Progress) -> None:
+    def _tick(self, progress: Progress, rest: Callable[[float], None] | None = None) -> None:
         self._observe(progress.state, (progress.detail,) if progress.detail else ())
-        self._c.clock.sleep(self._c.settings.poll_seconds)
+        (rest or self._c.clock.sleep)(self._c.settings.poll_seconds)
 
     def _observe(self, state: str, waiting: tuple[str, ...] = (), *, force_aws: bool = False) -> None:
         c = self._c
         now = c.clock.now()
         c.observer.feed(self._poll(), now)
-        self._looks += 1
-        if force_aws or self._looks % c.settings.aws_every == 1:
+        if force_aws or self._looks % c.settings.aws_every == 0:
             self._ask_updates(now)
+        self._looks += 1
         c.on_status(Status(self._stage, state, waiting, self._run_started, self._begun, now))
 
     def _ask_updates(self, now: float) -> None:

@@ -19,6 +19,7 @@ from baton.model.events import WatchEvent
 from baton.model.plan import Plan, StageKind
 from baton.ports import monotonic
 from baton.rehearsal.log import Line, Log
+from baton.rehearsal.rest import Rest
 from baton.rehearsal.tally import Blocked, GroupTally, Tally
 from baton.twin.adapters import TwinAws, TwinKube
 from baton.twin.bulk.begin import Beyond, move_in_bulk
@@ -28,6 +29,7 @@ from baton.twin.timings import PodTimes, TwinSettings
 from baton.twin.twin import Twin
 from baton.twin.world import ApiError
 
+POLL_SECONDS = 5.0
 _MALFORMED = (AttributeError, KeyError, TypeError, ValueError)  # what reading a broken object ends in
 
 
@@ -195,7 +197,8 @@ def _rehearse(snapshot: Snapshot, plan: Plan, seed: int, options: Options) -> Ru
         journal=MemoryJournal(),
         engine=AwsEngine(aws, _tokens(seed), force_drain=options.force_drain),
         observer=log,
-        settings=Settings(poll_seconds=5.0),
+        settings=Settings(poll_seconds=POLL_SECONDS, aws_every=1),
+        rest=Rest(twin),
     )
     outcome, reason = _conduct(conductor, f"rehearsal-{seed}", plan)
     after = _instances(twin)

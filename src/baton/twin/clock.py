@@ -34,6 +34,7 @@ class VirtualClock:
         self._serial = 0
         self._heap: list[tuple[float, int, int, Handle | Callable[[], object]]] = []
         self.processed = 0
+        self._until = start
         self.bulk: Any = None
         """Whoever runs events of its own between these, see twin/bulk."""
 
@@ -93,12 +94,13 @@ class VirtualClock:
             call()
 
     def run_until(self, time: float) -> None:
-        """Run everything due up to and including `time`, then stand at `time`."""
+        """Run everything due up to and including `time`, or the time it was cut to, then stand there."""
+        self._until = time
         if self.bulk is not None:
-            self.bulk.run_until(time)
+            self.bulk.run_until()
             return
         heap, pop = self._heap, heapq.heappop
-        while heap and heap[0][0] <= time:
+        while heap and heap[0][0] <= self._until:
             now, _, _, call = pop(heap)
             if type(call) is Handle:
                 if call.cancelled:
@@ -108,9 +110,13 @@ class VirtualClock:
             self.processed += 1
             call()  # type: ignore[operator]
             if self.bulk is not None:  # it began just now
-                self.bulk.run_until(time)
+                self.bulk.run_until()
                 return
-        self._now = max(self._now, time)
+        self._now = max(self._now, self._until)
+
+    def cut(self, time: float) -> None:
+        """Let the `run_until` under way end at `time`, where that is sooner: there is news that somebody awaits."""
+        self._until = min(self._until, time)
 
     def sleep(self, seconds: float) -> None:
         """Let cluster time pass; what is due meanwhile happens."""

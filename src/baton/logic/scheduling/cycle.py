@@ -42,6 +42,30 @@ class Cycle:
         self._watching = [p for p in self.plugins if p.watches]
         self._told = [p for p in self.plugins if type(p).moved is not Plugin.moved]
 
+    def judge(self, view: View) -> Status | None:
+        """The first objection to a node as it is, or as it will be once the pods nominated there have come
+        (RunFilterPluginsWithNominatedPods)."""
+        status = self.judge_with_rivals(view) if self.state.nominees else None
+        return self.filter(view) if status is None else status
+
+    def judge_with_rivals(self, view: View) -> Status | None:
+        """The first objection once they have come; None also where nobody is nominated."""
+        rivals = self.rivals(view.info.name)
+        if not rivals:
+            return None
+        later = view.copy()
+        for rival in rivals:
+            self.moved(later, rival, 1)
+        status = self.filter(later)
+        self.count_all(later, rivals, -1)
+        return status
+
+    def rivals(self, node: str) -> list[PodInfo]:
+        """The pods nominated to a node for which room is kept: those of no lower priority."""
+        own, priority = self.pod.key, self.pod.cls.priority
+        there = self.state.nominees.get(node, {})
+        return [rival for key, rival in there.items() if rival.cls.priority >= priority and key != own]
+
     def filter(self, view: View) -> Status | None:
         """The first plugin's objection to a node, or None."""
         for plugin in self.plugins:
@@ -73,7 +97,7 @@ class Cycle:
             elif names is not None and node.name not in names:
                 rejected[node.name] = LEFT_OUT
             else:
-                status = self.filter(View(self.state, node))
+                status = self.judge(View(self.state, node))
                 if status is None:
                     feasible.append(node)
                 else:

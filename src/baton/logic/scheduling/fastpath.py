@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from baton.logic.scheduling import filters, interpod, matching, native, place, spread, volumes
 from baton.logic.scheduling.accelerate import installed
-from baton.logic.scheduling.cycle import LEFT_OUT
+from baton.logic.scheduling.cycle import LEFT_OUT, Cycle
 from baton.logic.scheduling.filters import Status, View
 from baton.logic.scheduling.infos import NodeInfo, PodInfo
 from baton.logic.scheduling.matching import Json, NodeTerm
@@ -70,6 +70,8 @@ class FastPath:
         self._volume_checks: list[list[tuple[str, Bools]]] = []
         self._bound: list[BoundClaim] = []
         """Of the pod placed last, where all of its claims are bound; `_volume_checks` holds what else it asks."""
+        self._kept: Mapping[int, Status] = {}
+        """Slots where there is no room for the pod placed last beside pods nominated there, and why."""
         self._claims = volumes.BoundClaims(state)
         self._reach_rows: dict[Any, NodeRow] = {}
 
@@ -78,12 +80,14 @@ class FastPath:
     def place(self, pod: Json, draw: float) -> Outcome:
         """Choose a slot for a pod; `draw` (0-1) decides among equals."""
         cls, pin = self.state.class_of(pod)
-        info = self.state.info_of(pod) if pod["spec"].get("volumes") or cls.fit.scalars else None
+        special = pod["spec"].get("volumes") or cls.fit.scalars or self.state.nominees
+        info = self.state.info_of(pod) if special else None
         nominated: str = (pod.get("status") or {}).get("nominatedNodeName") or ""
         return self.place_as(cls, pin, info, nominated, draw)
 
     def place_as(self, cls: PodClass, pin: str | None, info: PodInfo | None, nominated: str, draw: float) -> Outcome:
-        """Choose a slot for a pod of a class; `info` is needed where it has volumes or asks for scalar resources."""
+        """Choose a slot for a pod of a class; `info` is needed where it has volumes, asks for scalar resources or room
+        is kept for others."""
         state = self.state
         names = cls.node_names if pin is None else (pin,)
         if names is not None and not names:
@@ -98,6 +102,12 @@ class FastPath:
             extra = True
         else:
             self._volume_checks, self._bound = [], []
+        self._kept = self._keep_room(info) if info is not None and state.nominees else {}
+        if self._kept:
+            if not extra:
+                self._extra = np.ones(state.capacity, dtype=np.bool_)
+            self._extra[list(self._kept)] = False
+            extra = True
         search = order
         if names is not None:
             slots = [state.nodes[name] for name in sorted(names) if name in state.nodes]
@@ -172,6 +182,23 @@ class FastPath:
                 for _, mask in checks:
                     self._extra &= mask
         return None
+
+    def _keep_room(self, info: PodInfo) -> dict[int, Status]:
+        """The slots that the pod is kept from by pods nominated there, each with the first objection."""
+        cycle: Cycle | None = None
+        kept: dict[int, Status] = {}
+        for name, there in self.state.nominees.items():
+            slot = self.state.nodes.get(name)
+            if slot is None or all(rival.cls.priority < info.cls.priority for rival in there.values()):
+                continue
+            if cycle is None:
+                cycle = Cycle(self.state, info, self)
+                if cycle.turned_down is not None:
+                    return {}
+            status = cycle.judge_with_rivals(View(self.state, self.state.node(slot)))
+            if status is not None:
+                kept[slot] = status
+        return kept
 
     def _scalar_fits(self, name: str, asked: int) -> Bools:
         have = self.state.scalar_allocatable.get(name)
@@ -390,6 +417,11 @@ class _Reasons:
     def count(self) -> None:
         plan, size = self.plan, len(self.open)
         rows = self.table[:, :size]
+        for slot, status in self.path._kept.items():
+            if self.open[slot]:
+                for reason in status.reasons:
+                    self._add(reason, 1)
+                self.open[slot] = False
         if not plan.tolerates_cordon:
             self._close(filters.UNSCHEDULABLE, rows[self.path.planner.open_row.row] <= 0)
         if plan.taints is not None:

@@ -48,6 +48,14 @@ class View:
         self._used: list[int] | None = None
         self._scalars: dict[str, int] | None = None
 
+    def copy(self) -> View:
+        """The same, to be changed apart."""
+        made = View(self._state, self.info)
+        made._pods, made._moved, made._ports = self._pods, list(self._moved), self._ports
+        made._used = None if self._used is None else list(self._used)
+        made._scalars = None if self._scalars is None else dict(self._scalars)
+        return made
+
     @property
     def pods(self) -> dict[Key, PodInfo]:
         """The pods there; read when first needed."""
@@ -179,7 +187,7 @@ class NodeName(Plugin):
     name = "NodeName"
 
     def prefilter(self) -> Status | None:
-        self.wanted = self.pod.pod["spec"].get("nodeName")
+        self.wanted = self.pod.spec.get("nodeName")
         self.skip = not self.wanted
         return None
 

@@ -89,11 +89,16 @@ class PodInfo:
         return labels
 
     @property
+    def spec(self) -> Json:
+        """The object's spec."""
+        pod = self._pod
+        spec: Json = pod["spec"] if isinstance(pod, dict) else pod.spec  # type: ignore[union-attr]
+        return spec
+
+    @property
     def volumes_asked(self) -> Sequence[Json]:
         """spec.volumes."""
-        pod = self._pod
-        spec = pod["spec"] if isinstance(pod, dict) else pod.spec  # type: ignore[union-attr]
-        volumes: Sequence[Json] = spec.get("volumes") or ()
+        volumes: Sequence[Json] = self.spec.get("volumes") or ()
         return volumes
 
     @property

@@ -227,18 +227,19 @@ def _victims_on(
     if not potential:
         return NO_VICTIMS
     view.take_off(potential)
-    reasons = _in_vain(view, pod, cycle, objection, potential)
+    contested = bool(state.nominees) and bool(cycle.rivals(name))
+    reasons = () if contested else _in_vain(view, pod, cycle, objection, potential)
     if reasons:
         return ", ".join(reasons)
     cycle.count_all(view, potential, -1)
     away = dict.fromkeys(potential)
     try:
-        status = cycle.filter(view)
+        status = cycle.judge(view)
         if status is not None:
             return ", ".join(status.reasons)
         potential.sort(key=importance)
         breaking, harmless = budgets.violating(potential)
-        for victim in _spared(view, pod, cycle, [*breaking, *harmless]):
+        for victim in _spared(view, pod, cycle, [*breaking, *harmless], contested):
             del away[victim]
         left = [v for v in (*breaking, *harmless) if v in away]
         victims = sorted(left, key=lambda v: importance(v)[:2])  # of those that tie, who breaks a budget stays first
@@ -247,13 +248,13 @@ def _victims_on(
         cycle.count_all(view, away, 1)
 
 
-def _spared(view: View, pod: PodInfo, cycle: Cycle, victims: Sequence[PodInfo]) -> list[PodInfo]:
-    """Which of the victims, put back one after the other, leave the pod its place."""
+def _spared(view: View, pod: PodInfo, cycle: Cycle, victims: Sequence[PodInfo], contested: bool) -> list[PodInfo]:
+    """Which of the victims, put back one after the other, leave the pod its place; `contested` by nominated pods."""
     spared = []
-    if not cycle.asks_for_room_only:
+    if contested or not cycle.asks_for_room_only:
         for victim in victims:
             cycle.moved(view, victim, 1)
-            if cycle.still_fits(view):
+            if cycle.judge(view) is None if contested else cycle.still_fits(view):
                 spared.append(victim)
             else:
                 cycle.moved(view, victim, -1)

@@ -66,6 +66,9 @@ class ClusterState:
         self.listener: Listener | None = None
         self.elsewhere: Elsewhere | None = None
         self.pods_with_affinity: dict[Key, PodInfo] = {}
+        self.nominees: dict[str, dict[Key, PodInfo]] = {}
+        """Node -> pods that preemption made room for there, which they still wait for."""
+        self._nominated: dict[Key, str] = {}
         self._free: list[int] = []
         self._waiting: dict[str, dict[Key, PodInfo]] = {}
         self._waits_for: dict[Key, str] = {}
@@ -252,6 +255,8 @@ class ClusterState:
             fresh.terminating = info.terminating
             self.pods[key] = fresh
             self._put_on(fresh, key)
+        for there in self.nominees.values():
+            there.update({key: self.info_of(info.pod) for key, info in there.items()})
 
     def class_of(self, pod: Json) -> tuple[PodClass, str | None]:
         """A pod's class and the node it is pinned to, if any."""
@@ -274,14 +279,19 @@ class ClusterState:
     def add_pod(self, pod: Json) -> None:
         """Count a pod that is on a node (spec.nodeName), or replace what was known of it.
 
-        Pods without a node and pods that have ended hold nothing: they are forgotten.
+        Pods without a node and pods that have ended hold nothing: they are forgotten. Room is kept for those that
+        are nominated to a node (status.nominatedNodeName).
         """
-        key = _key(pod)
-        if key in self.pods or key in self._waits_for:
+        key = key_of(pod)
+        if key in self.pods or key in self._waits_for or key in self._nominated:
             self.remove_pod(key)
         name = pod["spec"].get("nodeName")
         if name and not has_ended(pod):
             self.enter(key, self.info_of(pod), name)
+        elif not name and not has_ended(pod):
+            nominated = (pod.get("status") or {}).get("nominatedNodeName")
+            if nominated:
+                self.nominate(key, self.info_of(pod), nominated)
 
     def enter(self, key: Key, info: PodInfo, node: str) -> None:
         """Count a pod, not counted so far, that came to a node; it waits for a node that is not known yet."""
@@ -331,17 +341,33 @@ class ClusterState:
 
     def remove_pod(self, pod: Json | Key) -> None:
         """Forget a pod, given as object or (namespace, name). Unknown pods are ignored."""
-        key = pod if isinstance(pod, tuple) else _key(pod)
+        key = pod if isinstance(pod, tuple) else key_of(pod)
         info = self.pods.pop(key, None)
         if info is not None:
             self._take_off(info, key)
             return
+        self.withdraw(key)
         node = self._waits_for.pop(key, None)
         if node is not None:
             waiting = self._waiting[node]
             del waiting[key]
             if not waiting:
                 del self._waiting[node]
+
+    def nominate(self, key: Key, info: PodInfo, node: str) -> None:
+        """Keep room on a node for a pod that waits: others of no higher priority go where they leave it."""
+        self.withdraw(key)
+        self.nominees.setdefault(node, {})[key] = info
+        self._nominated[key] = node
+
+    def withdraw(self, key: Key) -> None:
+        """No longer; a pod that is not nominated is no error."""
+        node = self._nominated.pop(key, None)
+        if node is not None:
+            there = self.nominees[node]
+            del there[key]
+            if not there:
+                del self.nominees[node]
 
     def _put_on(self, info: PodInfo, key: Key) -> None:
         slot = info.slot
@@ -385,7 +411,7 @@ class ClusterState:
         table = self.objects.get(resource)
         if table is None:
             return
-        key = ("" if resource in _CLUSTER_WIDE else _key(obj)[0], obj["metadata"]["name"])
+        key = ("" if resource in _CLUSTER_WIDE else key_of(obj)[0], obj["metadata"]["name"])
         if resource == BUDGETS and (key not in table or table[key].get("spec") is not obj.get("spec")):
             self.budget_rules += 1
         table[key] = obj
@@ -434,7 +460,8 @@ class ClusterState:
         return (found or {"metadata": {}})["metadata"].get("labels") or {}
 
 
-def _key(obj: Json) -> Key:
+def key_of(obj: Json) -> Key:
+    """(namespace, name) of an object."""
     metadata = obj["metadata"]
     return metadata.get("namespace") or "default", metadata["name"]
 

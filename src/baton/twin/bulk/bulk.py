@@ -63,6 +63,7 @@ from baton.twin.bulk.layout import (
     RUN,
     RUNS,
     S_ARGUMENT,
+    S_KEPT,
     S_NOTES,
     S_ORDER,
     S_OTHER_STAMP,
@@ -125,7 +126,7 @@ class Bulk(StatefulSets):
         bulk._take_statefulsets()
         return bulk
 
-    def run_until(self, time: float) -> None:
+    def run_until(self) -> None:
         """VirtualClock.run_until over the clock's own heap and the rows."""
         clock, s = self.clock, self.s
         heap = clock._heap
@@ -133,22 +134,22 @@ class Bulk(StatefulSets):
             first = clock.first()
             if not self.running:
                 if first is not None and first < self.next:
-                    if first[0] > time:
+                    if first[0] > clock._until:
                         break
                     clock._run_one()
                     continue
-                if self.next[0] > time:
+                if self.next[0] > clock._until:
                     break
             limit = first if first is not None else FOREVER
             self._enter()
-            code = self.ask(RUN, self.address, limit[1], limit[2], 0, 0, limit[0], time)
+            code = self.ask(RUN, self.address, limit[1], limit[2], 0, 0, limit[0], clock._until)
             self._leave()
             if code != DONE:
                 self._handle(code)
         clock.processed += s[S_PROCESSED]
         s[S_PROCESSED] = 0
         assert heap is clock._heap
-        clock._now = max(clock._now, time)
+        clock._now = max(clock._now, clock._until)
 
     def _handle(self, code: int) -> None:
         """Whatever only Python can do."""
@@ -233,6 +234,10 @@ class Bulk(StatefulSets):
         if len(work) == 1:
             s[S_OTHER_STAMP] = s[S_STAMP]
         self.arm_work()
+
+    def keep_room(self, on: bool) -> None:
+        """Whether room is kept on a node for a pod that preemption made it for."""
+        self.s[S_KEPT] = on
 
     def wait(self, waiter: Waiter, serial: int) -> None:
         """SchedulingLoop._activate for a pod that waited before."""

@@ -102,6 +102,7 @@ from baton.twin.bulk.layout import (
     S_ARGUMENT,
     S_EVICTIONS,
     S_FORCED,
+    S_KEPT,
     S_NEXT_PRIORITY,
     S_NEXT_SERIAL,
     S_NOTES,
@@ -313,7 +314,7 @@ def _schedule(a: Any) -> int:
         if flags & (GONE | TERMINATING) or pods_of(a)[pod, P_NODE] >= 0:
             pop_waiting(a)
             continue
-        if flags & SPECIAL:
+        if flags & SPECIAL or s[S_KEPT] != 0:
             pop_waiting(a)
             s[S_ARGUMENT] = pod
             return TRY

@@ -163,28 +163,36 @@ class BulkPod(Pod):
 class Draws:
     """The numbers that a generator's random() gives, kept ahead in an array that compiled code draws from too.
 
-    `scalars[at]` is how many of `values` are used up. numpy's RandomState is the same generator as Python's and makes
-    the same numbers of the same state, many at a time; its stream is frozen (NEP 19).
+    `scalars[at]` is how many of `values` are used up.
     """
 
     def __init__(self, rng: Random, scalars: Any, at: int, size: int) -> None:
-        self._rng = rng
-        self._passed = 0  # numbers used up since the state that `_rng` is in, before those of `values`
+        self._rng = rng  # stands before the first of `values`
         self._scalars = scalars
         self._at = at
-        self._ahead = _same(rng)
+        self._ahead = Random()
         self.size = size
-        self.values = np.zeros(0)
+        self.values = _NONE
+        self._restart()
+
+    def _restart(self) -> None:
+        """From where the generator stands."""
+        self._ahead.setstate(self._rng.getstate())
+        self.values = _NONE
+        self._scalars[self._at] = 0
         self.fill()
 
-    def fill(self) -> Any:
-        """Numbers for `size` draws at least. Returns the array, which may be a new one."""
+    def _pass(self, many: int) -> None:
+        """Leave so many numbers behind."""
+        self._rng.getrandbits(2 * _WORD * many)
+
+    def fill(self) -> None:
+        """Numbers for `size` draws at least, in another array."""
         used = self._scalars[self._at]
-        self._passed += used
+        self._pass(used)
         left = self.values[used:]
-        self.values = np.concatenate((left, self._ahead.random_sample(2 * self.size - len(left))))
+        self.values = np.concatenate((left, randoms(self._ahead, 2 * self.size - len(left))))
         self._scalars[self._at] = 0
-        return self.values
 
     def random(self) -> float:
         """As Random.random."""
@@ -197,24 +205,18 @@ class Draws:
 
     def randrange(self, stop: int) -> int:
         """As Random.randrange: what is kept ahead is drawn again after it."""
-        here = _same(self._rng, self._ahead)
-        here.random_sample(self._passed + self._scalars[self._at])
-        now = here.get_state(legacy=False)["state"]
-        version, _, gauss = self._rng.getstate()
-        self._rng.setstate((version, (*now["key"].tolist(), int(now["pos"])), gauss))
+        self._pass(self._scalars[self._at])
         found = self._rng.randrange(stop)
-        self._ahead = _same(self._rng, here)
-        self._passed = 0
-        self.values = np.zeros(0)
-        self._scalars[self._at] = 0
-        self.fill()
+        self._restart()
         return found
 
 
-def _same(rng: Random, again: np.random.RandomState | None = None) -> np.random.RandomState:
-    """numpy's generator in the state of Python's; `again` is one to use again, which is quicker than a new one."""
-    _, state, _ = rng.getstate()
-    made = np.random.RandomState(0) if again is None else again
-    known = {"key": np.array(state[:-1], dtype=np.uint32), "pos": state[-1]}
-    made.set_state({"bit_generator": "MT19937", "state": known, "has_gauss": 0, "gauss": 0.0})
-    return made
+_NONE = np.zeros(0)
+_WORD = 32  # bits of the Mersenne Twister's numbers, of which random() takes two
+
+
+def randoms(rng: Random, many: int) -> Any:
+    """What so many calls of random() give, as an array: getrandbits hands out the same words, the first as the lowest
+    bits, and these are put together as Random.random does (27 bits of one word, 26 of the next)."""
+    words = np.frombuffer(rng.getrandbits(2 * _WORD * many).to_bytes(8 * many, "little"), dtype="<u4").reshape(-1, 2)
+    return ((words[:, 0] >> 5) * 67108864.0 + (words[:, 1] >> 6)) * (1.0 / 9007199254740992.0)

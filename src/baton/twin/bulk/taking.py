@@ -93,6 +93,7 @@ from baton.twin.bulk.layout import (
     POD_TIMES,
     READY,
     RUNNING,
+    S_KEPT,
     S_KUBELET_DRAW,
     S_MARGIN,
     S_MISSED,
@@ -162,6 +163,7 @@ class Taking(Look):
         s[S_MARGIN] = margin
         s[S_OTHER_STAMP] = s[S_OTHER_SERIAL] = BIG
         s[S_TRACK] = self.counts.tracks is not None
+        s[S_KEPT] = bool(self.state.nominees)
         loop, kubelets = self.loop, self.kube.kubelets
         self.kubelet_draws = Draws(kubelets._rng, s, S_KUBELET_DRAW, 16 * margin + 4096)
         self.name_draws = Draws(self.cluster.names, s, S_NAME_DRAW, 4 * margin + 4096)

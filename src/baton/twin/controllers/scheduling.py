@@ -90,6 +90,7 @@ class SchedulingLoop(Controller):
         self._serial = 0
         self._armed = False
         self._parked: dict[tuple[str, str], Waiter] = {}
+        self._nominees: dict[tuple[str, str], Waiter] = {}
         self._victims: dict[str, list[Pod]] = {}  # node -> pods preempted there that may still be leaving
         self._flush_armed = False
         self.placements = 0
@@ -119,7 +120,12 @@ class SchedulingLoop(Controller):
                 self._leave(pod)
             self.wake_after_leave(pod.node)
         elif pod.scheduling is not None:
-            self._parked.pop(pod.key, None)
+            self._give_up(pod)
+
+    def _give_up(self, pod: Pod) -> None:
+        """A pod that waits is to go."""
+        self._parked.pop(pod.key, None)
+        self._nominate(pod.scheduling, "")
 
     def _on_here(self, pod: Pod, bits: int) -> None:
         if pod.node:
@@ -150,7 +156,7 @@ class SchedulingLoop(Controller):
         elif bits & TERMINATING and pod.node:
             self.state.mark_leaving(pod.key)
         elif bits & TERMINATING and pod.scheduling is not None:
-            self._parked.pop(pod.key, None)
+            self._give_up(pod)
 
     def _leave(self, pod: Pod) -> None:
         self.state.remove_pod(pod.key)
@@ -267,6 +273,8 @@ class SchedulingLoop(Controller):
         """Try to find a node for a pod."""
         pod = waiter.pod
         if pod.gone or pod.terminating or pod.node or waiter.state != ACTIVE:
+            if pod.gone or pod.terminating:
+                self._nominate(waiter, "")
             return
         self.attempts += 1
         if isinstance(pod, LeanPod | BulkPod):
@@ -275,6 +283,7 @@ class SchedulingLoop(Controller):
             outcome = self.scheduler.fast.place_as(info.cls, info.pin, info, waiter.nominated, self._rng.random())
             if outcome.slot >= 0:
                 self.placements += 1
+                self._nominate(waiter, "")
                 pod.scheduling = None
                 keeper.bind(pod, self.state.node(outcome.slot).name)
                 return
@@ -299,6 +308,7 @@ class SchedulingLoop(Controller):
         status = {**status, "conditions": conditions}
         status.pop("nominatedNodeName", None)
         self.placements += 1
+        self._nominate(waiter, "")
         pod.scheduling = None
         self.world.update("pods", {**obj, "spec": {**obj["spec"], "nodeName": node}, "status": status})
         self.cluster.record(
@@ -315,11 +325,11 @@ class SchedulingLoop(Controller):
         nodes = len(self.state.nodes)
         message = decision.message(nodes)
         if not nodes or not (self.settings.detail or self._has_less(waiter.priority)):
-            waiter.nominated = ""
+            self._nominate(waiter, "")
         elif self._room_is_coming(waiter):
             message += f" preemption: {TERMINATING_THERE}"
         else:
-            waiter.nominated = ""
+            self._nominate(waiter, "")
             message += self._preempt(waiter, nodes)
         waiter.state = PARKED
         self._parked[pod.key] = waiter
@@ -370,9 +380,33 @@ class SchedulingLoop(Controller):
             self.cluster.record(victim.obj, "Normal", "Preempted", message, _SOURCE)
             self.maker.delete(victim)
             self._victims.setdefault(node, []).append(victim)
-        waiter.nominated = node
+        for other in [w for w in self._nominees.values() if w.nominated == node and w.priority < waiter.priority]:
+            self._nominate(other, "")
+        self._nominate(waiter, node)
         waiter.far = True
         return ""
+
+    def _nominate(self, waiter: Waiter, node: str) -> None:
+        """Keep room for the pod on a node, "" on none."""
+        if waiter.nominated == node:
+            return
+        key = waiter.pod.key
+        if waiter.nominated:
+            self.state.withdraw(key)
+            del self._nominees[key]
+        waiter.nominated = node
+        if node:
+            self._nominees[key] = waiter
+            self.state.nominate(key, self._info(waiter.pod), node)
+        if self.cluster.bulk is not None:
+            self.cluster.bulk.keep_room(bool(self._nominees))
+
+    def _info(self, pod: Pod) -> PodInfo:
+        if isinstance(pod, LeanPod | BulkPod):
+            keeper = self.cluster.lean if isinstance(pod, LeanPod) else self.cluster.bulk
+            info: PodInfo = keeper.info(pod)
+            return info
+        return self.state.info_of(pod.obj)
 
     def _tell(self, waiter: Waiter, message: str) -> None:
         pod = waiter.pod
