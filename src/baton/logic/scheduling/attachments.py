@@ -82,6 +82,15 @@ class Attachments:
                     del self.holders[volume]
         info.volumes = ()
 
+    def alone(self, volumes: Iterable[Volume]) -> bool:
+        """Whether one pod on a node, and no other, uses each of these."""
+        return all(sum(self.holders[volume].values()) == 1 for volume in volumes)
+
+    def hand_over(self, info: PodInfo) -> None:
+        """Somebody else keeps a pod that uses its volumes alone; they stay counted."""
+        for volume in info.volumes:
+            del self.holders[volume]
+
     def changed(self, resource: str, namespace: str, name: str) -> None:
         """A claim, a volume or a storage class changed: look again at the pods that use it."""
         claims: Iterable[Key] = ((namespace, name),)

@@ -154,6 +154,10 @@ class FastPath:
         self._compiled = native.Placer()
         return self._compiled
 
+    def bound_claims(self, info: PodInfo) -> list[BoundClaim] | None:
+        """The claims that a pod mounts, None when it mounts anything else that a volume plugin looks at."""
+        return self._claims.of(info)
+
     # what plans do not hold: scalar resources and volumes -------------------------------------------------------------
 
     def _special(self, info: PodInfo, plan: Plan) -> Status | None:
@@ -241,8 +245,11 @@ class FastPath:
         return checks
 
     def _within_reach(self, bound: list[BoundClaim]) -> Bools:
-        """Slots whose node may use volumes: nobody turns their pod down, nobody else holds what it asks for. One row
-        for the volumes of a zone."""
+        """Slots whose node may use volumes: nobody turns their pod down, nobody else holds what it asks for."""
+        return self._mask(self.reach_row(bound))
+
+    def reach_row(self, bound: list[BoundClaim]) -> NodeRow:
+        """The same as a row: one for the volumes of a zone."""
         key = (bound[0].terms, bound[0].zones) if len(bound) == 1 else tuple((b.terms, b.zones) for b in bound)
         row = self._reach_rows.get(key)
         if row is None:
@@ -254,7 +261,7 @@ class FastPath:
 
             labels = {*ZONE_KEYS, *(label for t in terms for label in matching.label_keys(t))}
             row = self._reach_rows[key] = self.planner.labels_row(("reach", key), holds, labels)
-        return self._mask(row)
+        return row
 
     def _zone(self, zones: tuple[tuple[str, frozenset[str]], ...]) -> list[tuple[str, Bools]]:
         return [

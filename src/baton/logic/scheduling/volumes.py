@@ -73,7 +73,7 @@ class VolumeRestrictions(Plugin):
             if "ReadWriteOncePod" in ((claim.get("spec") or {}).get("accessModes") or ()):
                 self.once.add(name)
         self.conflicts = sum(self._mounted(namespace, name) for name in self.once)
-        self.inline = [v for v in self.pod.volumes_asked if _inline_disk(v)]
+        self.inline = [v for v in self.pod.volumes_asked if inline_disk(v)]
         self.skip = not self.conflicts and not self.inline
         return None
 
@@ -95,7 +95,8 @@ class VolumeRestrictions(Plugin):
 _INLINE = frozenset(("awsElasticBlockStore", "gcePersistentDisk", "iscsi", "rbd"))
 
 
-def _inline_disk(volume: Json) -> bool:
+def inline_disk(volume: Json) -> bool:
+    """Whether a volume is a disk that is written into the pod."""
     return not _INLINE.isdisjoint(volume) and any(volume.get(kind) for kind in _INLINE)
 
 
@@ -315,7 +316,7 @@ class BoundClaims:
     def of(self, pod: PodInfo) -> list[BoundClaim] | None:
         """Those of a pod; None when it mounts anything else that a plugin looks at."""
         for asked in pod.volumes_asked:
-            if asked.get("ephemeral") is not None or _inline_disk(asked):
+            if asked.get("ephemeral") is not None or inline_disk(asked):
                 return None
         found = []
         for name in pod.claims:

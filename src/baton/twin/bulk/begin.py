@@ -26,7 +26,7 @@ class Beyond(Exception):
 
 
 _HERE = Path(__file__).parent
-_NAMES = ("kernel.py", "daemons.py", "life.py", "spots.py", "queues.py", "views.py", "layout.py")
+_NAMES = ("kernel.py", "daemons.py", "life.py", "seats.py", "spots.py", "queues.py", "views.py", "layout.py")
 UNIT = Unit(
     "baton.twin.bulk.kernel",
     "int64(int64, int64, int64, int64, int64, int64, float64, float64)",

@@ -1,4 +1,4 @@
-"""Bulk: the pods of settled ReplicaSets and DaemonSets moved from records into arrays, and back where somebody looks.
+"""Bulk: the pods of settled ReplicaSets, DaemonSets and StatefulSets as rows, made records where somebody looks.
 
 A rehearsal moves most pods in the same few ways. Once an add-on rolls or a drain begins, the pods of every set that
 does nothing unusual become rows, and the compiled functions of `kernel` carry out what happens to them; all else (other
@@ -43,7 +43,9 @@ from baton.twin.bulk.layout import (
     G_CLASS,
     G_DAEMON,
     G_PRIORITY,
+    G_SEATS,
     G_SHAPE,
+    GAVE_UP,
     IDLE,
     N_ASKED,
     N_DRAINING,
@@ -90,15 +92,14 @@ from baton.twin.bulk.pods import (
 from baton.twin.bulk.rows import (
     FOREVER,
 )
-from baton.twin.bulk.sets import (
-    Sets,
+from baton.twin.bulk.statefulsets import (
+    StatefulSets,
 )
 from baton.twin.bulk.taking import (
     waits_for_pod,
 )
 from baton.twin.controllers.base import (
     Controller,
-    Key,
 )
 from baton.twin.controllers.lean import PodShape
 from baton.twin.controllers.scheduling import (
@@ -108,7 +109,7 @@ from baton.twin.controllers.scheduling import (
 _KNOWN = ("_started", "_became_ready", "_stopped", "_finished")
 
 
-class Bulk(Sets):
+class Bulk(StatefulSets):
     """The bulk pods of one cluster. Made once, between two events; see `candidates` for what it takes."""
 
     @classmethod
@@ -122,6 +123,7 @@ class Bulk(Sets):
         bulk = cls(kube, counts)
         bulk._build(groups, budgets)
         bulk._take_sets()
+        bulk._take_statefulsets()
         return bulk
 
     def run_until(self) -> None:
@@ -263,6 +265,9 @@ class Bulk(Sets):
         if self.a.groups[number, G_DAEMON]:
             self._shaped(number, self._read_set(number))
             return
+        if self.a.groups[number, G_SEATS]:
+            self._shaped(number, self._read_statefulset(number))
+            return
         group = self.groups[number]
         obj = self.cluster.world.get("replicasets.apps", *group.key)
         if obj is None or obj["metadata"].get("deletionTimestamp"):
@@ -307,10 +312,18 @@ class Bulk(Sets):
             pod = self.handle(one)
             self.counts.left(pod)
             self.kube.tell_gone(self.node_names[other], one)
+        elif kind == GAVE_UP:
+            self._gave_up(one)
         elif kind == CHASED:
             self.kube.nodes.enqueue(self.node_names[one])
         else:
             raise Beyond(f"ReplicaSet {'/'.join(self.groups[one].key)} has pods to spare")
+
+    def _gave_up(self, number: int) -> None:
+        """A pod without a node is gone; another may come by its name."""
+        waiter = self.waiters.pop(number, None)
+        if waiter is not None and self.loop._parked.get(waiter.pod.key) is waiter:
+            del self.loop._parked[waiter.pod.key]
 
     def begin_drain(self, node: str) -> None:
         """A drain of the node starts."""
@@ -387,9 +400,8 @@ class Bulk(Sets):
         self.s[S_ORDER] += 1
         return int(self.s[S_ORDER])
 
-    def sync_group(self, key: Key) -> None:
-        """ReplicaSetController.sync for one of these groups, asked for by a timer."""
-        number = self.by_key[key]
+    def sync_group(self, number: int) -> None:
+        """A controller's sync for one of these groups, asked for by a timer."""
         if self.a.groups[number, G_SHAPE] < 0:
             self._shape(number)
         self._call(SYNC_GROUP, number)

@@ -91,7 +91,7 @@ def _place(a: Any, group: int, node: int) -> None:
     d[D_NODES] += int(runs) - spot[SPOT_WANTED]
     spot[SPOT_WANTED] = int(runs)
     if runs and spot[SPOT_PODS] < 0:
-        make(a, group, node)
+        make(a, group, node, -1)
         return
     keeps = runs or spot[SPOT_RULE] & GOES_ON != 0
     kept = -1

@@ -15,7 +15,7 @@ import numpy as np
 from baton.logic.scheduling.accelerate import jit
 from baton.logic.scheduling.addressed import at
 from baton.logic.scheduling.compiled import place
-from baton.logic.scheduling.place import H_MASKS, HEADER
+from baton.logic.scheduling.place import H_EXTRA, H_MASKS, HEADER
 from baton.twin.bulk.daemons import (
     look_at_spots,
     misplaced_ready,
@@ -65,6 +65,7 @@ from baton.twin.bulk.layout import (
     G_EVICTED,
     G_HEAD,
     G_PENDING,
+    G_SEATS,
     G_SHAPE,
     GONE,
     GROUP,
@@ -92,6 +93,7 @@ from baton.twin.bulk.layout import (
     P_NODE,
     P_ORDER,
     P_PIN,
+    P_SEAT,
     PLAN,
     READY,
     RUN,
@@ -130,6 +132,7 @@ from baton.twin.bulk.life import (
     ask_to_go,
     count_budget,
     fill_group,
+    fill_seats,
     fire,
     put_on,
     take_out,
@@ -142,6 +145,9 @@ from baton.twin.bulk.queues import (
     pop_waiting,
     push_waiting,
     roomy,
+)
+from baton.twin.bulk.seats import (
+    mark_reachable,
 )
 from baton.twin.bulk.views import (
     allocatable_of,
@@ -179,6 +185,17 @@ from baton.twin.bulk.views import (
 
 
 @jit
+def sync_group(a: Any, group: int) -> None:
+    """The controller's sync."""
+    if groups_of(a)[group, G_DAEMON] != 0:
+        sync_daemons(a, group)
+    elif groups_of(a)[group, G_SEATS] != 0:
+        fill_seats(a, group)
+    else:
+        fill_group(a, group)
+
+
+@jit
 def _work(a: Any) -> int:
     """WorkQueue._run, as far as the entries are about bulk pods."""
     s = scalars_of(a)
@@ -198,10 +215,7 @@ def _work(a: Any) -> int:
         s[S_QUEUE_LENGTH] -= 1
         if kind == GROUP:
             groups_of(a)[subject, G_PENDING] = 0
-            if groups_of(a)[subject, G_DAEMON] != 0:
-                sync_daemons(a, subject)
-            else:
-                fill_group(a, subject)
+            sync_group(a, subject)
         elif kind == NODE:
             taken = nodes_of(a)[subject, N_PLACE] == TAKEN
             nodes_of(a)[subject, N_PLACE] = NO_PLACE
@@ -249,12 +263,13 @@ def _look_again(a: Any, cls: int, among: int) -> None:
 
 
 @jit
-def _find(a: Any, cls: int, pin: int) -> Any:
-    """FastPath.place_as for a class that goes anywhere, or to the node `pin`, and has no volumes: (slot, how many nodes
-    were looked at)."""
+def _find(a: Any, cls: int, pin: int, seat: int) -> Any:
+    """FastPath.place_as for a class that goes anywhere, or to the node `pin`, and mounts no volumes but those of the
+    seat: (slot, how many nodes were looked at)."""
     c, s = classes_of(a)[cls], scalars_of(a)
     plan = plans_of(a)[c[C_PLAN] : c[C_PLAN] + c[C_LENGTH]]
     total = order_of(a).shape[0]
+    plan[H_EXTRA] = seat >= 0 and mark_reachable(a, seat)
     if pin >= 0:
         slot = nodes_of(a)[pin, N_SLOT]
         if slot < 0:
@@ -311,7 +326,7 @@ def _schedule(a: Any) -> int:
             return PLAN
         if classes_of(a)[cls, C_VERSION] != s[S_VERSION]:
             _widths(a, cls)
-        slot, examined = _find(a, cls, pods_of(a)[pod, P_PIN])
+        slot, examined = _find(a, cls, pods_of(a)[pod, P_PIN], pods_of(a)[pod, P_SEAT])
         pop_waiting(a)
         if slot < 0:
             s[S_ARGUMENT] = pod
@@ -516,7 +531,7 @@ def _obey(a: Any, what: int, i: int, j: int, k: int, m: int, x: float) -> None:
     elif what == COUNT_ROW:
         count_row(a, i, j, k, m)
     elif what == SYNC_GROUP:
-        fill_group(a, i)
+        sync_group(a, i)
     elif what == BEGIN_DRAIN:
         begin_drain(a, i)
     elif what == LOOK_AT_SPOTS:

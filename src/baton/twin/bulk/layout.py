@@ -27,8 +27,10 @@ BIG = 2**62
     P_PIN,
     P_REVISION,
     P_SPOT_NEXT,
-) = range(16)
-POD_COLUMNS = 16
+    P_SEAT,
+) = range(17)
+POD_COLUMNS = 17
+"""P_SEAT: the seat of a StatefulSet's pod, -1 for others."""
 # pods: seconds
 (T_MADE, T_TOLD, T_BOUND, T_STARTED, T_CHANGED, T_SINCE, T_READY_IN) = range(7)
 POD_TIMES = 7
@@ -41,11 +43,12 @@ eviction. SPECIAL: its next try at a node is Python's (it waited before)."""
 (
     G_ACTIVE, G_READY, G_DESIRED, G_HEAD, G_TAIL, G_SHAPE, G_CLASS, G_PRIORITY, G_PENDING, G_DIRTY, G_LOWEST, G_MISSING,
     G_FIRST, G_BUDGETS, G_BUDGET_AT, G_NAMESPACE, G_EVICTED, G_NEVER_READY, G_OWN_READY, G_PRIORITY_AT,
-    G_DAEMON, G_LOWEST_OF,
-) = range(22)  # fmt: skip
-GROUP_COLUMNS = 22
+    G_DAEMON, G_LOWEST_OF, G_SEATS, G_ORDERED,
+) = range(24)  # fmt: skip
+GROUP_COLUMNS = 24
 """G_FIRST: the order in which groups first missed a replica, -1 before. G_DAEMON: 0, or one more than the row among the
-DaemonSets. G_LOWEST_OF: how many were wanted when fewest were ready."""
+DaemonSets. G_LOWEST_OF: how many were wanted when fewest were ready. G_SEATS: 0, or one more than the first of a
+StatefulSet's seats, of which there are G_DESIRED. G_ORDERED: whether its ordinals wait for those before them."""
 # a group's times: three figures of each spread, then since when as many replicas are missing
 GT_START, GT_STOP, GT_READY, GT_SINCE = 0, 3, 6, 9
 GROUP_TIMES = 10
@@ -82,6 +85,15 @@ EMPTY_SPOT = (0, 0, -1, 0, -1, 0, -1, -1, -1, -1)
 made for it (P_SPOT_NEXT leads on). SPOT_LIST: D_OLD or D_OLD_UNREADY when pod SPOT_OLD is in that list."""
 # SPOT_RULE: whether the set should run there, its pods may go on there, and no NoExecute taint chases them
 RUNS_THERE, GOES_ON, STAYS = (1 << i for i in range(3))
+
+# seats, one per ordinal of a StatefulSet: a set's lie together
+SEAT_POD, SEAT_CLASS, SEAT_REACH, SEAT_AT, SEAT_DRIVERS = range(5)
+SEAT_COLUMNS = 5
+"""SEAT_POD: the pod that has the ordinal, -1 when there is none. SEAT_CLASS: of the next one. SEAT_REACH: the row of
+nodes that its volumes can be used on, -1 without any. SEAT_DRIVERS: of so many drivers it has
+volumes, their entries begin at SEAT_AT."""
+# a driver's volumes of a seat: the scheduler's rows of how many are and can be attached, and how many the pod brings
+A_COUNT, A_LIMIT, A_MANY = range(3)
 
 # nodes
 N_SLOT, N_CHASES, N_HEAD, N_TAIL, N_PODS, N_LEAVING, N_DRAINING, N_VERSION, N_ASKED, N_PLACE = range(10)
@@ -145,7 +157,7 @@ ANSWERED = 5
 # why the compiled part gives back control
 (DONE, GROW, NOTES, OTHER_WORK, OTHER_WAITER, TRY, SYNC, PLAN, SHAPE, CHASE) = range(10)
 # what Python is told of
-(ROOM_LEFT, ROOM_TAKEN, EMPTIED, BUDGET_NEWS, POD_NEWS, UNBLOCKED, CHASED, SURPLUS) = range(8)
+(ROOM_LEFT, ROOM_TAKEN, EMPTIED, BUDGET_NEWS, POD_NEWS, UNBLOCKED, CHASED, SURPLUS, GAVE_UP) = range(9)
 
 LETTERS = 27
 NAMES = LETTERS**5
@@ -212,6 +224,8 @@ class Arrays(NamedTuple):
     asked: Any
     daemons: Any
     spots: Any
+    seats: Any
+    attached: Any
 
 
 ARRAYS = len(Arrays._fields)

@@ -55,12 +55,15 @@ from baton.twin.bulk.layout import (
     G_MISSING,
     G_NAMESPACE,
     G_NEVER_READY,
+    G_ORDERED,
     G_OWN_READY,
     G_PRIORITY,
     G_PRIORITY_AT,
     G_READY,
+    G_SEATS,
     G_SHAPE,
     G_TAIL,
+    GAVE_UP,
     GONE,
     GT_READY,
     GT_SINCE,
@@ -94,6 +97,7 @@ from baton.twin.bulk.layout import (
     P_PIN,
     P_PREV,
     P_REVISION,
+    P_SEAT,
     P_SERIAL,
     P_SHAPE,
     POD_NEWS,
@@ -117,6 +121,9 @@ from baton.twin.bulk.layout import (
     S_TRACKED,
     S_WAIT_SERIAL,
     S_WAITED,
+    SEAT_CLASS,
+    SEAT_POD,
+    SEAT_REACH,
     STARTED,
     STOPPED,
     SURPLUS,
@@ -138,6 +145,9 @@ from baton.twin.bulk.queues import (
     post,
     push_waiting,
     rounded,
+)
+from baton.twin.bulk.seats import (
+    attach,
 )
 from baton.twin.bulk.spots import (
     chase,
@@ -165,6 +175,7 @@ from baton.twin.bulk.views import (
     requests_of,
     rows_of,
     scalars_of,
+    seats_of,
     seconds_of,
     shapes_of,
     spreads_of,
@@ -299,11 +310,11 @@ def _tally(a: Any, group: int) -> None:
 
 @jit
 def _changed(a: Any, pod: int, group: int, bits: int) -> None:
-    """ReplicaSetController.on_pod, or DaemonSetController.on_pod."""
+    """The on_pod of DaemonSetController, StatefulSetController or ReplicaSetController."""
     g = groups_of(a)[group]
     if g[G_DAEMON] != 0:
         daemon_changed(a, pod, group, bits)
-    elif g[G_ACTIVE] != g[G_DESIRED]:
+    elif g[G_SEATS] != 0 or g[G_ACTIVE] != g[G_DESIRED]:
         enqueue_group(a, group)
     else:
         g[G_DIRTY] = 1
@@ -325,24 +336,32 @@ def _name(a: Any, group: int) -> int:
 
 
 @jit
-def make(a: Any, group: int, pin: int) -> int:
-    """LeanPods.make, and what its listeners do for a pod without a node; `pin` the node it is made for, or -1."""
+def make(a: Any, group: int, pin: int, seat: int) -> int:
+    """LeanPods.make, and what its listeners do for a pod without a node; `pin` the node it is made for and `seat` its
+    seat in a StatefulSet, or -1."""
     s, f, g = scalars_of(a), seconds_of(a), groups_of(a)[group]
-    code = _name(a, group)
+    code = -1
+    cls = g[G_CLASS]
+    if seat < 0:
+        code = _name(a, group)
+        names_of(a)[code] = min(names_of(a)[code] + 1, 255)
+    else:
+        cls = seats_of(a)[seat, SEAT_CLASS]
+        seats_of(a)[seat, SEAT_POD] = s[S_PODS]
     pod = s[S_PODS]
     s[S_PODS] += 1
     s[S_POD_SERIAL] += 1
     p = pods_of(a)[pod]
     p[P_GROUP], p[P_CLASS], p[P_SHAPE], p[P_NODE], p[P_FLAGS], p[P_NAME] = (
         group,
-        g[G_CLASS],
+        cls,
         g[G_SHAPE],
         -1,
         FRESH,
         code,
     )
     p[P_PREV], p[P_NEXT], p[P_SERIAL], p[P_LIMIT], p[P_ORDER], p[P_PIN] = -1, -1, s[S_POD_SERIAL], -1, 0, pin
-    names_of(a)[code] = min(names_of(a)[code] + 1, 255)
+    p[P_SEAT] = seat
     times_of(a)[pod] = 0.0
     times_of(a)[pod, T_MADE] = times_of(a)[pod, T_SINCE] = f[F_NOW]
     p[P_GPREV], p[P_GNEXT] = g[G_TAIL], -1
@@ -374,6 +393,9 @@ def account(a: Any, pod: int, slot: int, by: int) -> None:
     if pods_of(a)[pod, P_FLAGS] & TERMINATING == 0:
         for i in range(at, at + live):
             table_of(a)[rows_of(a)[i], slot] += by
+    seat = pods_of(a)[pod, P_SEAT]
+    if seat >= 0:
+        attach(a, seat, slot, by)
 
 
 @jit
@@ -394,7 +416,7 @@ def _off_node(a: Any, pod: int, node: int) -> None:
 
 @jit
 def _out_of_group(a: Any, pod: int, group: int) -> None:
-    """Out of the list of the group's pods; the name is free again."""
+    """Out of the list of the group's pods; the name, or the seat, is free again."""
     g = groups_of(a)[group]
     before, after = pods_of(a)[pod, P_GPREV], pods_of(a)[pod, P_GNEXT]
     if before >= 0:
@@ -405,9 +427,11 @@ def _out_of_group(a: Any, pod: int, group: int) -> None:
         pods_of(a)[after, P_GPREV] = before
     else:
         g[G_TAIL] = before
-    code = pods_of(a)[pod, P_NAME]
+    code, seat = pods_of(a)[pod, P_NAME], pods_of(a)[pod, P_SEAT]
     if code >= 0 and names_of(a)[code] < 255:
         names_of(a)[code] -= 1
+    if seat >= 0:
+        seats_of(a)[seat, SEAT_POD] = -1
 
 
 @jit
@@ -434,6 +458,8 @@ def take_out(a: Any, pod: int) -> None:
         priorities_of(a)[g[G_PRIORITY_AT]] -= 1
         if s[S_PARKED] > 0:
             note(a, ROOM_LEFT, pod, node)
+    elif s[S_PARKED] > 0:
+        note(a, GAVE_UP, pod, 0)
     namespace = g[G_NAMESPACE]
     namespace_times_of(a)[namespace] = seconds_of(a)[F_NOW]
     if namespaces_of(a)[namespace] != 0:
@@ -537,6 +563,8 @@ def start_containers(a: Any, pod: int) -> None:
     delay = draw(a, t[GT_START], t[GT_START + 1], t[GT_START + 2])
     for _ in range(int(shape[0])):
         delay += draw(a, spreads_of(a)[0, 0], spreads_of(a)[0, 1], spreads_of(a)[0, 2])
+    if p[P_SEAT] >= 0 and seats_of(a)[p[P_SEAT], SEAT_REACH] >= 0:
+        delay += draw(a, spreads_of(a)[2, 0], spreads_of(a)[2, 1], spreads_of(a)[2, 2])
     ready = -1.0
     if g[G_NEVER_READY] == 0:
         if g[G_OWN_READY] != 0:
@@ -595,5 +623,22 @@ def fill_group(a: Any, group: int) -> None:
     if missing < 0:
         note(a, SURPLUS, group, 0)
     for _ in range(missing):
-        make(a, group, -1)
+        make(a, group, -1, -1)
     groups_of(a)[group, G_DIRTY] = 1
+
+
+@jit
+def fill_seats(a: Any, group: int) -> None:
+    """StatefulSetController.sync of a set that does not change."""
+    g = groups_of(a)[group]
+    if g[G_READY] < g[G_DESIRED]:
+        first = g[G_SEATS] - 1
+        for seat in range(first, first + g[G_DESIRED]):
+            pod = seats_of(a)[seat, SEAT_POD]
+            if pod < 0:
+                make(a, group, -1, seat)
+            elif pods_of(a)[pod, P_FLAGS] & (READY | TERMINATING) == READY:
+                continue
+            if g[G_ORDERED] != 0:
+                break
+    g[G_DIRTY] = 1

@@ -32,7 +32,6 @@ from baton.twin.bulk.layout import (
     G_ACTIVE,
     G_BUDGET_AT,
     G_BUDGETS,
-    G_DAEMON,
     G_DESIRED,
     G_DIRTY,
     G_EVICTED,
@@ -58,6 +57,7 @@ from baton.twin.bulk.layout import (
     P_NODE,
     P_ORDER,
     P_PIN,
+    P_SEAT,
     P_SERIAL,
     P_SHAPE,
     READY,
@@ -70,6 +70,7 @@ from baton.twin.bulk.layout import (
     S_PODS,
     S_REPEATED,
     S_WAITED,
+    SEAT_POD,
     T_BOUND,
     T_CHANGED,
     T_MADE,
@@ -158,7 +159,9 @@ class Look(Rows):
             cls = self.classes[int(self.a.pods[number, P_CLASS])]
             pin = int(self.a.pods[number, P_PIN])
             wanted = self.node_names[pin] if pin >= 0 else None
-            found = self._infos[number] = PodInfo(self.handle(number), cls, wanted, cls.request, (), False)
+            seat = int(self.a.pods[number, P_SEAT])
+            claims = self.seats[seat].claims if seat >= 0 else ()
+            found = self._infos[number] = PodInfo(self.handle(number), cls, wanted, cls.request, claims, False)
         found.terminating = bool(flags & TERMINATING)
         found.slot = slot
         return found
@@ -171,9 +174,13 @@ class Look(Rows):
         if number < len(self.read):
             key: Key = self.as_read(number).key
         else:
-            group = self.groups[int(self.a.pods[number, P_GROUP])]
-            key = (group.namespace, f"{group.name}-{letters(int(self.a.pods[number, P_NAME]))}")
-        if key not in self.handles:
+            group, seat = self.groups[int(self.a.pods[number, P_GROUP])], int(self.a.pods[number, P_SEAT])
+            if seat >= 0:
+                key = (group.namespace, self.seats[seat].name)
+            else:
+                key = (group.namespace, f"{group.name}-{letters(int(self.a.pods[number, P_NAME]))}")
+        known = self.handles.get(key)
+        if known is None or known.gone:  # a StatefulSet's pods follow each other under one name
             self.handles[key] = BulkPod(self, number)
         return key
 
@@ -182,6 +189,10 @@ class Look(Rows):
         known = self.handles.get(key)
         if known is not None and not known.gone:
             return known
+        seat = self._seat_of.get(key)
+        if seat is not None:
+            pod = int(self.a.seats[seat, SEAT_POD])
+            return self.handle(pod) if pod >= 0 else None
         owner, _, _ = key[1].rpartition("-")
         for number in (self.by_key.get((key[0], owner)), self.daemons.get((key[0], owner))):
             pod = int(self.a.groups[number, G_HEAD]) if number is not None else -1
@@ -202,7 +213,7 @@ class Look(Rows):
 
     def among(self, others: list[Waiter]) -> list[Waiter]:
         """Waiters in the order in which their pods were made."""
-        mine = [(int(self.a.pods[n, P_SERIAL]), w) for n, w in self.waiters.items() if w.attempts]
+        mine = [(int(self.a.pods[n, P_SERIAL]), w) for n, w in self.waiters.items() if w.attempts and not w.pod.gone]
         found = mine + [(w.pod.serial if isinstance(w.pod, LeanPod) else 0, w) for w in others]
         found.sort(key=first)
         return [waiter for _, waiter in found]
@@ -218,7 +229,17 @@ class Look(Rows):
         return read
 
     def shape_of(self, number: int) -> PodShape:
-        return self.shapes[int(self.a.pods[number, P_SHAPE])]
+        seat = int(self.a.pods[number, P_SEAT])
+        if seat < 0 or number < len(self.read):
+            return self.shapes[int(self.a.pods[number, P_SHAPE])]
+        found = self._seat_shapes.get(seat)
+        if found is None:
+            found = self._seat_shapes[seat] = self.shape_for(seat)
+        return found
+
+    def shape_for(self, seat: int) -> PodShape:
+        """What the next pod of an ordinal looks like."""
+        raise NotImplementedError
 
     def labels_of(self, number: int) -> Any:
         return self.as_read(number).labels if number < len(self.read) else self.shape_of(number).labels
@@ -250,13 +271,14 @@ class Look(Rows):
             self.read_budget(budget)
             yield budget
 
-    def changed_groups(self, daemons: bool) -> Iterable[Key]:
-        """ReplicaSets (or DaemonSets) whose counts changed since they were asked for."""
+    def changed_groups(self, kind: str) -> Iterable[Key]:
+        """ReplicaSets, DaemonSets or StatefulSets whose counts changed since they were asked for."""
         for number in np.flatnonzero(self.a.groups[:, G_DIRTY]).tolist():
-            if bool(self.a.groups[number, G_DAEMON]) == daemons:
+            group = self.groups[number]
+            if group.kind == kind:
                 self.a.groups[number, G_DIRTY] = 0
-                self.read_group(self.groups[number])
-                yield self.groups[number].key
+                self.read_group(group)
+                yield group.key
 
     def read_group(self, group: Group) -> None:
         """Bring a Group's counts up to date."""
@@ -281,7 +303,7 @@ class Look(Rows):
     def record(self, number: int) -> LeanPod:
         """A record of the pod as it is now, for those who want to see its object."""
         p, t = self.a.pods[number].tolist(), self.a.times[number].tolist()
-        shape = self.shapes[p[P_SHAPE]]
+        shape = self.shape_of(number)
         pin = self.node_names[p[P_PIN]] if p[P_PIN] >= 0 else ""
         made = LeanPod(self.key_of(number), shape, self.labels_of(number), pin)
         if number < len(self.read):

@@ -8,6 +8,7 @@ from collections.abc import (
 from struct import Struct
 from typing import (
     Any,
+    NamedTuple,
 )
 
 import numpy as np
@@ -98,6 +99,18 @@ _GIVEN = Struct("=10q")  # what Python sets before a call
 _TAKEN = Struct(f"={SHARED}q")  # and what it reads after it
 _GIVEN_SECONDS, _TAKEN_SECONDS = Struct("=2d"), Struct("=3d")
 FOREVER = (float("inf"), 0, 0)
+
+
+class Seat(NamedTuple):
+    """An ordinal of a StatefulSet."""
+
+    group: int
+    name: str
+    """Of its pod."""
+    ordinal: int
+    claims: tuple[str, ...]
+
+
 _PLACES = {name: 3 * i for i, name in enumerate(Arrays._fields)}  # in the table of addresses
 
 
@@ -134,6 +147,10 @@ class Rows:
         self.groups: list[Group] = []
         self.by_key: dict[Key, int] = {}  # (namespace, ReplicaSet) -> group
         self.daemons: dict[Key, int] = {}  # (namespace, DaemonSet) -> group
+        self.statefulsets: dict[Key, int] = {}  # (namespace, StatefulSet) -> group
+        self.seats: list[Seat] = []
+        self._seat_of: dict[Key, int] = {}  # of a pod's (namespace, name)
+        self._seat_shapes: dict[int, PodShape] = {}
         self.revisions: dict[str, int] = {}  # hash of a DaemonSet's template -> its number
         self.by_uid: dict[str, int] = {}  # the controller's -> group
         self.budgets: list[Any] = []
@@ -375,6 +392,7 @@ class Rows:
             self._workspace = size
             for name, least in zip(("work", "space", "good"), workspace(*size), strict=True):
                 self._grown(name, least)
+            self._grown("extra", self.state.capacity)
 
     def make_room(self) -> None:
         """Arrays that hold what one step may add."""

@@ -112,6 +112,7 @@ from baton.twin.bulk.layout import (
     S_TIMERS,
     S_TRACK,
     SCALARS,
+    SEAT_COLUMNS,
     SECONDS,
     STARTED,
     STOPPED,
@@ -173,7 +174,9 @@ class Taking(Look):
         self.name_draws = Draws(self.cluster.names, s, S_NAME_DRAW, 4 * margin + 4096)
         self.scheduler_draws = Draws(loop._rng, s, S_SCHEDULER_DRAW, 1024)
         timings = self.cluster.settings.timings
-        spreads = np.array([_figures(timings.init_container), _figures(timings.readiness_phase)])
+        spreads = np.array(
+            [_figures(timings.init_container), _figures(timings.readiness_phase), _figures(timings.volume_attach)]
+        )
         table = self.index.table.data
         self.a = Arrays(
             scalars=scalars,
@@ -229,6 +232,8 @@ class Taking(Look):
             asked=np.zeros(128, dtype=np.int64),
             daemons=np.zeros((0, DAEMON_COLUMNS), dtype=np.int64),
             spots=np.zeros((0, len(EMPTY_SPOT)), dtype=np.int64),
+            seats=np.zeros((0, SEAT_COLUMNS), dtype=np.int64),
+            attached=np.zeros((0, 3), dtype=np.int64),
         )
         self.ask = UNIT.load()
         self.addresses = np.zeros(3 * ARRAYS, dtype=np.int64)
@@ -251,8 +256,7 @@ class Taking(Look):
         for number, group in enumerate(groups):
             self.groups.append(group)
             self._classes_of.append([])
-            daemon = group.kind == "DaemonSet"
-            (self.daemons if daemon else self.by_key)[group.key] = number
+            self._of_kind(group.kind)[group.key] = number
             self.by_uid[group.uid] = number
             first = next(iter(group.alike.values()))
             row, times = a.groups[number], a.group_times[number]
@@ -285,6 +289,10 @@ class Taking(Look):
             namespace_times=np.full(len(self.namespaces), -1.0),
         )
 
+    def _of_kind(self, kind: str) -> dict[Key, int]:
+        """(namespace, name) of the controllers of a kind -> group."""
+        return {"DaemonSet": self.daemons, "StatefulSet": self.statefulsets}.get(kind, self.by_key)
+
     def _write_budget(self, number: int, budget: Any) -> None:
         row = self.a.budgets[number]
         row[B_ALLOWED], row[B_HEALTHY], row[B_DESIRED] = budget.allowed, budget.healthy, budget.desired
@@ -312,8 +320,12 @@ class Taking(Look):
         tails: list[str] = []
         for number, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
             self._add_group_of_pods(number, pods[start:end], start)
-            prefix = self.groups[number].name + "-"
-            tails += [name[-5:] if name[:-5] == prefix else "" for name in self.groups[number].alike]
+            group = self.groups[number]
+            prefix = group.name + "-"
+            if group.kind == "StatefulSet":
+                tails += [""] * len(group.alike)
+            else:
+                tails += [name[-5:] if name[:-5] == prefix else "" for name in group.alike]
         rows, numbers = a.pods[:count], np.arange(count)
         rows[:, P_GPREV], rows[:, P_GNEXT] = numbers - 1, numbers + 1
         rows[starts, P_GPREV] = rows[ends - 1, P_GNEXT] = -1
@@ -335,7 +347,8 @@ class Taking(Look):
             self._mark_counted(group, pods[0], rows)
             return
         states = list(map(_STATE, pods))
-        made = {state: self._row_of(group, pods[states.index(state)]) for state in dict.fromkeys(states)}
+        firsts = dict(zip(reversed(states), reversed(pods), strict=True))
+        made = {state: self._row_of(group, firsts[state]) for state in dict.fromkeys(states)}
         if len(made) == 1:
             rows[:], times[:] = made[states[0]]
         else:
@@ -363,7 +376,7 @@ class Taking(Look):
         if cls not in self._classes_of[group]:
             self._belongs(cls, group)
         flags = (RUNNING if pod.phase == "Running" else 0) | (READY if pod.ready else 0)
-        row = (group, cls, shape, -1, flags, -1, -1, -1, -1, -1, pod.serial, pod.limit, 0, -1, 0, -1)
+        row = (group, cls, shape, -1, flags, -1, -1, -1, -1, -1, pod.serial, pod.limit, 0, -1, 0, -1, -1)
         return row, (pod.made_at, pod.told_at, pod.bound_at, pod.started_at, pod.changed_at, 0.0, -1.0)
 
     def _add_places(self, places: Mapping[Key, int]) -> None:
@@ -426,6 +439,14 @@ class Taking(Look):
         lean.by_node.update({name: {} for name in lean.by_node})
         for pod in sorted((p for p in stay.values() if p.node), key=attrgetter("order")):
             lean.by_node[pod.node][pod.key] = pod
+        for pod in self.read:
+            if isinstance(pod, dict):
+                continue
+            info = pod.info
+            if info is not None and info.claims:
+                self.index.attachments.hand_over(info)
+                for claim in info.claims:
+                    self.state.claim_users.pop((pod.namespace, claim), None)
         self.state.keep_only(stay, self.classes)
 
     def _take_counts(self, groups: Sequence[Group]) -> None:
@@ -471,6 +492,8 @@ class Taking(Look):
         for controller, key in waiting:
             if controller is self.kube.replicasets and key in self.by_key:
                 kind, subject = GROUP, self.by_key[key]
+            elif controller is self.kube.statefulsets and key in self.statefulsets:
+                kind, subject = GROUP, self.statefulsets[key]
             elif controller is self.kube.disruption and key in self.budget_ids:
                 kind, subject = BUDGET, self.budget_ids[key]
             else:

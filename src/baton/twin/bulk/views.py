@@ -22,6 +22,7 @@ from baton.twin.bulk.layout import (
     NODE_COLUMNS,
     POD_COLUMNS,
     POD_TIMES,
+    SEAT_COLUMNS,
 )
 
 _SPOT_COLUMNS = len(EMPTY_SPOT)
@@ -290,3 +291,13 @@ def daemons_of(a: Any) -> Any:
 @jit
 def spots_of(a: Any) -> Any:
     return numba.carray(at(a[156]), (a[157], _SPOT_COLUMNS), np.int64)
+
+
+@jit
+def seats_of(a: Any) -> Any:
+    return numba.carray(at(a[159]), (a[160], SEAT_COLUMNS), np.int64)
+
+
+@jit
+def attached_of(a: Any) -> Any:
+    return numba.carray(at(a[162]), (a[163], 3), np.int64)

@@ -397,7 +397,7 @@ class DaemonSetController(Controller):
         """Write the statuses that were held back."""
         held, self._unpublished = self._unpublished, {}
         if self.cluster.bulk is not None:
-            held.update(dict.fromkeys(self.cluster.bulk.changed_groups(daemons=True)))
+            held.update(dict.fromkeys(self.cluster.bulk.changed_groups("DaemonSet")))
         for key in held:
             obj = self.world.get(DAEMONSETS, *key)
             if obj is not None:

@@ -504,4 +504,7 @@ class LeanPods(Tables):
         request = shape.cls.request
         if pod.base is not None and reports_resources(pod.base.get("status")):
             request = pod_request(pod.base["spec"], pod.base["status"])
-        return PodInfo(pod, shape.cls, pod.pin or None, request, pod.claims, pod.terminating)
+        claims = pod.claims
+        if claims and self.bulk is not None:
+            self.bulk.mounts(pod.namespace, claims)
+        return PodInfo(pod, shape.cls, pod.pin or None, request, claims, pod.terminating)

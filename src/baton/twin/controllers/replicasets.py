@@ -54,7 +54,7 @@ class ReplicaSetController(Controller):
     def sync(self, key: Key) -> None:
         bulk = self.cluster.bulk
         if bulk is not None and key in bulk.by_key:
-            bulk.sync_group(key)
+            bulk.sync_group(bulk.by_key[key])
             return
         obj = self.world.get(REPLICASETS, *key)
         if obj is None or obj["metadata"].get("deletionTimestamp"):
@@ -104,7 +104,7 @@ class ReplicaSetController(Controller):
         """Write the statuses that were held back."""
         held, self._unpublished = self._unpublished, {}
         if self.cluster.bulk is not None:
-            held.update(dict.fromkeys(self.cluster.bulk.changed_groups(daemons=False)))
+            held.update(dict.fromkeys(self.cluster.bulk.changed_groups("ReplicaSet")))
         for key in held:
             obj = self.world.get(REPLICASETS, *key)
             if obj is not None:

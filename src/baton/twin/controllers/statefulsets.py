@@ -6,11 +6,16 @@ ordinal never exist.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
+from baton.logic.scheduling.infos import claim_names
+from baton.logic.scheduling.volumes import inline_disk
+from baton.twin.bulk.begin import Beyond
 from baton.twin.controllers.base import Controller, Group, Key, Obj, Pod
 from baton.twin.controllers.daemonsets import REVISION_LABEL
 from baton.twin.controllers.deployments import resolve
+from baton.twin.controllers.lean import PodShape
 from baton.twin.controllers.pods import PodMaker
 from baton.twin.controllers.templates import new_pod, template_hash
 
@@ -63,6 +68,12 @@ class StatefulSetController(Controller):
                 self._revisions[meta["uid"]] = (obj["spec"].get("template") or {}, hashes.pop())
 
     def _on_set(self, type_: str, resource: str, obj: Obj, old: Obj | None) -> None:
+        bulk = self.cluster.bulk
+        if bulk is not None and obj["metadata"]["uid"] in bulk.by_uid:
+            same = old is not None and obj.get("spec") is old.get("spec")
+            if type_ != "MODIFIED" or not same or obj["metadata"].get("deletionTimestamp"):
+                raise Beyond(f"StatefulSet {obj['metadata']['namespace']}/{obj['metadata']['name']} changes")
+            return
         if type_ == "DELETED" or (type_ == "MODIFIED" and old is not None and obj.get("spec") is old.get("spec")):
             return
         self.enqueue((obj["metadata"]["namespace"], obj["metadata"]["name"]))
@@ -75,6 +86,10 @@ class StatefulSetController(Controller):
     # --- one pass
 
     def sync(self, key: Key) -> None:
+        bulk = self.cluster.bulk
+        if bulk is not None and key in bulk.statefulsets:
+            bulk.sync_group(bulk.statefulsets[key])
+            return
         obj = self.world.get(STATEFULSETS, *key)
         rules = self._rules.get(key)
         if rules is None or rules.obj is not obj:
@@ -159,38 +174,40 @@ class StatefulSetController(Controller):
         meta, template = obj["metadata"], obj["spec"]["template"]
         if self.cluster.pods.has((meta["namespace"], name)):
             return  # a stranger holds the name
-        spec = self.maker.spec_for(meta["uid"], template)
-        claims = obj["spec"].get("volumeClaimTemplates") or ()
-        volumes = self._claims(obj, name, claims, spec.get("volumes") or []) if claims else None
-
-        def build() -> Obj:
-            labels = {
-                **(template.get("metadata", {}).get("labels") or {}),
-                "apps.kubernetes.io/pod-index": str(ordinal),
-                REVISION_LABEL: revision,
-                "statefulset.kubernetes.io/pod-name": name,
-            }
-            own: Obj = {"hostname": name}
-            if obj["spec"].get("serviceName"):
-                own["subdomain"] = obj["spec"]["serviceName"]
-            if volumes is not None:
-                own["volumes"] = volumes
-            reference = self.maker.reference(obj, "apps/v1", "StatefulSet")
-            whole = {**spec, **own}
-            return new_pod(name, meta["namespace"], template, whole, reference, labels, generate=meta["name"] + "-")
-
+        self._make_claims(obj, name)
         group = self.cluster.pods.group(meta["uid"], "StatefulSet", meta["namespace"], meta["name"])
         kin = (meta["uid"], revision)
+        build = partial(self._build, obj, name, ordinal, revision)
         self.maker.make((*kin, ordinal), template, group, name, build, kin=kin)
         said = f"create Pod {name} in StatefulSet {meta['name']} successful"
         self.cluster.record(obj, "Normal", "SuccessfulCreate", said, _SOURCE)
 
-    def _claims(self, obj: Obj, pod: str, templates: Any, volumes: list[Obj]) -> list[Obj]:
-        """Make the ordinal's claims where they are missing (they outlive the pod) and mount them."""
+    def _build(self, obj: Obj, name: str, ordinal: int, revision: str) -> Obj:
+        """The pod of an ordinal."""
+        meta, template = obj["metadata"], obj["spec"]["template"]
+        spec = self.maker.spec_for(meta["uid"], template)
+        labels = {
+            **(template.get("metadata", {}).get("labels") or {}),
+            "apps.kubernetes.io/pod-index": str(ordinal),
+            REVISION_LABEL: revision,
+            "statefulset.kubernetes.io/pod-name": name,
+        }
+        own: Obj = {"hostname": name}
+        if obj["spec"].get("serviceName"):
+            own["subdomain"] = obj["spec"]["serviceName"]
+        claims = _claim_templates(obj)
+        if claims:
+            kept = [v for v in spec.get("volumes") or () if v.get("name") not in claims]
+            made = [{"name": c, "persistentVolumeClaim": {"claimName": f"{c}-{name}"}} for c in claims]
+            own["volumes"] = kept + made
+        reference = self.maker.reference(obj, "apps/v1", "StatefulSet")
+        whole = {**spec, **own}
+        return new_pod(name, meta["namespace"], template, whole, reference, labels, generate=meta["name"] + "-")
+
+    def _make_claims(self, obj: Obj, pod: str) -> None:
+        """The ordinal's claims where they are missing; they outlive the pod."""
         namespace = obj["metadata"]["namespace"]
-        mounted = [v for v in volumes if v.get("name") not in {t["metadata"]["name"] for t in templates}]
-        for template in templates:
-            volume = template["metadata"]["name"]
+        for volume, template in _claim_templates(obj).items():
             claim = f"{volume}-{pod}"
             if self.world.get(CLAIMS, namespace, claim) is None:
                 labels = {
@@ -209,12 +226,47 @@ class StatefulSetController(Controller):
                 )
                 said = f"create Claim {claim} Pod {pod} in StatefulSet {obj['metadata']['name']} success"
                 self.cluster.record(obj, "Normal", "SuccessfulCreate", said, _SOURCE)
-            mounted.append({"name": volume, "persistentVolumeClaim": {"claimName": claim}})
-        return mounted
+
+    # --- sets whose pods are rows, see twin/bulk
+
+    def settled(self, obj: Obj, group: Group) -> bool:
+        """Whether every ordinal is there and nobody else, all of the only revision."""
+        rules = self._rules.get(group.key)
+        if rules is None or rules.obj["spec"] is not obj["spec"] or rules.group is not group or group.rolling:
+            return False
+        update = rules.update
+        if self._current.get(group.uid) != update or group.pods.keys() != rules.wanted.keys():
+            return False
+        return all(p.labels.get(REVISION_LABEL) == update for p in group.pods.values())
+
+    def order_of(self, key: Key) -> tuple[dict[str, int], bool]:
+        """(names of a settled set's pods with their ordinals, whether these wait for those before them)."""
+        rules = self._rules[key]
+        return rules.wanted, rules.ordered
+
+    def claims_of(self, obj: Obj) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+        """(claims that every pod mounts, names of the templates of its own); None when it mounts volumes that are
+        neither claims nor free of any rule."""
+        own = _claim_templates(obj)
+        volumes = obj["spec"]["template"]["spec"].get("volumes") or ()
+        kept = [v for v in volumes if v.get("name") not in own]
+        if any(v.get("ephemeral") is not None or inline_disk(v) for v in kept):
+            return None
+        return claim_names({"spec": {"volumes": kept}}), tuple(own)
+
+    def shape(self, obj: Obj, name: str, ordinal: int) -> PodShape:
+        """What the next pod of an ordinal looks like."""
+        meta, revision = obj["metadata"], self._rules[obj["metadata"]["namespace"], obj["metadata"]["name"]].update
+        kin = (meta["uid"], revision)
+        build = partial(self._build, obj, name, ordinal, revision)
+        shape: PodShape = self.cluster.lean.shape((*kin, ordinal), obj["spec"]["template"], build, kin)
+        return shape
 
     def refresh(self) -> None:
         """Write the statuses that were held back."""
         held, self._unpublished = self._unpublished, {}
+        if self.cluster.bulk is not None:
+            held.update(dict.fromkeys(self.cluster.bulk.changed_groups("StatefulSet")))
         for key in held:
             obj = self.world.get(STATEFULSETS, *key)
             if obj is not None:
@@ -223,8 +275,7 @@ class StatefulSetController(Controller):
     def _write(self, obj: Obj, group: Group) -> None:
         key = (group.namespace, group.name)
         update, current = self._revision_pair(obj)
-        live = [p for p in group.pods.values() if not p.terminating]
-        updated = sum(1 for p in live if p.labels.get(REVISION_LABEL) == update)
+        there, live, updated = self._counts(group, update)
         status: Obj = {
             "availableReplicas": self.maker.available(
                 group, obj["spec"].get("minReadySeconds") or 0, lambda: self.enqueue(key)
@@ -232,10 +283,10 @@ class StatefulSetController(Controller):
             "collisionCount": 0,
             "currentRevision": current,
             "observedGeneration": obj["metadata"].get("generation", 1),
-            "replicas": len(group.pods),
+            "replicas": there,
             "updateRevision": update,
         }
-        now = len(live) - updated if current != update else updated
+        now = live - updated if current != update else updated
         for field, value in (
             ("currentReplicas", now),
             ("readyReplicas", group.ready),
@@ -245,6 +296,20 @@ class StatefulSetController(Controller):
                 status[field] = value
         if status != obj.get("status"):
             self.world.update(STATEFULSETS, {**obj, "status": status})
+
+    def _counts(self, group: Group, update: str) -> tuple[int, int, int]:
+        """Pods, those of them that stay, those of the update's revision."""
+        bulk = self.cluster.bulk
+        if bulk is not None and group.uid in bulk.by_uid:
+            there = bulk.taken_seats(group)
+            return there, group.active, group.active
+        live = [p for p in group.pods.values() if not p.terminating]
+        return len(group.pods), len(live), sum(1 for p in live if p.labels.get(REVISION_LABEL) == update)
+
+
+def _claim_templates(obj: Obj) -> dict[str, Obj]:
+    """The set's volumeClaimTemplates by name."""
+    return {t["metadata"]["name"]: t for t in obj["spec"].get("volumeClaimTemplates") or ()}
 
 
 def _rules(obj: Obj, group: Group, update: str) -> _Rules:
