@@ -99,7 +99,7 @@ def _moved(state: State, node: OldNode) -> State:
     rest = dict(state.flight)
     del rest[node.name]
     rest[node.name] = node
-    return state._replace(flight=rest)
+    return state.moved(state.waiting, rest, state.new)
 
 
 def _without(state: State, name: str) -> State:
@@ -107,7 +107,7 @@ def _without(state: State, name: str) -> State:
     if name in flight:
         flight = dict(flight)
         del flight[name]
-    return state._replace(waiting=state.waiting.minus(name), flight=flight, new=state.new.minus(name))
+    return state.moved(state.waiting.minus(name), flight, state.new.minus(name))
 
 
 def _start_join(state: State) -> Result:
@@ -168,7 +168,7 @@ def _ready(state: State, event: Event) -> Result:
 
 
 def _joined(state: State, event: NodeReady) -> State:
-    return state._replace(new=state.new.plus(event.node, event.zone))
+    return state.moved(state.waiting, state.flight, state.new.plus(event.node, event.zone))
 
 
 def _lost(state: State, event: Event) -> Result:
