@@ -94,6 +94,7 @@ class Timer(NamedTuple):
 
 
 JOIN = Timer("join")
+_ENDED = (Phase.SUCCEEDED, Phase.FAILED)
 _TIMED = {Step.DRAINING: "drain", Step.FORCING: "drain", Step.SETTLING: "settle"}
 
 
@@ -151,7 +152,7 @@ class State(NamedTuple):
 
     @property
     def done(self) -> bool:
-        return self.phase in (Phase.SUCCEEDED, Phase.FAILED)
+        return self.phase in _ENDED
 
     @property
     def old(self) -> tuple[OldNode, ...]:
