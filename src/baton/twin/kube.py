@@ -203,15 +203,19 @@ class KubeTwin:
         node = self.world.get("nodes", None, name)
         if node is None:
             return
-        spec = {k: v for k, v in node["spec"].items() if k != "unschedulable"}
+        spec = dict(node["spec"])
         if on:
             spec["unschedulable"] = True
+        else:
+            spec.pop("unschedulable", None)
         if self.cluster.bulk is not None and self.daemonsets.indifferent:
             spec = self.nodes.with_taint(spec)  # nobody would see the moment between
         meta = node["metadata"]
         if labels:
             merged = {**(meta.get("labels") or {}), **labels}
-            meta = {**meta, "labels": {k: v for k, v in merged.items() if v is not None}}
+            if None in labels.values():
+                merged = {k: v for k, v in merged.items() if v is not None}
+            meta = {**meta, "labels": merged}
         if spec != node["spec"] or meta is not node["metadata"]:
             self.world.update("nodes", {**node, "spec": spec, "metadata": meta})
 

@@ -17,6 +17,8 @@ from baton.twin.timefmt import rfc3339
 Json = dict[str, Any]
 Key = tuple[str, str]
 Watcher = Callable[[str, str, Json, Json | None], object]
+_UUID4 = 0x4 << 76 | 0x2 << 62  # the version and the variant of a random UUID
+_ANY = (1 << 128) - 1 ^ (0xF << 76 | 0x3 << 62)  # its other bits
 
 
 class ApiError(Exception):
@@ -213,8 +215,7 @@ class World:
         name = given.get("name") or ""
         if not name and given.get("generateName"):
             name = given["generateName"] + self.suffix()
-        namespace = given.get("namespace") or ""
-        key = (namespace, name)
+        key = (given.get("namespace") or "", name)
         if key in self._objects.get(resource, ()):
             raise already_exists(resource, name)
         self.rv += 1
@@ -302,12 +303,12 @@ class World:
         if self._pods is not None and resource == "pods":
             return self._pods.take(namespace or "", name)
         key = (namespace or "", name)
-        old = self.get(resource, *key)
+        table = self._objects.get(resource, {})
+        old = table.pop(key, None)
         if old is None:
             raise not_found(resource, name)
         self.rv += 1
         gone: Json = {**old, "metadata": {**old["metadata"], "resourceVersion": str(self.rv)}}
-        del self._objects[resource][key]
         if key[0]:
             del self._by_namespace[resource][key[0]][key]
         self._unindex(resource, key, old)
@@ -340,8 +341,7 @@ class World:
 
     def uid(self) -> str:
         """A UUID4 drawn from the seed."""
-        n = self._rng.getrandbits(128)
-        text = f"{(n & ~(0xF << 76) & ~(0x3 << 62)) | (0x4 << 76) | (0x2 << 62):032x}"
+        text = (self._rng.getrandbits(128) & _ANY | _UUID4).to_bytes(16, "big").hex()
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
     def suffix(self, length: int = 5) -> str:

@@ -99,7 +99,7 @@ def _moved(state: State, node: OldNode) -> State:
     rest = dict(state.flight)
     del rest[node.name]
     rest[node.name] = node
-    return state._replace(flight=rest)
+    return state.moved(state.waiting, rest, state.new)
 
 
 def _without(state: State, name: str) -> State:
@@ -107,7 +107,7 @@ def _without(state: State, name: str) -> State:
     if name in flight:
         flight = dict(flight)
         del flight[name]
-    return state._replace(waiting=state.waiting.minus(name), flight=flight, new=state.new.minus(name))
+    return state.moved(state.waiting.minus(name), flight, state.new.minus(name))
 
 
 def _start_join(state: State) -> Result:
@@ -168,7 +168,7 @@ def _ready(state: State, event: Event) -> Result:
 
 
 def _joined(state: State, event: NodeReady) -> State:
-    return state._replace(new=state.new.plus(event.node, event.zone))
+    return state.moved(state.waiting, state.flight, state.new.plus(event.node, event.zone))
 
 
 def _lost(state: State, event: Event) -> Result:
@@ -182,11 +182,12 @@ def _lost(state: State, event: Event) -> Result:
 
 def _progress(state: State, restart: bool = False) -> Result:
     """Go on as far as the nodes allow. `restart`: a node came, so a wait for nodes begins anew."""
-    if state.phase is Phase.SCALE_UP:
-        return _chain(_stop_join(state), _cordon) if _zones_covered(state) else (state, ())
-    if state.phase is Phase.UPGRADE:
+    phase = state.phase
+    if phase is Phase.UPGRADE:
         return _take(state, restart)
-    if state.phase is Phase.SCALE_DOWN:
+    if phase is Phase.SCALE_UP:
+        return _chain(_stop_join(state), _cordon) if _zones_covered(state) else (state, ())
+    if phase is Phase.SCALE_DOWN:
         return _lower(state, restart)
     return state, ()
 
@@ -220,14 +221,13 @@ def _desired_changed(state: State, event: Event) -> Result:
 
 def _take(state: State, restart: bool = False) -> Result:
     """Begin to drain as many further old nodes as may be away."""
-    settings = state.settings
-    room = min(
-        settings.parallelism - len(state.flight),
-        state.available - (state.base - settings.parallelism),
-        len(state.waiting),
-    )
-    result = _take_next(state, room) if room > 0 else (state, ())
-    return _chain(result, lambda s: _settle_wait(s, restart))
+    at_once, waiting = state.settings.parallelism, len(state.waiting)
+    room = min(at_once - len(state.flight), waiting + len(state.new) - (state.base - at_once), waiting)
+    if room <= 0:
+        return _settle_wait(state, restart)
+    state, commands = _take_next(state, room)
+    state, more = _settle_wait(state, restart)
+    return state, commands + more
 
 
 def _take_next(state: State, count: int) -> Result:
@@ -248,13 +248,13 @@ def _take_next(state: State, count: int) -> Result:
 
 def _settle_wait(state: State, restart: bool) -> Result:
     """After taking what could be taken: done, working, or waiting for nodes to join."""
-    if not state.waiting and not state.flight:
+    if state.flight:
+        return _stop_join(state)
+    if not state.waiting:
         if state.raised:
             return _chain(_stop_join(state), lambda s: _lower(s._replace(phase=Phase.SCALE_DOWN)))
         if len(state.new) >= state.base:
             return _succeed(state)
-    elif state.flight:
-        return _stop_join(state)
     if restart or not state.joining:
         return _start_join(state)
     return state, ()
@@ -262,11 +262,13 @@ def _settle_wait(state: State, restart: bool) -> Result:
 
 def _drained(state: State, event: Event) -> Result:
     assert isinstance(event, Drained)
-    node = state.flight.get(event.node)
+    name = event.node
+    node = state.flight.get(name)
     if node is None or node.step not in (Step.DRAINING, Step.FORCING):
         raise _unlisted(state, event)
-    settle = StartTimer(Timer("settle", node.name), state.settings.settle_seconds)
-    return _moved(state, node._replace(step=Step.SETTLING)), (CancelTimer(Timer("drain", node.name)), settle)
+    settle = StartTimer(Timer("settle", name), state.settings.settle_seconds)
+    settling = OldNode(name, node.zone, Step.SETTLING, node.windows)
+    return _moved(state, settling), (CancelTimer(Timer("drain", name)), settle)
 
 
 def _terminated(state: State, event: Event) -> Result:
@@ -286,7 +288,8 @@ def _timeout(state: State, event: Event) -> Result:
     if node is None or node.timer != timer:
         raise _unlisted(state, event)
     if node.step is Step.SETTLING:
-        return _moved(state, node._replace(step=Step.TERMINATING)), (Terminate(node.name),)
+        going = OldNode(node.name, node.zone, Step.TERMINATING, node.windows)
+        return _moved(state, going), (Terminate(node.name),)
     again = StartTimer(timer, state.settings.drain_seconds)
     if state.settings.force and node.step is Step.DRAINING:
         # Deletion has a last window too: a finalizer or an endless grace period must not hold the update for ever.

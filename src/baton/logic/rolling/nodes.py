@@ -42,19 +42,19 @@ class Nodes(Mapping[str, str]):
 
     def minus(self, name: str) -> Nodes:
         """These without one; the same when it is not in."""
-        if name not in self:
+        table, version = self._table, self._version
+        span = table.spans.get(name)
+        if span is None or not span[1] <= version < span[2]:
             return self
-        table = self._table
-        if table.newest != self._version:
+        if table.newest != version:
             return Nodes(item for item in self.items() if item[0] != name)
-        zone, since, _ = table.spans[name]
-        table.spans[name] = (zone, since, self._version + 1)
+        table.spans[name] = (span[0], span[1], version + 1)
         return self._next(-1)
 
     def _next(self, more: int) -> Nodes:
         made = Nodes.__new__(Nodes)
-        made._table = self._table
-        made._table.newest = made._version = self._version + 1
+        made._table = table = self._table
+        table.newest = made._version = self._version + 1
         made._len = self._len + more
         made._zones = None
         return made

@@ -94,6 +94,7 @@ class Timer(NamedTuple):
 
 
 JOIN = Timer("join")
+_ENDED = (Phase.SUCCEEDED, Phase.FAILED)
 _TIMED = {Step.DRAINING: "drain", Step.FORCING: "drain", Step.SETTLING: "settle"}
 
 
@@ -145,9 +146,13 @@ class State(NamedTuple):
     lowering: bool = False  # a scale-down step is under way
     spare: int = 0  # replacements that came, in a rollback, before the node they replace was gone
 
+    def moved(self, waiting: Nodes, flight: Mapping[str, OldNode], new: Nodes) -> State:
+        """The same with other nodes: what most events change."""
+        return State(self.settings, self.target, self.base, waiting, flight, new, *self[6:])
+
     @property
     def done(self) -> bool:
-        return self.phase in (Phase.SUCCEEDED, Phase.FAILED)
+        return self.phase in _ENDED
 
     @property
     def old(self) -> tuple[OldNode, ...]:

@@ -163,8 +163,8 @@ class Index:
         """A node came to the slot, left it or changed."""
         if slot >= self.table.data.shape[1]:
             self.rows.widen(max(self.state.capacity, slot + 1))
-        self.rows.note(slot)
-        self.order.update(slot)
+        if self.rows.note(slot):
+            self.order.update(slot)
         self.images_version += 1
 
     def object_changed(self, resource: str, namespace: str, name: str) -> None:

@@ -183,18 +183,20 @@ class NodeRows:
         self._alike_synced = 0
         self._columns: dict[int, Ints] = {}  # of each kind
 
-    def note(self, slot: int) -> None:
-        """A node came, went or changed."""
+    def note(self, slot: int) -> bool:
+        """A node came, went or changed; whether its labels did."""
         self._changes.note(slot)
         self.version = self._changes.version
         info = self.state.infos[slot]
         labels = None if info is None else info.labels
-        if self._labels.get(slot) is not labels:
-            self._label_changes.note(slot)
-            if labels is None:
-                del self._labels[slot]
-            else:
-                self._labels[slot] = labels
+        if self._labels.get(slot) is labels:
+            return False
+        self._label_changes.note(slot)
+        if labels is None:
+            del self._labels[slot]
+        else:
+            self._labels[slot] = labels
+        return True
 
     def add(
         self, value: Callable[[NodeInfo], int], *, by_kind: bool = False, labels: Iterable[str] | None = None
@@ -333,7 +335,7 @@ class NodeOrder:
             return
         slots = self._turns[: last + 1, column]
         at = int((slots == slot).argmax())
-        slots[at:last] = slots[at + 1 : last + 1]
+        slots[at:last] = slots[at + 1 :]
         slots[last] = -1
 
     def get(self) -> Ints:
@@ -343,9 +345,8 @@ class NodeOrder:
         return self._order
 
     def _interleave(self) -> Ints:
-        full = min(self._lengths, default=0)  # so many turns have a node of every zone
-        rest = self._turns[full : max(self._lengths, default=0)].ravel()
-        return np.concatenate((self._turns[:full].ravel(), rest[rest >= 0]))
+        turns = self._turns[: max(self._lengths, default=0)].ravel()
+        return turns[turns >= 0]
 
 
 def _no_slots(rows: int, columns: int) -> Ints:

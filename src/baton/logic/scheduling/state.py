@@ -78,6 +78,7 @@ class ClusterState:
         self._waits_for: dict[Key, str] = {}
         self._kinds: dict[tuple[bool, tuple[tuple[str, str, str], ...]], int] = {}
         self._allocatables: dict[str, Resources] = {}
+        self._latest: tuple[Any, Resources | None] = None, None  # an allocatable that was read last, as the object
 
     # pods on nodes ---------------------------------------------------------------------------------------------------
 
@@ -226,7 +227,7 @@ class ClusterState:
         else:
             info = self._read(slot, node, source)
         self.infos[slot] = info
-        if info.allocatable != old.allocatable:
+        if info.allocatable is not old.allocatable and info.allocatable != old.allocatable:
             self.allocatable[slot] = 0
             for values in self.scalar_allocatable.values():
                 values[slot] = 0
@@ -242,24 +243,34 @@ class ClusterState:
         """A node's facts. Raises ReadError for a malformed quantity."""
         _, _, _, allocatable, images = source
         name = node["metadata"]["name"]
+        latest, resources = self._latest
+        if latest is not allocatable or resources is None:
+            resources = self._resources(name, allocatable)
+            self._latest = allocatable, resources
+        names = tuple([name for image in images for name in image.get("names") or ()]) if images else ()
+        return self._info(slot, name, source, resources, names)
+
+    def _resources(self, node: str, allocatable: Mapping[str, Any]) -> Resources:
+        """A node's allocatable. Raises ReadError for a malformed quantity."""
         key = str(allocatable)  # nodes of one type have the same
         resources = self._allocatables.get(key)
         if resources is None:
             try:
                 resources = self._allocatables[key] = to_resources(parse_list(allocatable))
             except ReadError as error:
-                raise ReadError(error.message, where=f"node {name}", hint=error.hint) from error
-        names = tuple(name for image in images or () for name in image.get("names") or ())
-        return self._info(slot, name, source, resources, names)
+                raise ReadError(error.message, where=f"node {node}", hint=error.hint) from error
+        return resources
 
     def _info(
         self, slot: int, name: str, source: tuple[Any, ...], allocatable: Resources, images: tuple[str, ...]
     ) -> NodeInfo:
         labels, taints, unschedulable, _, _ = source
-        cordoned, taints = bool(unschedulable), tuple(taints or ())
-        words = tuple([(t.get("key", ""), t.get("value") or "", t.get("effect", "")) for t in taints])
+        cordoned = bool(unschedulable)
+        words: tuple[tuple[str, str, str], ...] = ()
+        if taints:
+            words = tuple([(t.get("key", ""), t.get("value") or "", t.get("effect", "")) for t in taints])
         kind = self._kinds.setdefault((cordoned, words), len(self._kinds))
-        return NodeInfo(slot, name, labels or {}, taints, cordoned, allocatable, images, kind, source)
+        return NodeInfo(slot, name, labels or {}, tuple(taints or ()), cordoned, allocatable, images, kind, source)
 
     def _set_allocatable(self, info: NodeInfo) -> None:
         a = info.allocatable

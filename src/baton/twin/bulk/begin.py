@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from baton.logic.scheduling import native
 from baton.logic.scheduling.accelerate import Unit, installed
 from baton.logic.scheduling.fastpath import COMPILE_FROM_NODES
+from baton.twin.chance import named
 
 if TYPE_CHECKING:
     from baton.twin.bulk.counts import Counts
@@ -32,18 +33,19 @@ UNIT = Unit(
     "int64(int64, int64, int64, int64, int64, int64, float64, float64)",
     (*(_HERE / name for name in _NAMES), *native.SOURCES),
 )
-"""Everything compiled: kernel.entry."""
+"""Everything that is done with bulk pods: kernel.entry."""
+_UNITS = (native.UNIT, UNIT, named.UNIT)
 
 
 def compiled() -> bool:
     """Whether nothing is left to compile."""
-    return UNIT.kept() and native.UNIT.kept()
+    return all(unit.kept() for unit in _UNITS)
 
 
 def compile_ahead() -> None:
     """Compile what is not yet, so that no run (and no process of several) has to: on a machine, once."""
-    native.UNIT.load()
-    UNIT.load()
+    for unit in _UNITS:
+        unit.load()
 
 
 def compiles_first(nodes: int, pods: int) -> bool:

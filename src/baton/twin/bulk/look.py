@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import (
     Iterable,
 )
-from operator import (
-    itemgetter,
-)
 from typing import (
     Any,
 )
@@ -141,10 +138,11 @@ class Look(Rows):
 
     def drain_keys(self, node: str, stays: Any) -> list[Any]:
         """KubeTwin.drain_keys: numbers of bulk pods, keys of the others, in the order of binding."""
-        found: list[Any] = [[p.order, p.key] for p in self.lean.by_node.get(node, {}).values() if not stays(p)]
+        others = self.lean.by_node.get(node)
+        found: list[Any] = [[p.order, p.key] for p in others.values() if not stays(p)] if others else []
         if self.has_pods(node):
-            found += self._list(LIST_NODE, self.node_ids[node], 1)
-            found.sort(key=itemgetter(0))
+            listed = self._list(LIST_NODE, self.node_ids[node], 1)  # in this order already
+            found = sorted(found + listed, key=first) if found else listed
         return [entry[1] for entry in found]
 
     def info(self, pod: BulkPod) -> PodInfo:

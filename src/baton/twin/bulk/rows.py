@@ -244,19 +244,26 @@ class Rows:
             self._grown("node_at", self.state.capacity)
         if slot >= 0:
             self.a.node_at[slot] = number
-        if not any(t.get("effect") == "NoExecute" for t in node["spec"].get("taints") or ()):
+        for taint in node["spec"].get("taints") or ():
+            if taint.get("effect") == "NoExecute":
+                if row[N_CHASES] == NOBODY:
+                    row[N_CHASES] = ANYBODY if row[N_PODS] or self.lean.anybody_on(name) else NO_OTHERS
+                break
+        else:
             row[N_CHASES] = NOBODY
-        elif row[N_CHASES] == NOBODY:
-            row[N_CHASES] = ANYBODY if row[N_PODS] or self.lean.anybody_on(name) else NO_OTHERS
-        if row[N_SLOT] < 0 <= slot and row[N_PODS]:
-            self._call(COME_BACK, number, slot)
-        row[N_SLOT] = slot
+        if row[N_SLOT] != slot:
+            if row[N_SLOT] < 0 and row[N_PODS]:
+                self._call(COME_BACK, number, slot)
+            row[N_SLOT] = slot
 
     def node_gone(self, name: str) -> None:
         """A node is about to leave the scheduler's view: its pods hold nothing there any more."""
         number = self.node_ids.get(name)
         if number is not None and self.a.nodes[number, N_SLOT] >= 0:
-            self._call(LEAVE_NODE, number)
+            if self.a.table is not self.index.table.data or self.a.used is not self.state.used:
+                self._set(table=self.index.table.data, used=self.state.used, allocatable=self.state.allocatable)
+            # counts its pods no more: nothing else to enter or leave
+            self.ask(LEAVE_NODE, self.address, number, 0, 0, 0, 0.0, 0.0)
 
     def class_id(self, cls: PodClass) -> int:
         """The number of a class, a new one where it is new."""

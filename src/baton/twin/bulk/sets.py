@@ -152,12 +152,11 @@ class Sets(Taking):
         return np.array([(group, -1, rule) for group, rule in rules], dtype=np.int64).reshape(-1, 3)
 
     def news_of_node(self, node: str, news: Any) -> None:
-        """A node came, changed or went."""
+        """A node came, changed or went; its number is written into `news`."""
         many = len(news)
         if many:
-            rows = self._grown("lists", many)[:many]
-            rows[:] = news
-            rows[:, 1] = self.node_id(node)
+            news[:, 1] = self.node_id(node)
+            self._grown("lists", many)[:many] = news
         self._call(LOOK_AT_SPOTS, many)
 
     def _write(self, rows: Sequence[tuple[int, int, int]]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Protocol
 
 from baton.errors import UsageError
@@ -70,13 +70,14 @@ class AutoScaling:
 
     def adopt(self, instance: InstanceRecord) -> None:
         """An instance that is there already."""
-        self._core.instances[instance.id] = instance
-        self._core.members[instance.asg][instance.id] = None
+        ident, group = instance.id, instance.asg
+        self._core.instances[ident] = instance
+        self._core.members[group][ident] = None
         self.by_node[(instance.cluster, instance.node_name)] = instance
-        self._zones[instance.asg][instance.zone] += 1
-        self._alive[instance.asg][instance.id] = instance
+        self._zones[group][instance.zone] += 1
+        self._alive[group][ident] = instance
         if instance.ready_at is None:
-            self._joining[instance.asg][instance.id] = instance
+            self._joining[group][ident] = instance
         self._used.add(instance.private_ip)
 
     def watch(self, group: str, watcher: Watcher) -> None:
@@ -122,7 +123,7 @@ class AutoScaling:
             return
         self._reconciling.add(group.name)
         wait = self._core.draw(self._core.settings.timings.asg_reaction, f"asg {group.name}")
-        self._core.later(wait, lambda: self._act(group))
+        self._core.post(wait, partial(self._act, group))
 
     def _act(self, group: AsgRecord) -> None:
         self._reconciling.discard(group.name)
@@ -141,19 +142,19 @@ class AutoScaling:
 
     def size(self, group: AsgRecord) -> int:
         """How many are alive."""
-        return self._zones[group.name].total()
+        return len(self._alive[group.name])
 
     # --- launching --------------------------------------------------------------------------------------------
 
     def _launch(self, group: AsgRecord) -> bool:
         """One instance in the zone that has fewest. False when no zone could give one; tried again later."""
         counts = self._zones[group.name]
-        for zone in sorted(group.subnets, key=lambda z: counts[z]):
+        for zone in sorted(group.subnets, key=counts.__getitem__):
             if self._core.settings.faults.hits("no_capacity", zone):
                 self._failed_launch(group, _NO_CAPACITY.format(type=group.version().instance_type, zone=zone))
                 continue
-            subnet = max(group.subnets[zone], key=self._core.free_ips)
-            if self._core.free_ips(subnet) < 1:
+            free, subnet = self._roomiest(group.subnets[zone])
+            if free < 1:
                 self._failed_launch(group, _NO_ADDRESS.format(subnet=subnet))
                 continue
             self._start(group, zone, subnet)
@@ -164,6 +165,12 @@ class AutoScaling:
             group.retry_pending = True
             self._core.later(self._core.settings.durations.launch_retry, lambda: self._try_again(group))
         return False
+
+    def _roomiest(self, subnets: list[str]) -> tuple[int, str]:
+        """(free addresses, subnet) of the first that has most."""
+        free = [self._core.free_ips(subnet) for subnet in subnets]
+        most = max(free)
+        return most, subnets[free.index(most)]
 
     def _report(self, group: AsgRecord, failing: str) -> None:
         """While nothing can be launched the node group is DEGRADED, and says why; afterwards it is ACTIVE again."""
@@ -189,7 +196,7 @@ class AutoScaling:
         self._core.event("instance.refused", group.name, message=message)
 
     def _start(self, group: AsgRecord, zone: str, subnet: str) -> None:
-        core = self._core
+        core, now = self._core, self._core.now()
         version = group.version()
         address = self._address(subnet)
         instance = InstanceRecord(
@@ -204,18 +211,18 @@ class AutoScaling:
             image_id=version.image_id,
             instance_type=version.instance_type,
             template_version=version.number,
-            launched_at=core.now(),
+            launched_at=now,
         )
         self.adopt(instance)
         core.ips_taken[subnet] = core.ips_taken.get(subnet, 0) + 1
-        group.activities.append({"at": core.now(), "status": "Successful", "message": f"Launching {instance.id}"})
+        group.activities.append({"at": now, "status": "Successful", "message": f"Launching {instance.id}"})
         core.changed("instance", instance)
         core.event("instance.launched", instance.id, zone=zone, group=group.name, node=instance.node_name)
         times, durations = core.settings.timings, core.settings.durations
-        core.later(core.draw(durations.instance_start, f"start {group.name}"), lambda: self._running(instance))
+        core.post(core.draw(durations.instance_start, f"start {group.name}"), partial(self._running, instance))
         if not core.settings.faults.hits("never_join", group.node_group):
             boot = core.draw(times.node_boot, f"boot {group.name}")
-            core.later(max(0.0, boot - times.node_ready_gap.mode), lambda: self._join(instance))
+            core.post(max(0.0, boot - times.node_ready_gap.mode), partial(self._join, instance))
 
     def _address(self, subnet: str) -> str:
         """The next free address of the subnet (the first four are reserved by EC2)."""
@@ -242,16 +249,17 @@ class AutoScaling:
             return
         instance.registered = True
         self._take_addresses(instance)
-        core.kubes[instance.cluster].boot_node(self._kinds.spec(instance), lambda: self._ready(instance))
+        core.kubes[instance.cluster].boot_node(self._kinds.spec(instance), partial(self._ready, instance))
 
     def _take_addresses(self, instance: InstanceRecord) -> None:
         """The VPC CNI attaches a second interface and fills both, as far as the subnet has addresses left."""
-        kind = self._core.catalogue.instance_type(instance.instance_type)
-        if not self._core.settings.switches.cni_addresses or kind is None:
+        core, subnet = self._core, instance.subnet_id
+        kind = core.catalogue.instance_type(instance.instance_type)
+        if not core.settings.switches.cni_addresses or kind is None:
             return
-        more = max(0, min(2 * kind.addresses - instance.addresses, self._core.free_ips(instance.subnet_id)))
+        more = max(0, min(2 * kind.addresses - instance.addresses, core.free_ips(subnet)))
         instance.addresses += more
-        self._core.ips_taken[instance.subnet_id] = self._core.ips_taken.get(instance.subnet_id, 0) + more
+        core.ips_taken[subnet] = core.ips_taken.get(subnet, 0) + more
 
     def _ready(self, instance: InstanceRecord) -> None:
         if instance.leaving or instance.ready_at is not None:
@@ -337,7 +345,7 @@ class AutoScaling:
         instance.lifecycle, instance.state = "Terminating:Proceed", "shutting-down"
         core.changed("instance", instance)
         wait = core.draw(core.settings.timings.instance_terminate, f"stop {instance.asg}")
-        core.later(wait, lambda: self._gone(instance))
+        core.post(wait, partial(self._gone, instance))
 
     def _gone(self, instance: InstanceRecord) -> None:
         core = self._core

@@ -14,6 +14,8 @@ Named = Key | int  # a pod: (namespace, name), or the number of one in bulk
 class Drain:
     """One node being emptied. Calls `done()` once no pod that a drain must move is left."""
 
+    __slots__ = ("_done", "_drains", "_over", "_retry", "blocked", "forced", "leaving", "node")
+
     def __init__(self, drains: Drains, node: str, done: Callable[[], object]) -> None:
         self._drains = drains
         self.node = node
@@ -33,11 +35,13 @@ class Drain:
             if isinstance(key, int):
                 numbers.append(key)
                 continue
-            self._evict_bulk(numbers)
-            numbers = []
+            if numbers:
+                self._evict_bulk(numbers)
+                numbers = []
             if key not in self.leaving:
                 self._evict(key)
-        self._evict_bulk(numbers)
+        if numbers:
+            self._evict_bulk(numbers)
         self._settle()
 
     def force(self) -> None:

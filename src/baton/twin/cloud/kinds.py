@@ -18,7 +18,7 @@ class _Kind(NamedTuple):
 
     source: tuple[Any, Any]  # what the node group is configured with: labels and taints, by identity
     version: TemplateVersion
-    labels: dict[str, Any]  # with an empty host name
+    labels: dict[str, Any]  # all but the host name
     taints: tuple[dict[str, str], ...]
     allocatable: Mapping[str, str]
     capacity: Mapping[str, str]
@@ -43,7 +43,7 @@ class Kinds:
             instance_type=instance.instance_type,
             image_id=instance.image_id,
             kubelet_version=kind.version.kubelet_version,
-            labels={**kind.labels, "kubernetes.io/hostname": instance.node_name},
+            labels=kind.labels,
             taints=kind.taints,
             allocatable=kind.allocatable,
             capacity=kind.capacity,
@@ -79,7 +79,6 @@ class Kinds:
             **({"eks.amazonaws.com/sourceLaunchTemplateVersion": version.source_version} if source else {}),
             "kubernetes.io/arch": kind.arch,
             "kubernetes.io/os": "linux",
-            "kubernetes.io/hostname": "",
             "node.kubernetes.io/instance-type": instance.instance_type,
             "topology.kubernetes.io/region": core.settings.region,
             "topology.kubernetes.io/zone": instance.zone,

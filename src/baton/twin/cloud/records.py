@@ -24,7 +24,7 @@ class TemplateVersion:
 LEAVING = frozenset(("Terminating", "Terminating:Wait", "Terminating:Proceed", "Terminated"))
 
 
-@dataclass
+@dataclass(slots=True)
 class InstanceRecord:
     """`lifecycle` is the Auto Scaling state, `state` the EC2 one; `ready_at` is when its node turned Ready."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from baton.logic.rolling import values as v
 from baton.logic.rolling.machine import begin, step
@@ -81,7 +82,7 @@ class Roll:
     def _obey(self, command: v.Command) -> None:
         match command:
             case v.StartTimer(timer, seconds):
-                self._timers[timer] = self._core.later(seconds, lambda: self._fire(timer))
+                self._timers[timer] = self._core.later(seconds, partial(self._fire, timer))
             case v.CancelTimer(timer):
                 self._timers.pop(timer).cancelled = True
             case v.StartDrain(node):
@@ -161,22 +162,23 @@ class Roll:
             drains.active[node].go()
             return
 
-        def begin_drain() -> None:
-            old = self.state.flight.get(node)
-            if old is not None and old.step is v.Step.DRAINING and not self.state.done:
-                self._core.event("node.draining", node, group=self.group.node_group)
-                drains.start(node, lambda: self._feed(v.Drained(node)))
+        self._soon(partial(self._begin_drain, node))
 
-        self._soon(begin_drain)
+    def _begin_drain(self, node: str) -> None:
+        old = self.state.flight.get(node)
+        if old is not None and old.step is v.Step.DRAINING and not self.state.done:
+            self._core.event("node.draining", node, group=self.group.node_group)
+            drains = self._scaling.drains(self.group.cluster)
+            drains.start(node, partial(self._feed, v.Drained(node)))
 
     def _soon(self, fn: Callable[[], object]) -> None:
         """When the service next looks."""
         wait = self._core.draw(self._core.settings.durations.roll_step, f"roll step {self.group.name}")
-        self._core.later(wait, fn)
+        self._core.post(wait, fn)
 
     def _force(self, node: str) -> None:
         drains = self._scaling.drains(self.group.cluster)
-        running = drains.active.get(node) or drains.start(node, lambda: self._feed(v.Drained(node)))
+        running = drains.active.get(node) or drains.start(node, partial(self._feed, v.Drained(node)))
         running.force()
 
     def _take(self, node: str, *, drained: bool) -> None:
@@ -244,10 +246,10 @@ class Roll:
         node = instance.node_name
         if node in self._asked:
             self._asked.discard(node)
-            self._soon(lambda: self._feed(v.Terminated(node)))
+            self._soon(partial(self._feed, v.Terminated(node)))
         elif node == self._lowering:
             self._lowering = ""
-            self._soon(lambda: self._feed(v.ScaledDown(node)))
+            self._soon(partial(self._feed, v.ScaledDown(node)))
         elif node in self._surge:
             self._surge.discard(node)
             self._surge_gone.append(node)

@@ -110,10 +110,6 @@ class DaemonSetController(Controller):
         self.enqueue((obj["metadata"]["namespace"], obj["metadata"]["name"]))
 
     def _on_node(self, type_: str, resource: str, obj: Obj, old: Obj | None) -> None:
-        if type_ == "MODIFIED" and old is not None:
-            same_spec = obj["spec"].get("taints") == old["spec"].get("taints")
-            if same_spec and obj["metadata"].get("labels") == old["metadata"].get("labels"):
-                return
         name = obj["metadata"]["name"]
         bulk = self.cluster.bulk
         if self.indifferent:
@@ -121,6 +117,10 @@ class DaemonSetController(Controller):
             if type_ != "MODIFIED":
                 bulk.news_of_node(name, self._everywhere[type_ == "DELETED"])
             return
+        if type_ == "MODIFIED" and old is not None:
+            same_spec = obj["spec"].get("taints") == old["spec"].get("taints")
+            if same_spec and obj["metadata"].get("labels") == old["metadata"].get("labels"):
+                return
         news: list[tuple[int, int]] = []
         for daemonset in self.world.items(DAEMONSETS):
             meta = daemonset["metadata"]

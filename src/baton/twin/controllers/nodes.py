@@ -16,19 +16,24 @@ from baton.twin.timefmt import rfc3339
 
 NODES = "nodes"
 UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
-_HEALTHY = (
-    ("MemoryPressure", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-    ("DiskPressure", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-    ("PIDPressure", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-)
+_CSI_NODES = "csinodes.storage.k8s.io"
+_BY_CONDITION = (NOT_READY, UNREACHABLE)  # taints that follow the Ready condition
 _NO_NETWORK = (
     "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady "
     "message:Network plugin returns error: cni plugin not initialized"
 )
+_FIRST = (  # conditions of a node that registers: all False
+    ("MemoryPressure", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+    ("DiskPressure", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    ("PIDPressure", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+    ("Ready", "KubeletNotReady", _NO_NETWORK),
+)
+_NOTHING: dict[str, str] = {}
 
 
 class NodeSpec(NamedTuple):
-    """What an instance brings when its kubelet registers. Quantities are Kubernetes strings ("3920m", "15Gi").
+    """What an instance brings when its kubelet registers. Quantities are Kubernetes strings ("3920m", "15Gi"); the
+    dictionaries of them become parts of the Node.
 
     `joins` False is an instance whose user data is broken: no Node ever appears. `volume_limit` is the number of EBS
     volumes its CSINode reports.
@@ -43,8 +48,8 @@ class NodeSpec(NamedTuple):
     kubelet_version: str  # "v1.35.2-eks-1a2b3c4"
     labels: Mapping[str, str] = MappingProxyType({})
     taints: Sequence[Mapping[str, str]] = ()
-    allocatable: Mapping[str, str] = MappingProxyType({})
-    capacity: Mapping[str, str] = MappingProxyType({})
+    allocatable: Mapping[str, str] = _NOTHING
+    capacity: Mapping[str, str] = _NOTHING
     os_image: str = "Amazon Linux 2023"
     provider_id: str = ""
     internal_ip: str = ""
@@ -186,13 +191,13 @@ class NodeController(Controller):
             return
         now = rfc3339(self.clock.now())
         node: Obj = self.world.create(NODES, node_object(spec, now, self.settings.detail))
-        self.world.create("csinodes.storage.k8s.io", _csi_node(spec, node))
+        self.world.create(_CSI_NODES, _csi_node(spec, node))
         name = spec.name
         if self.settings.events:
             self._record_registered(node, name)
         gap = self.settings.timings.node_ready_gap.draw(self._rng)
         uid = node["metadata"]["uid"]
-        self.clock.call_later(gap, lambda: self._ready(name, uid, on_ready))
+        self.clock.post(gap, partial(self._ready, name, uid, on_ready))
 
     def _record_registered(self, node: Obj, name: str) -> None:
         kubelet = f"kubelet, {name}"
@@ -217,8 +222,9 @@ class NodeController(Controller):
         if node is None or node["metadata"]["uid"] != uid or name in self.kubelets.dead:
             return
         self._set_ready(node, "True", "KubeletReady", "kubelet is posting ready status")
-        said = f"Node {name} status is now: NodeReady"
-        self.cluster.record(node, "Normal", "NodeReady", said, f"kubelet, {name}")
+        if self.settings.events:
+            said = f"Node {name} status is now: NodeReady"
+            self.cluster.record(node, "Normal", "NodeReady", said, f"kubelet, {name}")
         if on_ready is not None:
             on_ready()
 
@@ -233,11 +239,12 @@ class NodeController(Controller):
             "lastHeartbeatTime": now,
         }
         conditions = conditions_with(node["status"].get("conditions"), condition, now)
-        taints = [t for t in node["spec"].get("taints") or () if t.get("key") not in (NOT_READY, UNREACHABLE)]
+        taints = [t for t in node["spec"].get("taints") or () if t.get("key") not in _BY_CONDITION]
         if status != "True":
             key = UNREACHABLE if status == "Unknown" else NOT_READY
             taints += [{"key": key, "effect": e, "timeAdded": now} for e in ("NoSchedule", "NoExecute")]
-        spec = {k: v for k, v in node["spec"].items() if k != "taints"}
+        spec = dict(node["spec"])
+        spec.pop("taints", None)
         if taints:
             spec["taints"] = taints
         self.world.update(NODES, {**node, "spec": spec, "status": {**node["status"], "conditions": conditions}})
@@ -281,21 +288,19 @@ class NodeController(Controller):
 
     def remove(self, name: str) -> None:
         """The instance is gone: the cloud's node lifecycle controller deletes the Node."""
-        node = self.world.get(NODES, None, name)
+        world, record = self.world, self.cluster.record
+        node = world.get(NODES, None, name)
         if node is None:
             return
-        self.cluster.record(
-            node,
-            "Normal",
-            "DeletingNode",
-            f"Deleting node {name} because it does not exist in the cloud provider",
-            "cloud-node-lifecycle-controller",
-        )
-        self.world.remove(NODES, None, name)
-        if self.world.get("csinodes.storage.k8s.io", None, name) is not None:
-            self.world.remove("csinodes.storage.k8s.io", None, name)
-        message = f"Node {name} event: Removing Node {name} from Controller"
-        self.cluster.record(node, "Normal", "RemovingNode", message, "node-controller")
+        if self.settings.events:
+            message = f"Deleting node {name} because it does not exist in the cloud provider"
+            record(node, "Normal", "DeletingNode", message, "cloud-node-lifecycle-controller")
+        world.remove(NODES, None, name)
+        if world.get(_CSI_NODES, None, name) is not None:
+            world.remove(_CSI_NODES, None, name)
+        if self.settings.events:
+            message = f"Node {name} event: Removing Node {name} from Controller"
+            record(node, "Normal", "RemovingNode", message, "node-controller")
 
 
 def tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
@@ -327,7 +332,7 @@ def tolerated_for(tolerations: Sequence[Mapping[str, Any]], taints: Sequence[Map
 def node_object(spec: NodeSpec, now: str, detail: bool = True) -> Obj:
     """The Node as a kubelet registers it: NotReady, tainted not-ready, with the well-known labels.
 
-    Without `detail` its machine has no identifiers, which only people read."""
+    Without `detail` its machine has no identifiers and it has no conditions but Ready: only people read them."""
     labels = {
         "beta.kubernetes.io/arch": spec.architecture,
         "beta.kubernetes.io/instance-type": spec.instance_type,
@@ -353,18 +358,8 @@ def node_object(spec: NodeSpec, now: str, detail: bool = True) -> Obj:
             "lastHeartbeatTime": now,
             "lastTransitionTime": now,
         }
-        for kind, reason, message in _HEALTHY
+        for kind, reason, message in (_FIRST if detail else _FIRST[-1:])
     ]
-    conditions.append(
-        {
-            "type": "Ready",
-            "status": "False",
-            "reason": "KubeletNotReady",
-            "message": _NO_NETWORK,
-            "lastHeartbeatTime": now,
-            "lastTransitionTime": now,
-        }
-    )
     addresses = [{"type": "InternalIP", "address": spec.internal_ip}] if spec.internal_ip else []
     addresses += [{"type": "InternalDNS", "address": spec.name}, {"type": "Hostname", "address": spec.name}]
     not_ready = [{"key": NOT_READY, "effect": e, "timeAdded": now} for e in ("NoSchedule", "NoExecute")]
@@ -383,12 +378,12 @@ def node_object(spec: NodeSpec, now: str, detail: bool = True) -> Obj:
         },
         "spec": {
             "providerID": spec.provider_id or f"aws:///{spec.zone}/{spec.instance_id}",
-            "taints": [*({k: v for k, v in t.items()} for t in spec.taints), *not_ready],
+            "taints": [*map(dict, spec.taints), *not_ready],
         },
         "status": {
             "addresses": addresses,
-            "allocatable": dict(spec.allocatable),
-            "capacity": dict(spec.capacity or spec.allocatable),
+            "allocatable": spec.allocatable,
+            "capacity": spec.capacity or spec.allocatable,
             "conditions": conditions,
             "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
             "images": [],
