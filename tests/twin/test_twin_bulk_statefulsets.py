@@ -15,6 +15,7 @@ from baton.model.cluster import Snapshot
 from baton.rehearsal.generate import generate
 from baton.rehearsal.tally import Tally
 from baton.twin.bulk.begin import Beyond, move_in_bulk
+from baton.twin.bulk.layout import SEAT_CLASS
 from baton.twin.controllers import nodes
 from baton.twin.kube import KubeTwin
 from baton.twin.timings import TwinSettings
@@ -170,6 +171,21 @@ def test_statefulsets_in_bulk_tell_the_same_story(seed: int, force: bool, moved:
     assert told == story(made, seed, bulk=True, force=force)
     assert len(moved) == 1 and len(moved[0].statefulsets) >= 6
     assert any(len(seat.claims) > 1 for seat in moved[0].seats)
+
+
+def test_pods_that_a_service_tells_apart_are_moved_as_others(moved: list[Any]):
+    """Brokers that each have a Service of their own would be spread as one, or be moved pod by pod."""
+    sets = Sets(generate(nodes=8, pods=110, seed=5), 5)
+    sets.some(10, ("64Mi", "512Mi"))
+    for at in range(2):
+        selector = {"statefulset.kubernetes.io/pod-name": f"set1-{at}"}
+        sets._add("services", "v1", "Service", f"b{at}", metadata={"namespace": "default"}, spec={"selector": selector})
+    made = sets.snapshot()
+    told = story(made, 5, bulk=False, force=True)
+    assert told == story(made, 5, bulk=True, force=True)
+    bulk = moved[0]
+    assert len(bulk.statefulsets) == 10 and not bulk.state.classes.volatile
+    assert len({int(row[SEAT_CLASS]) for row in bulk.a.seats}) > 10
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

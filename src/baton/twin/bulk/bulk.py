@@ -321,9 +321,10 @@ class Bulk(StatefulSets):
 
     def _gave_up(self, number: int) -> None:
         """A pod without a node is gone; another may come by its name."""
-        waiter = self.waiters.pop(number, None)
-        if waiter is not None and self.loop._parked.get(waiter.pod.key) is waiter:
-            del self.loop._parked[waiter.pod.key]
+        waiter = self.waiters.get(number)
+        if waiter is not None:
+            self.loop._give_up(waiter.pod)
+            del self.waiters[number]
 
     def begin_drain(self, node: str) -> None:
         """A drain of the node starts."""

@@ -269,7 +269,7 @@ def _find(a: Any, cls: int, pin: int, seat: int) -> Any:
     c, s = classes_of(a)[cls], scalars_of(a)
     plan = plans_of(a)[c[C_PLAN] : c[C_PLAN] + c[C_LENGTH]]
     total = order_of(a).shape[0]
-    plan[H_EXTRA] = seat >= 0 and mark_reachable(a, seat)
+    plan[H_EXTRA] = seat >= 0 and mark_reachable(a, seat)  # Python's last try may have left it otherwise
     if pin >= 0:
         slot = nodes_of(a)[pin, N_SLOT]
         if slot < 0:

@@ -90,8 +90,8 @@ RUNS_THERE, GOES_ON, STAYS = (1 << i for i in range(3))
 SEAT_POD, SEAT_CLASS, SEAT_REACH, SEAT_AT, SEAT_DRIVERS = range(5)
 SEAT_COLUMNS = 5
 """SEAT_POD: the pod that has the ordinal, -1 when there is none. SEAT_CLASS: of the next one. SEAT_REACH: the row of
-nodes that its volumes can be used on, -1 without any. SEAT_DRIVERS: of so many drivers it has
-volumes, their entries begin at SEAT_AT."""
+nodes that its volumes can be used on, -1 without any. SEAT_DRIVERS: of so many drivers it has volumes, their entries
+begin at SEAT_AT."""
 # a driver's volumes of a seat: the scheduler's rows of how many are and can be attached, and how many the pod brings
 A_COUNT, A_LIMIT, A_MANY = range(3)
 

@@ -106,6 +106,7 @@ from baton.twin.bulk.layout import (
     ROOM_TAKEN,
     RUNNING,
     S_AWAY,
+    S_KEPT,
     S_MISSED,
     S_MOST_AWAY,
     S_MOST_PENDING,
@@ -458,7 +459,7 @@ def take_out(a: Any, pod: int) -> None:
         priorities_of(a)[g[G_PRIORITY_AT]] -= 1
         if s[S_PARKED] > 0:
             note(a, ROOM_LEFT, pod, node)
-    elif s[S_PARKED] > 0:
+    elif s[S_PARKED] > 0 or s[S_KEPT] != 0:
         note(a, GAVE_UP, pod, 0)
     namespace = g[G_NAMESPACE]
     namespace_times_of(a)[namespace] = seconds_of(a)[F_NOW]

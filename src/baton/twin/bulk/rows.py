@@ -18,7 +18,6 @@ from baton.logic.scheduling.native import (
     workspace,
 )
 from baton.logic.scheduling.place import (
-    H_EXTRA,
     H_MASKS,
     HEADER,
 )
@@ -468,7 +467,6 @@ class Rows:
             row[C_PLAN], row[C_ROOM] = start, len(array) + 8
         at = int(row[C_PLAN])
         self.a.plans[at : at + len(array)] = array
-        self.a.plans[at + H_EXTRA] = 0  # Python's last try may have been kept from some nodes
         row[C_LENGTH], row[C_LINES], row[C_WIDTH] = len(array), plan.lines, plan.width
         row[C_AMONG] = self._among(tuple(array[HEADER : HEADER + int(array[H_MASKS])].tolist()))
         many = len(plan.domains)
