@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from hashlib import sha512
 from pathlib import Path
 from random import Random
@@ -134,7 +133,6 @@ def _room(rows: int) -> Any:
     return np.zeros(rows * SIDE_BY_SIDE, dtype=np.uint32)
 
 
-@cache
 def _fresh_state() -> Any:
     """A generator's state before it is seeded with an array: init_genrand of CPython's _randommodule.c."""
     words = [19650218]
