@@ -33,18 +33,16 @@ class Spread:
             )
 
     def draw(self, rng: Random) -> float:
-        """By a number of the generator's, unless it is a constant."""
-        return self.low if self.low == self.high else self.at(rng.random())
-
-    def at(self, share: float) -> float:
-        """The seconds that this share of all draws stays below."""
-        low, high = self.low, self.high
-        if low == high:
-            return low
-        span, rise = high - low, self.mode - low
-        if share < rise / span:
-            return round(low + sqrt(share * span * rise), 3)
-        return round(high - sqrt((1.0 - share) * span * (high - self.mode)), 3)
+        if self.low == self.high:
+            return self.low
+        u = rng.random()
+        span = self.high - self.low
+        cut = (self.mode - self.low) / span
+        if u < cut:
+            value = self.low + sqrt(u * span * (self.mode - self.low))
+        else:
+            value = self.high - sqrt((1.0 - u) * span * (self.high - self.mode))
+        return round(value, 3)
 
     def scaled(self, factor: float) -> Spread:
         """The same shape, `factor` times as long; for calibration from a measured run."""

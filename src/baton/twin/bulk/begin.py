@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from baton.logic.scheduling import native
 from baton.logic.scheduling.accelerate import Unit, installed
 from baton.logic.scheduling.fastpath import COMPILE_FROM_NODES
-from baton.twin.chance import named
 
 if TYPE_CHECKING:
     from baton.twin.bulk.counts import Counts
@@ -33,19 +32,18 @@ UNIT = Unit(
     "int64(int64, int64, int64, int64, int64, int64, float64, float64)",
     (*(_HERE / name for name in _NAMES), *native.SOURCES),
 )
-"""Everything that is done with bulk pods: kernel.entry."""
-_UNITS = (native.UNIT, UNIT, named.UNIT)
+"""Everything compiled: kernel.entry."""
 
 
 def compiled() -> bool:
     """Whether nothing is left to compile."""
-    return all(unit.kept() for unit in _UNITS)
+    return UNIT.kept() and native.UNIT.kept()
 
 
 def compile_ahead() -> None:
     """Compile what is not yet, so that no run (and no process of several) has to: on a machine, once."""
-    for unit in _UNITS:
-        unit.load()
+    native.UNIT.load()
+    UNIT.load()
 
 
 def compiles_first(nodes: int, pods: int) -> bool:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from baton.model.events import Event
-from baton.twin.chance.named import Chance
 from baton.twin.clock import Handle, VirtualClock
 from baton.twin.cloud.catalogue import CloudCatalogue
 from baton.twin.cloud.errors import AwsError, invalid_parameter, not_found
@@ -102,7 +101,9 @@ class Core:
         self.kubes: dict[str, KubeSide] = {}
         self.ips_taken: dict[str, int] = {}
         self.connection: Callable[[str], tuple[str, str]] | None = None
-        self._chance = Chance(rng.getrandbits(64))
+        self._seed = rng.getrandbits(64)
+        self._draws: dict[str, int] = {}
+        self._dice = random.Random()  # seeded anew for each use
         self._changes: list[Callable[[str, Any], object]] = []
         self._events: list[tuple[Callable[[Event], object], Collection[str] | None]] = []
         self._told: dict[str, list[Callable[[Event], object]]] = {}  # who hears of events of each kind
@@ -111,21 +112,29 @@ class Core:
 
     def rng(self, what: str) -> random.Random:
         """A generator for the next draw about `what`: the same for the same seed, name and count of draws."""
-        return self._chance.generator(what)
+        return random.Random(self._next(what))
+
+    def _next(self, what: str) -> str:
+        """What the generator for the next draw is seeded with."""
+        count = self._draws.get(what, 0)
+        self._draws[what] = count + 1
+        return f"{self._seed}/{what}/{count}"
+
+    def _rolled(self, what: str) -> random.Random:
+        """As `rng`, to be used up before the next is asked for."""
+        self._dice.seed(self._next(what))
+        return self._dice
 
     def draw(self, span: Range | Spread, what: str) -> float:
         """Seconds within `span`, to the millisecond."""
-        share = self._chance.share(what)
-        if isinstance(span, Spread):
-            return span.at(share)
-        low, high = span
-        return round(low + (high - low) * share, 3)
+        rng = self._rolled(what)
+        return span.draw(rng) if isinstance(span, Spread) else round(rng.uniform(*span), 3)
 
     def uuid(self, what: str) -> str:
-        return str(uuid.UUID(int=self._chance.bits(what, 128), version=4))
+        return str(uuid.UUID(int=self._rolled(what).getrandbits(128), version=4))
 
     def hex(self, what: str, digits: int = 17) -> str:
-        return f"{self._chance.bits(what, digits * 4):0{digits}x}"
+        return f"{self._rolled(what).getrandbits(digits * 4):0{digits}x}"
 
     # --- time -------------------------------------------------------------------------------------------------
 
@@ -134,10 +143,6 @@ class Core:
 
     def later(self, seconds: float, fn: Callable[[], object]) -> Handle:
         return self.clock.call_later(seconds, fn)
-
-    def post(self, seconds: float, fn: Callable[[], object]) -> None:
-        """As `later`, for a call that nobody will cancel."""
-        self.clock.post(seconds, fn)
 
     # --- hooks ------------------------------------------------------------------------------------------------
 
