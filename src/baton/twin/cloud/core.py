@@ -144,6 +144,10 @@ class Core:
     def later(self, seconds: float, fn: Callable[[], object]) -> Handle:
         return self.clock.call_later(seconds, fn)
 
+    def post(self, seconds: float, fn: Callable[[], object]) -> None:
+        """As `later`, for a call that nobody will cancel."""
+        self.clock.post(seconds, fn)
+
     # --- hooks ------------------------------------------------------------------------------------------------
 
     def on_change(self, fn: Callable[[str, Any], object]) -> None:
