@@ -419,12 +419,6 @@ class Taking(Look):
         lean.by_node.update({name: {} for name in lean.by_node})
         for pod in sorted((p for p in stay.values() if p.node), key=attrgetter("order")):
             lean.by_node[pod.node][pod.key] = pod
-        for pod in self.read:
-            info = pod.info
-            if info is not None and info.claims:
-                self.index.attachments.hand_over(info)
-                for claim in info.claims:
-                    state.claim_users.pop((pod.namespace, claim), None)
         state.pods = {k: i for k, i in state.pods.items() if k in stay}
         state.pods_at[:] = [{} for _ in state.pods_at]
         state.pods_with_affinity = {k: i for k, i in state.pods_with_affinity.items() if k in stay}
