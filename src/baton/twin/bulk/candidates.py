@@ -101,7 +101,7 @@ def _mounted_elsewhere(kube: Any) -> set[Any]:
     """Claims and CSI volumes of pods without a node: the scheduler's view counts those of the others."""
     state = kube.scheduling.state
     found: set[Any] = set()
-    for pod in kube.pods.by_key.values():
+    for pod in kube.cluster.lean.alike():
         if not pod.node:
             for name in pod.claims:
                 found |= {(pod.namespace, name), csi_identity(state, pod.namespace, name)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -46,6 +46,16 @@ def codes_of(tails: Sequence[str]) -> Any:
     codes = digits @ _PLACES
     codes[(digits < 0).any(axis=1)] = -1
     return codes
+
+
+class Seat(NamedTuple):
+    """An ordinal of a StatefulSet."""
+
+    group: int
+    name: str
+    """Of its pod."""
+    ordinal: int
+    claims: tuple[str, ...]
 
 
 class BulkPod(Pod):

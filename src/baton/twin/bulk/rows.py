@@ -8,7 +8,6 @@ from collections.abc import (
 from struct import Struct
 from typing import (
     Any,
-    NamedTuple,
 )
 
 import numpy as np
@@ -79,6 +78,7 @@ from baton.twin.bulk.layout import (
 from baton.twin.bulk.pods import (
     BulkPod,
     Draws,
+    Seat,
 )
 from baton.twin.controllers.base import (
     Group,
@@ -98,17 +98,6 @@ _GIVEN = Struct("=10q")  # what Python sets before a call
 _TAKEN = Struct(f"={SHARED}q")  # and what it reads after it
 _GIVEN_SECONDS, _TAKEN_SECONDS = Struct("=2d"), Struct("=3d")
 FOREVER = (float("inf"), 0, 0)
-
-
-class Seat(NamedTuple):
-    """An ordinal of a StatefulSet."""
-
-    group: int
-    name: str
-    """Of its pod."""
-    ordinal: int
-    claims: tuple[str, ...]
-
 
 _PLACES = {name: 3 * i for i, name in enumerate(Arrays._fields)}  # in the table of addresses
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from baton.logic.scheduling.infos import PodInfo
 from baton.logic.scheduling.state import CLAIMS, VOLUMES
 from baton.logic.scheduling.volumes import csi_identity
 from baton.twin.bulk.begin import Beyond
+from baton.twin.bulk.counts import Counts
 from baton.twin.bulk.layout import (
     G_HEAD,
     G_ORDERED,
@@ -21,7 +23,7 @@ from baton.twin.bulk.layout import (
     SEAT_COLUMNS,
     SEAT_POD,
 )
-from baton.twin.bulk.rows import Seat
+from baton.twin.bulk.pods import Seat
 from baton.twin.bulk.sets import Sets
 from baton.twin.controllers.base import Group, Key, Obj
 from baton.twin.controllers.lean import PodShape
@@ -31,10 +33,13 @@ from baton.twin.controllers.statefulsets import STATEFULSETS
 class StatefulSets(Sets):
     """What StatefulSetController and the scheduler know of the sets in bulk, as seats."""
 
-    def _take_statefulsets(self) -> None:
-        """Every set is settled, with one pod for each ordinal, and nobody else mounts what they mount."""
+    def __init__(self, kube: Any, counts: Counts) -> None:
+        super().__init__(kube, counts)
         self._held: set[Key] = set()  # claims, by namespace and name, and volumes, by driver and handle
         self._objects: set[Key] = set()  # claims and ("", volume)
+
+    def _take_statefulsets(self) -> None:
+        """Every set is settled, with one pod for each ordinal, and nobody else mounts what they mount."""
         rows: list[tuple[int, ...]] = []
         attached: list[tuple[int, int, int]] = []
         for number in self.statefulsets.values():
@@ -64,12 +69,14 @@ class StatefulSets(Sets):
         if not bound:
             return -1, 0
         namespace, attachments, rows = info.cls.namespace, self.index.attachments, self._rows_of_nodes
+        attachments.hand_over(info)
         per_driver: dict[str, int] = {}
         for driver, _ in dict.fromkeys(b.identity for b in bound if b.identity is not None):
             per_driver[driver] = per_driver.get(driver, 0) + 1
         for claim in bound:
             name = claim.claim["metadata"]["name"]
             self._held.add((namespace, name))
+            self.state.claim_users.pop((namespace, name), None)
             self._objects |= {(namespace, name), ("", claim.volume["metadata"]["name"])}
             if claim.identity is not None:
                 self._held.add(claim.identity)

@@ -439,14 +439,6 @@ class Taking(Look):
         lean.by_node.update({name: {} for name in lean.by_node})
         for pod in sorted((p for p in stay.values() if p.node), key=attrgetter("order")):
             lean.by_node[pod.node][pod.key] = pod
-        for pod in self.read:
-            if isinstance(pod, dict):
-                continue
-            info = pod.info
-            if info is not None and info.claims:
-                self.index.attachments.hand_over(info)
-                for claim in info.claims:
-                    self.state.claim_users.pop((pod.namespace, claim), None)
         self.state.keep_only(stay, self.classes)
 
     def _take_counts(self, groups: Sequence[Group]) -> None:
