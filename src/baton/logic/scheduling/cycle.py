@@ -61,10 +61,8 @@ class Cycle:
         return status
 
     def rivals(self, node: str) -> list[PodInfo]:
-        """The pods nominated to a node for which room is kept: those of no lower priority."""
-        own, priority = self.pod.key, self.pod.cls.priority
-        there = self.state.nominees.get(node, {})
-        return [rival for key, rival in there.items() if rival.cls.priority >= priority and key != own]
+        """See rivals_of."""
+        return rivals_of(self.state, self.pod, node)
 
     def filter(self, view: View) -> Status | None:
         """The first plugin's objection to a node, or None."""
@@ -119,3 +117,10 @@ class Cycle:
         """The plugins' share of that."""
         for plugin in self._told:
             plugin.moved(view, pod, sign)
+
+
+def rivals_of(state: ClusterState, pod: PodInfo, node: str) -> list[PodInfo]:
+    """The pods nominated to a node that keep room from the pod there: others, of no lower priority."""
+    own, priority = pod.key, pod.cls.priority
+    there = state.nominees.get(node, {})
+    return [rival for key, rival in there.items() if rival.cls.priority >= priority and key != own]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from baton.logic.scheduling import filters, interpod, matching, native, place, spread, volumes
 from baton.logic.scheduling.accelerate import installed
-from baton.logic.scheduling.cycle import LEFT_OUT, Cycle
+from baton.logic.scheduling.cycle import LEFT_OUT
 from baton.logic.scheduling.filters import Status, View
 from baton.logic.scheduling.infos import NodeInfo, PodInfo
+from baton.logic.scheduling.kept import KeptRoom
 from baton.logic.scheduling.matching import Json, NodeTerm
 from baton.logic.scheduling.place import Bools, Cluster, Longs, Placed
 from baton.logic.scheduling.plan import Plan, Planner
@@ -70,8 +71,10 @@ class FastPath:
         self._volume_checks: list[list[tuple[str, Bools]]] = []
         self._bound: list[BoundClaim] = []
         """Of the pod placed last, where all of its claims are bound; `_volume_checks` holds what else it asks."""
-        self._kept: Mapping[int, Status] = {}
-        """Slots where there is no room for the pod placed last beside pods nominated there, and why."""
+        self._kept: Sequence[int] = ()
+        """Slots where there is no room for the pod placed last beside pods nominated there."""
+        self._placed: PodInfo | None = None
+        self._room = KeptRoom(state, self)
         self._claims = volumes.BoundClaims(state)
         self._reach_rows: dict[Any, NodeRow] = {}
 
@@ -102,11 +105,11 @@ class FastPath:
             extra = True
         else:
             self._volume_checks, self._bound = [], []
-        self._kept = self._keep_room(info) if info is not None and state.nominees else {}
+        self._placed, self._kept = info, self._room.closed(info) if info is not None and state.nominees else ()
         if self._kept:
             if not extra:
                 self._extra = np.ones(state.capacity, dtype=np.bool_)
-            self._extra[list(self._kept)] = False
+            self._extra[self._kept] = False
             extra = True
         search = order
         if names is not None:
@@ -182,23 +185,6 @@ class FastPath:
                 for _, mask in checks:
                     self._extra &= mask
         return None
-
-    def _keep_room(self, info: PodInfo) -> dict[int, Status]:
-        """The slots that the pod is kept from by pods nominated there, each with the first objection."""
-        cycle: Cycle | None = None
-        kept: dict[int, Status] = {}
-        for name, there in self.state.nominees.items():
-            slot = self.state.nodes.get(name)
-            if slot is None or all(rival.cls.priority < info.cls.priority for rival in there.values()):
-                continue
-            if cycle is None:
-                cycle = Cycle(self.state, info, self)
-                if cycle.turned_down is not None:
-                    return {}
-            status = cycle.judge_with_rivals(View(self.state, self.state.node(slot)))
-            if status is not None:
-                kept[slot] = status
-        return kept
 
     def _scalar_fits(self, name: str, asked: int) -> Bools:
         have = self.state.scalar_allocatable.get(name)
@@ -385,6 +371,10 @@ class FastPath:
 
     # reasons ---------------------------------------------------------------------------------------------------------
 
+    def kept_why(self) -> dict[int, Status]:
+        """What first objects to the pod placed last where room is kept for others."""
+        return self._room.why(self._placed) if self._placed is not None and self.state.nominees else {}
+
     def reasons(self, outcome: Outcome) -> dict[str, int]:
         """Nodes per reason, for a pod that fits nowhere: of each node, what the first plugin that objects says."""
         order = self.planner.index.order.get()
@@ -417,7 +407,7 @@ class _Reasons:
     def count(self) -> None:
         plan, size = self.plan, len(self.open)
         rows = self.table[:, :size]
-        for slot, status in self.path._kept.items():
+        for slot, status in self.path.kept_why().items():
             if self.open[slot]:
                 for reason in status.reasons:
                     self._add(reason, 1)
