@@ -166,15 +166,11 @@ class Planner:
 
     def _refresh(self, plan: Plan) -> None:
         rows = self.index.rows
-        for row in plan.node_rows:
-            if row.synced != rows.version:
-                rows.sync(row)
+        rows.sync_all(plan.node_rows)
         images = plan.images and (self.state.image_nodes or plan.image_rows)
         if images and plan.images_version != self.index.images_version:
             self._refresh_images(plan)
-        for row in plan.image_rows:
-            if row.synced != rows.version:
-                rows.sync(row)
+        rows.sync_all(plan.image_rows)
         plan.images_version = self.index.images_version
         array = plan.array
         width = 1

@@ -45,7 +45,7 @@ class Table:
 class NodeRow:
     """A row that follows from each node's own facts; brought up to date when it is used."""
 
-    __slots__ = ("absent", "by_kind", "row", "synced", "value")
+    __slots__ = ("absent", "by_kind", "row", "seen", "synced", "value")
 
     def __init__(
         self, row: int, value: Callable[[NodeInfo], int], absent: int = 0, by_kind: dict[int, int] | None = None
@@ -56,6 +56,8 @@ class NodeRow:
         self.by_kind = by_kind
         """What `value` gave for nodes of each kind, where it looks at nothing else of them."""
         self.synced = -1
+        self.seen = -1
+        """How many changes of labels it has seen, where it follows from these alone."""
 
     def of(self, node: NodeInfo) -> int:
         """What a node has in this row."""
@@ -74,12 +76,7 @@ class NodeRow:
 class ByLabels(NodeRow):
     """A row that follows from nodes' labels alone."""
 
-    __slots__ = ("seen",)
-
-    def __init__(self, row: int, value: Callable[[NodeInfo], int], absent: int = 0) -> None:
-        super().__init__(row, value, absent)
-        self.seen = -1
-        """How many changes of labels it has seen."""
+    __slots__ = ()
 
 
 class LabelsRow(ByLabels):
@@ -221,6 +218,17 @@ class NodeRows:
         self.table.widen(slots)
         for domain in self._domains.values():
             self.table.data[domain.row, before:] = -1
+
+    def sync_all(self, some: Iterable[NodeRow]) -> None:
+        """Bring rows up to date; most are."""
+        version, labels = self.version, self._label_changes.version
+        for row in some:
+            if row.synced == version:
+                continue
+            if row.seen == labels:
+                row.synced = version
+            else:
+                self.sync(row)
 
     def sync(self, row: NodeRow) -> None:
         """Bring a row up to date."""

@@ -168,7 +168,8 @@ class Arrays(NamedTuple):
 
     `work`, `space`, `good` and `only` hold nothing between calls. `among` says of the lists of slots that masks let
     pass (`among_slots`, `among_places`) for which version they hold and how long they are. `lists` has rows of three
-    that are asked for or told, `asked` the pods to evict.
+    that are asked for or told, `asked` the pods to evict. `names` counts the pods whose name's number ends in these
+    bits: of 0 it is known that nobody has the name.
     """
 
     scalars: Any

@@ -322,12 +322,17 @@ def _changed(a: Any, pod: int, group: int, bits: int) -> None:
 
 
 @jit
+def _bucket(a: Any, code: int) -> int:
+    return int(code & (names_of(a).shape[0] - 1))
+
+
+@jit
 def _name(a: Any, group: int) -> int:
     """Cluster.name_for_pod: five letters as a number, drawn anew while a pod of the group has them."""
     while True:
         code = int(name_draws_of(a)[scalars_of(a)[S_NAME_DRAW]] * NAMES)
         scalars_of(a)[S_NAME_DRAW] += 1
-        if names_of(a)[code] == 0:
+        if names_of(a)[_bucket(a, code)] == 0:
             return code
         pod = groups_of(a)[group, G_HEAD]
         while pod >= 0 and pods_of(a)[pod, P_NAME] != code:
@@ -345,7 +350,8 @@ def make(a: Any, group: int, pin: int, seat: int) -> int:
     cls = g[G_CLASS]
     if seat < 0:
         code = _name(a, group)
-        names_of(a)[code] = min(names_of(a)[code] + 1, 255)
+        bucket = _bucket(a, code)
+        names_of(a)[bucket] = min(names_of(a)[bucket] + 1, 255)
     else:
         cls = seats_of(a)[seat, SEAT_CLASS]
         seats_of(a)[seat, SEAT_POD] = s[S_PODS]
@@ -429,8 +435,8 @@ def _out_of_group(a: Any, pod: int, group: int) -> None:
     else:
         g[G_TAIL] = before
     code, seat = pods_of(a)[pod, P_NAME], pods_of(a)[pod, P_SEAT]
-    if code >= 0 and names_of(a)[code] < 255:
-        names_of(a)[code] -= 1
+    if code >= 0 and names_of(a)[_bucket(a, code)] < 255:
+        names_of(a)[_bucket(a, code)] -= 1
     if seat >= 0:
         seats_of(a)[seat, SEAT_POD] = -1
 

@@ -413,9 +413,7 @@ class Rows:
         """Rows that follow from nodes, domains and the order of nodes as they are now."""
         index, s = self.index, self.s
         rows = index.rows
-        for row in self._rows_of_nodes:
-            if row.synced != rows.version:
-                rows.sync(row)
+        rows.sync_all(self._rows_of_nodes)
         table = self._grown("domains", len(self._domains) + 1)
         for domain, number in self._domains.items():
             table[number, 0], table[number, 1] = len(domain.ids), domain.unique

@@ -79,7 +79,6 @@ from baton.twin.bulk.layout import (
     N_HEAD,
     N_PODS,
     N_TAIL,
-    NAMES,
     NODE_COLUMNS,
     P_FLAGS,
     P_GNEXT,
@@ -214,7 +213,7 @@ class Taking(Look):
             scheduler_draws=self.scheduler_draws.values,
             tracks=np.zeros((8 * margin + 4096, 2)),
             notes=np.zeros((4 * margin, 3), dtype=np.int64),  # a sync may take all pods of a DaemonSet out
-            names=np.zeros(NAMES, dtype=np.uint8),
+            names=np.zeros(1 << (8 * count).bit_length(), dtype=np.uint8),
             table=table,
             allocatable=self.state.allocatable,
             used=self.state.used,
@@ -334,8 +333,8 @@ class Taking(Look):
             if pod is not None and pod.order:
                 rows[pod.order - 1, P_FLAGS] |= FRESH
         rows[:, P_NAME] = codes = codes_of(tails)
-        taken, times = np.unique(codes[codes >= 0], return_counts=True)
-        a.names[taken] = np.minimum(a.names[taken] + times, 255)
+        buckets = codes[codes >= 0] & (len(a.names) - 1)
+        a.names[:] = np.minimum(np.bincount(buckets, minlength=len(a.names)), 255)
         self._add_places(places)
         self.s[S_PODS] = count
 
