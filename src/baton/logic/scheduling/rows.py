@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -174,11 +175,9 @@ class NodeRows:
         for info in state.node_infos():
             self._labels[info.slot] = info.labels
         self._domains: dict[str, DomainRow] = {}
-        # rows that follow from a node's kind are brought up to date together, a column at a time
-        self._alike: list[NodeRow] = []
-        self._alike_rows: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
-        self._alike_synced = 0
-        self._columns: dict[int, Ints] = {}  # of each kind
+        self._by_kind = _Together(state, table, lambda node: node.kind)
+        self._by_labels = _Together(state, table, self._label_values)
+        self._label_keys: tuple[str, ...] = ()
 
     def note(self, slot: int) -> bool:
         """A node came, went or changed; whether its labels did."""
@@ -234,25 +233,31 @@ class NodeRows:
         """Bring a row up to date."""
         if row.synced == self.version:
             return
+        slots = len(self.state.infos)
         if isinstance(row, ByLabels):
-            if row.seen != self._label_changes.version:
-                self._sync_slots(row, self._label_changes.since(row.seen, len(self.state.infos)))
-                row.seen = self._label_changes.version
-            row.synced = self.version
-            return
-        if row.by_kind is None:
-            self._sync_one(row)
-            return
-        self._sync_alike()
-        if row.synced < 0:
-            self._sync_one(row)
-            self._alike.append(row)
-            self._alike_rows = np.array([r.row for r in self._alike], dtype=np.intp)
-            self._columns.clear()
-
-    def _sync_one(self, row: NodeRow) -> None:
-        self._sync_slots(row, self._since(row.synced))
+            changes = self._label_changes
+            if isinstance(row, LabelsRow):
+                for each in self._by_labels.sync(changes):
+                    each.seen = changes.version
+                if row.seen < 0:
+                    self._sync_slots(row, range(slots))
+                    self._label_keys = (*self._label_keys, *(k for k in row.keys if k not in self._label_keys))
+                    self._by_labels.add(row)
+            elif row.seen != changes.version:
+                self._sync_slots(row, changes.since(row.seen, slots))
+            row.seen = changes.version
+        elif row.by_kind is not None:
+            for each in self._by_kind.sync(self._changes):
+                each.synced = self.version
+            if row.synced < 0:
+                self._sync_slots(row, range(slots))
+                self._by_kind.add(row)
+        else:
+            self._sync_slots(row, self._changes.since(row.synced, slots))
         row.synced = self.version
+
+    def _label_values(self, node: NodeInfo) -> tuple[str | None, ...]:
+        return tuple(map(node.labels.get, self._label_keys))
 
     def _sync_slots(self, row: NodeRow, slots: Iterable[int]) -> None:
         infos, of = self.state.infos, row.of
@@ -264,25 +269,42 @@ class NodeRows:
                 row.changed(old, new)
                 data[slot] = new
 
-    def _sync_alike(self) -> None:
-        if self._alike_synced == self.version:
-            return
-        infos, data = self.state.infos, self.table.data
-        for slot in self._since(self._alike_synced):
+
+class _Together:
+    """Rows brought up to date together, a column at a time: nodes of which `same` is equal have the same in them."""
+
+    def __init__(self, state: ClusterState, table: Table, same: Callable[[NodeInfo], Any]) -> None:
+        self._state = state
+        self._table = table
+        self._same = same
+        self._rows: list[NodeRow] = []
+        self._numbers: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
+        self._synced = 0
+        self._columns: dict[Any, Ints] = {}
+
+    def add(self, row: NodeRow) -> None:
+        """One more row, which is up to date as the others are."""
+        self._rows.append(row)
+        self._numbers = np.array([r.row for r in self._rows], dtype=np.intp)
+        self._columns.clear()
+
+    def sync(self, changes: Changes) -> Sequence[NodeRow]:
+        """Bring them up to date with these changes; returns those that were not."""
+        if self._synced == changes.version:
+            return ()
+        infos, data = self._state.infos, self._table.data
+        for slot in changes.since(self._synced, len(infos)):
             info = infos[slot]
-            data[self._alike_rows, slot] = 0 if info is None else self._column(info)
-        for row in self._alike:
-            row.synced = self.version
-        self._alike_synced = self.version
+            data[self._numbers, slot] = 0 if info is None else self._column(info)
+        self._synced = changes.version
+        return self._rows
 
     def _column(self, node: NodeInfo) -> Ints:
-        found = self._columns.get(node.kind)
+        key = self._same(node)
+        found = self._columns.get(key)
         if found is None:
-            found = self._columns[node.kind] = np.array([row.of(node) for row in self._alike], dtype=np.int32)
+            found = self._columns[key] = np.array([row.of(node) for row in self._rows], dtype=np.int32)
         return found
-
-    def _since(self, version: int) -> Iterable[int]:
-        return self._changes.since(version, len(self.state.infos))
 
 
 def zone_key(labels: Mapping[str, str]) -> str:
