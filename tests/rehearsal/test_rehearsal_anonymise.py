@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from statistics import mean
 from typing import Any
 
 import msgspec
@@ -29,8 +30,8 @@ def hidden(cluster: Snapshot) -> Snapshot:
     return anonymise(cluster)
 
 
-def roll(snapshot: Snapshot) -> Run:
-    return rehearse_once(snapshot, make_plan(snapshot, Target("1.35"), Knowledge.load()), 1)
+def roll(snapshot: Snapshot, seed: int = 1) -> Run:
+    return rehearse_once(snapshot, make_plan(snapshot, Target("1.35"), Knowledge.load()), seed)
 
 
 def covered(snapshot: Snapshot) -> list[int]:
@@ -86,7 +87,9 @@ def test_anonymise_rehearses_the_same(cluster: Snapshot, hidden: Snapshot):
     ]
     assert sorted(code for *_, code in after.stuck) == sorted(code for *_, code in before.stuck)
     assert abs(after.seconds - before.seconds) < before.seconds * 0.15
-    assert abs(after.evictions - before.evictions) < before.evictions * 0.15
+    # chance goes by names too: what a halted roll evicted till then differs more than its length
+    evicted = [mean(roll(s, seed).evictions for seed in range(1, 7)) for s in (cluster, hidden)]
+    assert abs(evicted[1] - evicted[0]) < evicted[0] * 0.15, evicted
     assert after.unschedulable == before.unschedulable == ()
     assert after.assumptions == before.assumptions
 

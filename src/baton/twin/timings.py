@@ -33,9 +33,12 @@ class Spread:
             )
 
     def draw(self, rng: Random) -> float:
+        return self.low if self.low == self.high else self.at(rng.random())
+
+    def at(self, u: float) -> float:
+        """The value that a share `u` (0 or more, less than 1) of all draws stays below."""
         if self.low == self.high:
             return self.low
-        u = rng.random()
         span = self.high - self.low
         cut = (self.mode - self.low) / span
         if u < cut:
