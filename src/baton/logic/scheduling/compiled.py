@@ -14,6 +14,7 @@ import numpy as np
 from baton.logic.scheduling.accelerate import jit
 from baton.logic.scheduling.addressed import at
 from baton.logic.scheduling.native import (
+    MANY,
     R_ALLOCATABLE,
     R_CAPACITY,
     R_EXAMINED,
@@ -42,6 +43,7 @@ from baton.logic.scheduling.native import (
     R_WORK,
     R_WORK_LENGTH,
     REQUEST,
+    UNKNOWN,
 )
 from baton.logic.scheduling.place import (
     H_AWARD,
@@ -90,6 +92,37 @@ def _counts(table: Any, slot: int, keys: Any, affinity: int, taints: int) -> boo
 
 
 @jit
+def holders_of(table: Any, few: Any, row: int) -> int:
+    """How many slots have pods of the row, listed in `few` after that figure; -1 where they are not listed."""
+    if few.shape[0] == 0:
+        return -1
+    if few[row, 0] == UNKNOWN:
+        few[row, 0] = _list_holders(table[row], few[row])
+    return int(few[row, 0]) - 1 if few[row, 0] > 0 else -1
+
+
+@jit
+def _list_holders(pods: Any, listed: Any) -> int:
+    """One more than the slots that have pods, into `listed`; MANY where they are too many for it."""
+    count = 0
+    total = pods.shape[0]
+    for block in range(0, total, _BLOCK):
+        if block + _BLOCK <= total:  # most nodes hold none: a block of them is passed over in one step
+            some = pods[block]
+            for i in range(1, _BLOCK):
+                some |= pods[block + i]
+            if some == 0:
+                continue
+        for slot in range(block, min(block + _BLOCK, total)):
+            if pods[slot] != 0:
+                count += 1
+                if count == listed.shape[0]:
+                    return MANY
+                listed[count] = slot
+    return count + 1
+
+
+@jit
 def _sum_few(pods: Any, domains: Any, wanted: Any, tolerated: Any, sums: Any) -> None:
     """Pods per domain of up to four, without a jump: which nodes hold pods cannot be foreseen."""
     in_0 = in_1 = in_2 = in_3 = 0
@@ -106,9 +139,19 @@ def _sum_few(pods: Any, domains: Any, wanted: Any, tolerated: Any, sums: Any) ->
 
 
 @jit
-def _sum_domains(table: Any, width: int, counter: int, domain: int, keys: Any, affinity: int, taints: int, sums: Any) -> None:  # fmt: skip  # noqa: E501
+def _sum_domains(table: Any, few: Any, width: int, counter: int, domain: int, keys: Any, affinity: int, taints: int, sums: Any) -> None:  # fmt: skip  # noqa: E501
     """Pods per domain, over the nodes that count."""
     pods, domains = table[counter], table[domain]
+    listed = holders_of(table, few, counter)
+    if listed >= 0:
+        for d in range(width):
+            sums[d] = 0
+        for i in range(1, listed + 1):
+            slot = few[counter, i]
+            d = domains[slot]
+            if d >= 0 and _counts(table, slot, keys, affinity, taints):
+                sums[d] += pods[slot]
+        return
     if keys.shape[0] == 0 and width <= _FEW:
         wanted = table[affinity] if affinity >= 0 else pods
         tolerated = table[taints] if taints >= 0 else pods
@@ -165,7 +208,7 @@ def _keys(plan: Any, at: int, entries: int, step: int, keys: Any) -> Any:
 
 
 @jit
-def _prepare(table: Any, plan: Any, at_hard: int, width: int, lowest: Any, sums: Any, work: Any) -> bool:
+def _prepare(table: Any, few: Any, plan: Any, at_hard: int, width: int, lowest: Any, sums: Any, work: Any) -> bool:
     """Sums per domain for hard spreading and required terms; whether the pod may be the first of its kind."""
     none = work[:0]
     keys = _keys(plan, at_hard, plan[H_HARD], 8, work)
@@ -174,18 +217,18 @@ def _prepare(table: Any, plan: Any, at_hard: int, width: int, lowest: Any, sums:
     at = at_hard
     line = sums
     for c in range(plan[H_HARD]):
-        _sum_domains(table, plan[at + 7], plan[at], plan[at + 1], others, plan[at + 2], plan[at + 3], line)
+        _sum_domains(table, few, plan[at + 7], plan[at], plan[at + 1], others, plan[at + 2], plan[at + 3], line)
         lowest[c] = _lowest(table, plan, at, keys, line, seen)
         at += 8
         line = line[width:]
     for _ in range(plan[H_FORBID]):
         if plan[at + 2] > 0:
-            _sum_domains(table, plan[at + 2], plan[at], plan[at + 1], none, -1, -1, line)
+            _sum_domains(table, few, plan[at + 2], plan[at], plan[at + 1], none, -1, -1, line)
         at += 3
         line = line[width:]
     nowhere = True
     for _ in range(plan[H_REQUIRE]):
-        _sum_domains(table, plan[at + 2], plan[at], plan[at + 1], none, -1, -1, line)
+        _sum_domains(table, few, plan[at + 2], plan[at], plan[at + 1], none, -1, -1, line)
         for d in range(plan[at + 2]):
             if line[d] > 0:
                 nowhere = False
@@ -195,7 +238,7 @@ def _prepare(table: Any, plan: Any, at_hard: int, width: int, lowest: Any, sums:
 
 
 @jit
-def _hold_to_terms(table: Any, plan: Any, at: int, width: int, lowest: Any, sums: Any, first: bool, low: int, high: int, good: Any) -> None:  # fmt: skip  # noqa: E501
+def _hold_to_terms(table: Any, few: Any, plan: Any, at: int, width: int, lowest: Any, sums: Any, first: bool, low: int, high: int, good: Any) -> None:  # fmt: skip  # noqa: E501
     """Hard spreading and required terms, for the slots from `low` to `high`."""
     here = sums
     for c in range(plan[H_HARD]):
@@ -212,8 +255,14 @@ def _hold_to_terms(table: Any, plan: Any, at: int, width: int, lowest: Any, sums
                 d = domains[slot]
                 good[slot] &= (d < 0) | (here[max(d, 0)] <= 0)
         else:
-            for slot in range(low, high):
-                good[slot] &= (domains[slot] < 0) | (pods[slot] <= 0)
+            listed = holders_of(table, few, plan[at])
+            for i in range(1, listed + 1):
+                slot = few[plan[at], i]
+                if low <= slot < high and domains[slot] >= 0:
+                    good[slot] = False
+            if listed < 0:
+                for slot in range(low, high):
+                    good[slot] &= (domains[slot] < 0) | (pods[slot] <= 0)
         at += 3
         here = here[width:]
     for _ in range(plan[H_REQUIRE]):
@@ -237,7 +286,7 @@ def _fits(allocatable: Any, used: Any, slot: int, cpu: int, memory: int, ephemer
 
 
 @jit
-def _hold(table: Any, extra: Any, plan: Any, width: int, sums: Any, lowest: Any, first: bool, low: int, high: int, good: Any) -> None:  # fmt: skip  # noqa: E501
+def _hold(table: Any, few: Any, extra: Any, plan: Any, width: int, sums: Any, lowest: Any, first: bool, low: int, high: int, good: Any) -> None:  # fmt: skip  # noqa: E501
     """What rules besides masks and room say of the slots from `low` to `high`: rule by rule, each over all of them."""
     for slot in range(low, high):
         good[slot] = True
@@ -250,7 +299,7 @@ def _hold(table: Any, extra: Any, plan: Any, width: int, sums: Any, lowest: Any,
         for slot in range(low, high):
             good[slot] &= taken[slot] == 0
         at += 1
-    _hold_to_terms(table, plan, at, width, lowest, sums, first, low, high, good)
+    _hold_to_terms(table, few, plan, at, width, lowest, sums, first, low, high, good)
 
 
 @jit
@@ -286,12 +335,13 @@ def _filter(allocatable: Any, used: Any, search: Any, places: Any, plan: Any, to
 
 
 @jit
-def place(table: Any, allocatable: Any, used: Any, search: Any, places: Any, logs: Any, extra: Any, plan: Any, lines: int, width: int, total: int, start: int, want: int, draw: float, work: Any, space: Any, good: Any) -> Any:  # fmt: skip  # noqa: E501
+def place(table: Any, allocatable: Any, used: Any, search: Any, places: Any, logs: Any, extra: Any, plan: Any, lines: int, width: int, total: int, start: int, want: int, draw: float, work: Any, space: Any, good: Any, few: Any, places_of: Any) -> Any:  # fmt: skip  # noqa: E501
     """place.place as (slot, feasible, examined), over the arrays of a place.Cluster one by one.
 
     `search`: those of the `total` slots to look at that the masks let pass; `places`: where they stand among all.
     `lines` and `width`: how many domain sums the plan takes at once, and how wide. `work`, `space` and `good` are to be
     written on, see native.workspace.
+    `few`: see holders_of; `places_of` is to be written on, one for each slot, where `few` lists any.
     """
     sums, work = work[: lines * width], work[lines * width :]
     lowest, work = work[: plan[H_HARD]], work[plan[H_HARD] :]
@@ -299,20 +349,20 @@ def place(table: Any, allocatable: Any, used: Any, search: Any, places: Any, log
     slots, points, work = work[:room], work[room : 2 * room], work[2 * room :]
     ruled = plan[H_EXTRA] + plan[H_ZEROS] + plan[H_HARD] + plan[H_FORBID] + plan[H_REQUIRE] > 0
     if ruled:
-        first = _prepare(table, plan, HEADER + plan[H_MASKS] + plan[H_ZEROS], width, lowest, sums, work)
+        first = _prepare(table, few, plan, HEADER + plan[H_MASKS] + plan[H_ZEROS], width, lowest, sums, work)
         if search.shape[0] * 16 < allocatable.shape[0]:
             for i in range(search.shape[0]):
                 slot = search[i]
-                _hold(table, extra, plan, width, sums, lowest, first, slot, slot + 1, good)
+                _hold(table, few, extra, plan, width, sums, lowest, first, slot, slot + 1, good)
         else:
-            _hold(table, extra, plan, width, sums, lowest, first, 0, allocatable.shape[0], good)
+            _hold(table, few, extra, plan, width, sums, lowest, first, 0, allocatable.shape[0], good)
     count, examined = _filter(allocatable, used, search, places, plan, total, start, want, slots, ruled, good)
     if count == 0:
         return -1, 0, examined
     if count == 1:
         return slots[0], 1, examined
     slots, points = slots[:count], points[:count]
-    _score(table, allocatable, used, logs, plan, sums, slots, points, work, space)
+    _score(table, few, places_of, allocatable, used, logs, plan, sums, slots, points, work, space)
     best = points[0]
     for i in range(count):
         best = max(best, points[i])
@@ -329,7 +379,7 @@ def place(table: Any, allocatable: Any, used: Any, search: Any, places: Any, log
 
 
 @jit
-def _score(table: Any, allocatable: Any, used: Any, logs: Any, plan: Any, sums: Any, slots: Any, points: Any, work: Any, space: Any) -> None:  # fmt: skip  # noqa: E501
+def _score(table: Any, few: Any, places_of: Any, allocatable: Any, used: Any, logs: Any, plan: Any, sums: Any, slots: Any, points: Any, work: Any, space: Any) -> None:  # fmt: skip  # noqa: E501
     count = points.shape[0]
     at_soft = HEADER + plan[H_MASKS] + plan[H_ZEROS] + 8 * plan[H_HARD] + 3 * plan[H_FORBID] + 3 * plan[H_REQUIRE]
     at_award = at_soft + 7 * plan[H_SOFT]
@@ -339,9 +389,9 @@ def _score(table: Any, allocatable: Any, used: Any, logs: Any, plan: Any, sums: 
     if plan[H_PREFERRED] >= 0:
         _scaled(table[plan[H_PREFERRED]], slots, points, 2, False)
     if plan[H_SOFT] > 0:
-        _soft(table, logs, plan, at_soft, sums, slots, points, work, space)
+        _soft(table, few, places_of, logs, plan, at_soft, sums, slots, points, work, space)
     if plan[H_AWARD] > 0:
-        _award(table, plan, at_award, sums, slots, points, work, space)
+        _award(table, few, plan, at_award, sums, slots, points, work, space)
     if plan[H_IMAGES] > 0:
         ceiling = IMAGE_CEILING * plan[H_CONTAINERS]
         for i in range(count):
@@ -427,7 +477,7 @@ def _resources_of_some(figures: Any, balance: bool, points: Any) -> None:
 
 
 @jit
-def _soft(table: Any, logs: Any, plan: Any, at: int, sums: Any, slots: Any, points: Any, work: Any, space: Any) -> None:  # fmt: skip  # noqa: E501
+def _soft(table: Any, few: Any, places_of: Any, logs: Any, plan: Any, at: int, sums: Any, slots: Any, points: Any, work: Any, space: Any) -> None:  # fmt: skip  # noqa: E501
     """Soft spreading; raw stays -1 for nodes that lack a key and so score nothing."""
     count = points.shape[0]
     keys = _keys(plan, at, plan[H_SOFT] if plan[H_NEED_ALL] > 0 else 0, 7, work)
@@ -443,10 +493,16 @@ def _soft(table: Any, logs: Any, plan: Any, at: int, sums: Any, slots: Any, poin
                 raw[i] = -1.0
     for _ in range(plan[H_SOFT]):
         if plan[at + 5] > 0:
-            _soft_per_node(table[plan[at]], table[plan[at + 1]], logs[kept], plan[at + 4] - 1, slots, raw)
+            pods, weight, skew = table[plan[at]], logs[kept], plan[at + 4] - 1
+            listed = holders_of(table, few, plan[at])
+            if listed >= 0:
+                here = _pods_here(pods, few[plan[at]], listed, places_of, slots, work[:count])
+                _soft_per_place(here, table[plan[at + 1]], weight, skew, slots, raw)
+            else:
+                _soft_per_node(pods, table[plan[at + 1]], weight, skew, slots, raw)
         else:
             size = _domains_among(table[plan[at + 1]], plan[at + 6], slots, raw, work)
-            _sum_domains(table, plan[at + 6], plan[at], plan[at + 1], others, plan[at + 2], plan[at + 3], sums)
+            _sum_domains(table, few, plan[at + 6], plan[at], plan[at + 1], others, plan[at + 2], plan[at + 3], sums)
             _soft_per_domain(table[plan[at + 1]], sums, logs[size], plan[at + 4] - 1, slots, raw)
         at += 7
     _add_spread_points(raw, kept, points, work)
@@ -457,6 +513,27 @@ def _soft_per_node(pods: Any, domains: Any, weight: float, skew: int, slots: Any
     for i in range(raw.shape[0]):
         if raw[i] >= 0 and domains[slots[i]] >= 0:
             raw[i] += np.int64(pods[slots[i]]) * weight + skew
+
+
+@jit
+def _pods_here(pods: Any, few: Any, listed: int, places_of: Any, slots: Any, here: Any) -> Any:
+    """Pods in each of `slots`, in their order, into `here`: a few figures are read instead of one from each node."""
+    count = slots.shape[0]
+    for i in range(count):
+        places_of[slots[i]] = i
+        here[i] = 0
+    for i in range(1, listed + 1):
+        place_ = places_of[few[i]]
+        if place_ < count and slots[place_] == few[i]:  # what is left of placements before says nothing
+            here[place_] = pods[few[i]]
+    return here
+
+
+@jit
+def _soft_per_place(here: Any, domains: Any, weight: float, skew: int, slots: Any, raw: Any) -> None:
+    for i in range(raw.shape[0]):
+        if raw[i] >= 0 and domains[slots[i]] >= 0:
+            raw[i] += here[i] * weight + skew
 
 
 @jit
@@ -517,7 +594,7 @@ def _add_spread_points(raw: Any, kept: int, points: Any, whole: Any) -> None:
 
 
 @jit
-def _award(table: Any, plan: Any, at: int, sums: Any, slots: Any, points: Any, work: Any, space: Any) -> None:
+def _award(table: Any, few: Any, plan: Any, at: int, sums: Any, slots: Any, points: Any, work: Any, space: Any) -> None:
     """Preferred terms, stretched between the lowest and the highest."""
     none = work[:0]
     raw = space[: points.shape[0]]
@@ -525,7 +602,7 @@ def _award(table: Any, plan: Any, at: int, sums: Any, slots: Any, points: Any, w
     for _ in range(plan[H_AWARD]):
         pods, domains, weight, width = table[plan[at]], table[plan[at + 1]], plan[at + 2], plan[at + 3]
         if width > 0:
-            _sum_domains(table, width, plan[at], plan[at + 1], none, -1, -1, sums)
+            _sum_domains(table, few, width, plan[at], plan[at + 1], none, -1, -1, sums)
         for i in range(raw.shape[0]):
             d = domains[slots[i]]
             if d >= 0:
@@ -561,6 +638,8 @@ def entry(request: int, draw: float) -> int:
         numba.carray(at(r[R_WORK]), (r[R_WORK_LENGTH],), np.int64),
         numba.carray(at(r[R_SPACE]), (r[R_SPACE_LENGTH],), np.float64),
         numba.carray(at(r[R_GOOD]), (r[R_SLOTS],), np.bool_),
+        numba.carray(at(r[R_TABLE]), (0, 1), np.int32),
+        numba.carray(at(r[R_TABLE]), (0,), np.int32),
     )
     r[R_FEASIBLE], r[R_EXAMINED] = feasible, examined
     return int(slot)

@@ -135,6 +135,8 @@ class Index:
                 data[row, slot] += 1
         if info.claims:
             self.attachments.attach(info)
+        if self.state.elsewhere is not None:
+            self.state.elsewhere.rows_counted(entry.all_rows + entry.live_rows)
 
     def pods_parted(self, keys: Collection[Key], infos: Sequence[PodInfo]) -> None:
         """Pods that were counted, but one stood for all of them, are there each as itself."""
@@ -152,12 +154,16 @@ class Index:
                 data[row, slot] -= 1
         if info.claims:
             self.attachments.detach(info)
+        if self.state.elsewhere is not None:
+            self.state.elsewhere.rows_counted(entry.all_rows + entry.live_rows)
 
     def pod_leaving(self, info: PodInfo) -> None:
         """Stop counting a pod, about to be marked as being deleted, where such pods do not count."""
         data, slot = self.table.data, info.slot
         for row in info.cls.index.live_rows:
             data[row, slot] -= 1
+        if self.state.elsewhere is not None:
+            self.state.elsewhere.rows_counted(info.cls.index.live_rows)
 
     def node_changed(self, slot: int) -> None:
         """A node came to the slot, left it or changed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -139,6 +139,8 @@ class Elsewhere(Protocol):
     def plan_dropped(self, cls: PodClass) -> None: ...
 
     def figure_added(self, cls: PodClass, row: int, live: bool) -> None: ...
+
+    def rows_counted(self, rows: Iterable[int]) -> None: ...
 
 
 class Listener(Protocol):

@@ -20,6 +20,8 @@ from baton.logic.scheduling.rows import Ints
     R_SPACE, R_SPACE_LENGTH, R_GOOD, R_FEASIBLE, R_EXAMINED,
 ) = range(27)  # fmt: skip
 REQUEST = 27
+UNKNOWN, MANY = 0, -1
+"""What a list of slots begins with instead of one more than its length: see compiled.holders_of."""
 _ASKED, _ANSWERED = Struct("=10q"), Struct("=2q")  # of every placement anew: struct is quicker than numpy
 
 _HERE = Path(__file__).parent

@@ -130,6 +130,7 @@ from baton.twin.bulk.layout import (
 from baton.twin.bulk.life import (
     account,
     ask_to_go,
+    count_at,
     count_budget,
     fill_group,
     fill_seats,
@@ -161,6 +162,7 @@ from baton.twin.bulk.views import (
     domains_of,
     entries_of,
     extra_of,
+    few_of,
     good_of,
     group_budgets_of,
     groups_of,
@@ -169,6 +171,7 @@ from baton.twin.bulk.views import (
     nodes_of,
     only_of,
     order_of,
+    places_of_of,
     plans_of,
     pods_of,
     queue_of,
@@ -294,6 +297,7 @@ def _find(a: Any, cls: int, pin: int, seat: int) -> Any:
     slot, _, examined = place(
         table_of(a), allocatable_of(a), used_of(a), search, places, logs_of(a), extra_of(a), plan, c[C_LINES],
         c[C_WIDTH], total, start, want, draw, work_of(a), space_of(a), good_of(a),
+        few_of(a), places_of_of(a),
     )  # fmt: skip
     return slot, examined
 
@@ -458,7 +462,7 @@ def count_row(a: Any, group: int, cls: int, row: int, live: int) -> None:
             continue
         slot = nodes_of(a)[p[P_NODE], N_SLOT]
         if slot >= 0:
-            table_of(a)[row, slot] += 1
+            count_at(a, row, slot, 1)
 
 
 @jit

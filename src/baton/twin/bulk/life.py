@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from baton.logic.scheduling.accelerate import jit
+from baton.logic.scheduling.native import MANY
 from baton.twin.bulk.layout import (
     B_ALLOWED,
     B_COUNTED,
@@ -160,6 +161,7 @@ from baton.twin.bulk.views import (
     classes_of,
     daemons_of,
     entries_of,
+    few_of,
     group_budgets_of,
     group_times_of,
     groups_of,
@@ -323,7 +325,7 @@ def _changed(a: Any, pod: int, group: int, bits: int) -> None:
 
 @jit
 def _bucket(a: Any, code: int) -> int:
-    return int(code & (names_of(a).shape[0] - 1))
+    return code % int(names_of(a).shape[0])
 
 
 @jit
@@ -389,6 +391,28 @@ def make(a: Any, group: int, pin: int, seat: int) -> int:
 
 
 @jit
+def count_at(a: Any, row: int, slot: int, by: int) -> None:
+    """Count one pod more or less in a row of the table, and whether the slot is one of those that have any."""
+    table, few = table_of(a), few_of(a)
+    table[row, slot] += by
+    if few.shape[0] == 0 or few[row, 0] <= 0:
+        return
+    listed = few[row, 0] - 1
+    if by > 0 and table[row, slot] == 1:
+        if listed + 1 == few.shape[1]:
+            few[row, 0] = MANY
+            return
+        few[row, listed + 1] = slot
+        few[row, 0] += 1
+    elif by < 0 and table[row, slot] == 0:
+        for i in range(1, listed + 1):
+            if few[row, i] == slot:
+                few[row, i] = few[row, listed]
+                few[row, 0] -= 1
+                return
+
+
+@jit
 def account(a: Any, pod: int, slot: int, by: int) -> None:
     """ClusterState._put_on and _take_off, Index.pod_added and pod_removed."""
     cls = pods_of(a)[pod, P_CLASS]
@@ -396,10 +420,10 @@ def account(a: Any, pod: int, slot: int, by: int) -> None:
         used_of(a)[slot, i] += by * requests_of(a)[cls, i]
     at, live = classes_of(a)[cls, C_ROWS], classes_of(a)[cls, C_LIVE]
     for i in range(at + live, at + live + classes_of(a)[cls, C_ALL]):
-        table_of(a)[rows_of(a)[i], slot] += by
+        count_at(a, rows_of(a)[i], slot, by)
     if pods_of(a)[pod, P_FLAGS] & TERMINATING == 0:
         for i in range(at, at + live):
-            table_of(a)[rows_of(a)[i], slot] += by
+            count_at(a, rows_of(a)[i], slot, by)
     seat = pods_of(a)[pod, P_SEAT]
     if seat >= 0:
         attach(a, seat, slot, by)
@@ -506,7 +530,7 @@ def _mark(a: Any, pod: int, grace: int) -> None:
     if slot >= 0:
         at = classes_of(a)[cls, C_ROWS]
         for i in range(at, at + classes_of(a)[cls, C_LIVE]):
-            table_of(a)[rows_of(a)[i], slot] -= 1
+            count_at(a, rows_of(a)[i], slot, -1)
     _tally(a, group)
 
 

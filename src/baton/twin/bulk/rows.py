@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import (
     Callable,
+    Iterable,
 )
 from struct import Struct
 from typing import (
@@ -14,6 +15,7 @@ import numpy as np
 
 from baton.logic.scheduling.infos import PodInfo
 from baton.logic.scheduling.native import (
+    UNKNOWN,
     workspace,
 )
 from baton.logic.scheduling.place import (
@@ -53,6 +55,7 @@ from baton.twin.bulk.layout import (
     EMPTY_SPOT,
     F_OTHER_QUEUED,
     LEAVE_NODE,
+    LISTED_FROM_SLOTS,
     N_CHASES,
     N_HEAD,
     N_PODS,
@@ -249,7 +252,7 @@ class Rows:
         number = self.node_ids.get(name)
         if number is not None and self.a.nodes[number, N_SLOT] >= 0:
             if self.a.table is not self.index.table.data or self.a.used is not self.state.used:
-                self._set(table=self.index.table.data, used=self.state.used, allocatable=self.state.allocatable)
+                self._share_figures()
             # counts its pods no more: nothing else to enter or leave
             self.ask(LEAVE_NODE, self.address, number, 0, 0, 0, 0.0, 0.0)
 
@@ -296,10 +299,25 @@ class Rows:
             return
         self.rows_changed(cls)
         if self.a.table is not self.index.table.data:
-            self._set(table=self.index.table.data)
+            self._share_figures()
         for group in self.class_groups[number]:
             # reads pods only: nothing to enter or leave
             self.ask(COUNT_ROW, self.address, group, number, row, int(live), 0.0, 0.0)
+
+    def _share_figures(self) -> None:
+        """The scheduler's figures lie in other arrays than before."""
+        table = self.index.table.data
+        self._set(table=table, used=self.state.used, allocatable=self.state.allocatable)
+        if self.state.capacity >= LISTED_FROM_SLOTS:
+            self._grown("few", len(table))
+            self._grown("places_of", table.shape[1])
+
+    def rows_counted(self, rows: Iterable[int]) -> None:
+        """Other pods than those in bulk came or went in these rows of figures."""
+        few = self.a.few
+        if len(few):
+            for row in rows:
+                few[row, 0] = UNKNOWN
 
     def plan_dropped(self, cls: PodClass) -> None:
         """The class's plan has to be made again."""
@@ -339,7 +357,7 @@ class Rows:
         _GIVEN_SECONDS.pack_into(self.f, 0, clock._now, counts.depth)
         a = self.a
         if a.table is not index.table.data or a.used is not self.state.used:
-            self._set(table=index.table.data, used=self.state.used, allocatable=self.state.allocatable)
+            self._share_figures()
         draws = (self.kubelet_draws.values, self.name_draws.values, self.scheduler_draws.values)
         if a.kubelet_draws is not draws[0] or a.name_draws is not draws[1] or a.scheduler_draws is not draws[2]:
             self._set(kubelet_draws=draws[0], name_draws=draws[1], scheduler_draws=draws[2])

@@ -76,9 +76,11 @@ from baton.twin.bulk.layout import (
     GT_SINCE,
     GT_START,
     GT_STOP,
+    LISTED,
     N_HEAD,
     N_PODS,
     N_TAIL,
+    NAMES,
     NODE_COLUMNS,
     P_FLAGS,
     P_GNEXT,
@@ -213,7 +215,7 @@ class Taking(Look):
             scheduler_draws=self.scheduler_draws.values,
             tracks=np.zeros((8 * margin + 4096, 2)),
             notes=np.zeros((4 * margin, 3), dtype=np.int64),  # a sync may take all pods of a DaemonSet out
-            names=np.zeros(1 << (8 * count).bit_length(), dtype=np.uint8),
+            names=np.zeros(min(NAMES, 128 * count), dtype=np.uint8),
             table=table,
             allocatable=self.state.allocatable,
             used=self.state.used,
@@ -233,11 +235,14 @@ class Taking(Look):
             spots=np.zeros((0, len(EMPTY_SPOT)), dtype=np.int64),
             seats=np.zeros((0, SEAT_COLUMNS), dtype=np.int64),
             attached=np.zeros((0, 3), dtype=np.int64),
+            few=np.zeros((0, LISTED), dtype=np.int32),
+            places_of=np.zeros(0, dtype=np.int32),
         )
         self.ask = UNIT.load()
         self.addresses = np.zeros(3 * ARRAYS, dtype=np.int64)
         self.address = self.addresses.__array_interface__["data"][0]
         self._set(**self.a._asdict())
+        self._share_figures()
         self._add_groups(groups, budgets)
         self._add_nodes()
         self._add_pods(pods)
@@ -333,8 +338,8 @@ class Taking(Look):
             if pod is not None and pod.order:
                 rows[pod.order - 1, P_FLAGS] |= FRESH
         rows[:, P_NAME] = codes = codes_of(tails)
-        buckets = codes[codes >= 0] & (len(a.names) - 1)
-        a.names[:] = np.minimum(np.bincount(buckets, minlength=len(a.names)), 255)
+        taken, times = np.unique(codes[codes >= 0] % len(a.names), return_counts=True)
+        a.names[taken] = np.minimum(times, 255)
         self._add_places(places)
         self.s[S_PODS] = count
 

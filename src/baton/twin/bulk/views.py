@@ -19,6 +19,7 @@ from baton.twin.bulk.layout import (
     EMPTY_SPOT,
     GROUP_COLUMNS,
     GROUP_TIMES,
+    LISTED,
     NODE_COLUMNS,
     POD_COLUMNS,
     POD_TIMES,
@@ -301,3 +302,13 @@ def seats_of(a: Any) -> Any:
 @jit
 def attached_of(a: Any) -> Any:
     return numba.carray(at(a[162]), (a[163], 3), np.int64)
+
+
+@jit
+def few_of(a: Any) -> Any:
+    return numba.carray(at(a[165]), (a[166], LISTED), np.int32)
+
+
+@jit
+def places_of_of(a: Any) -> Any:
+    return numba.carray(at(a[168]), (a[169],), np.int32)
