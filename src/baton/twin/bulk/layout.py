@@ -163,7 +163,7 @@ LETTERS = 27
 NAMES = LETTERS**5
 LISTED_FROM_SLOTS = 512
 """In smaller clusters, reading a figure of each node costs less than keeping lists of those that have one."""
-LISTED = 64
+LISTED = 160
 """Length of a row of `few`."""
 
 
@@ -172,9 +172,9 @@ class Arrays(NamedTuple):
 
     `work`, `space`, `good` and `only` hold nothing between calls. `among` says of the lists of slots that masks let
     pass (`among_slots`, `among_places`) for which version they hold and how long they are. `lists` has rows of three
-    that are asked for or told, `asked` the pods to evict. `names` counts pods by what their names' numbers leave
-    when divided by its length: of 0 it is known that nobody has the name. `few` lists the slots where a row of `table` counts pods, where
-    there are not many (compiled.holders_of); of large clusters only.
+    that are asked for or told, `asked` the pods to evict. `names` counts pods by what their names' numbers leave when
+    divided by its length: of 0 it is known that nobody has the name. `few` lists the slots where a row of `table`
+    counts pods, where there are not many (compiled.holders_of); of large clusters only.
     """
 
     scalars: Any
