@@ -104,6 +104,33 @@ def test_bulk_pods_wait_and_preempt_as_others_do(seed: int, moved: list[Any]):
 
 
 @compiled
+@pytest.mark.parametrize("seed", [3, 6])
+def test_lists_of_the_nodes_that_have_pods_change_nothing(
+    seed: int, moved: list[Any], monkeypatch: pytest.MonkeyPatch
+):
+    """In a large cluster pods would be spread by figures that miss a node, or count one that is gone."""
+    monkeypatch.setattr("baton.twin.bulk.rows.LISTED_FROM_SLOTS", 1)
+    for made in (crowded(seed), generate(nodes=30, pods=900, seed=seed)):
+        assert story(made, 2, bulk=False, force=True) == story(made, 2, bulk=True, force=True)
+    assert len(moved) == 2 and len(moved[-1].a.few)
+
+
+@compiled
+def test_the_nodes_that_have_pods_are_listed_while_they_are_few():
+    """A counter of many pods whose list was cut short would leave nodes out of spreading."""
+    from baton.logic.scheduling.compiled import holders_of
+    from baton.logic.scheduling.native import MANY
+
+    table, few = np.zeros((3, 300), dtype=np.int32), np.zeros((3, 8), dtype=np.int32)
+    table[1, [5, 64, 299]] = 2
+    table[2, :8] = 1
+    assert [holders_of(table, few, row) for row in range(3)] == [0, 3, -1]
+    assert few[1, :4].tolist() == [4, 5, 64, 299]
+    assert few[2, 0] == MANY
+    assert holders_of(table, np.zeros((0, 8), dtype=np.int32), 1) == -1
+
+
+@compiled
 def test_bulk_pods_look_as_others_do():
     """Whoever lists pods of a rehearsed twin would read other nodes, phases or owners."""
     from baton.rehearsal.tally import Tally
