@@ -105,9 +105,7 @@ def test_bulk_pods_wait_and_preempt_as_others_do(seed: int, moved: list[Any]):
 
 @compiled
 @pytest.mark.parametrize("seed", [3, 6])
-def test_lists_of_the_nodes_that_have_pods_change_nothing(
-    seed: int, moved: list[Any], monkeypatch: pytest.MonkeyPatch
-):
+def test_lists_of_the_nodes_that_have_pods_change_nothing(seed: int, moved: list[Any], monkeypatch: pytest.MonkeyPatch):
     """In a large cluster pods would be spread by figures that miss a node, or count one that is gone."""
     monkeypatch.setattr("baton.twin.bulk.rows.LISTED_FROM_SLOTS", 1)
     for made in (crowded(seed), generate(nodes=30, pods=900, seed=seed)):
@@ -118,7 +116,7 @@ def test_lists_of_the_nodes_that_have_pods_change_nothing(
 @compiled
 def test_the_nodes_that_have_pods_are_listed_while_they_are_few():
     """A counter of many pods whose list was cut short would leave nodes out of spreading."""
-    from baton.logic.scheduling.compiled import holders_of
+    from baton.logic.scheduling.compiled_counts import holders_of
     from baton.logic.scheduling.native import MANY
 
     table, few = np.zeros((3, 300), dtype=np.int32), np.zeros((3, 8), dtype=np.int32)

@@ -25,7 +25,8 @@ UNKNOWN, MANY = 0, -1
 _ASKED, _ANSWERED = Struct("=10q"), Struct("=2q")  # of every placement anew: struct is quicker than numpy
 
 _HERE = Path(__file__).parent
-SOURCES = tuple(_HERE / name for name in ("compiled.py", "addressed.py", "native.py", "place.py", "scores.py"))
+_NAMES = ("compiled", "compiled_counts", "compiled_scores", "addressed", "native", "place", "scores")
+SOURCES = tuple(_HERE / f"{name}.py" for name in _NAMES)
 UNIT = Unit("baton.logic.scheduling.compiled", "int64(int64, float64)", SOURCES)
 
 

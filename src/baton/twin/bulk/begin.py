@@ -26,11 +26,11 @@ class Beyond(Exception):
 
 
 _HERE = Path(__file__).parent
-_NAMES = ("kernel.py", "daemons.py", "life.py", "seats.py", "spots.py", "queues.py", "views.py", "layout.py")
+_NAMES = ("kernel", "daemons", "life", "accounts", "budgets", "seats", "spots", "queues", "views", "layout")
 UNIT = Unit(
     "baton.twin.bulk.kernel",
     "int64(int64, int64, int64, int64, int64, int64, float64, float64)",
-    (*(_HERE / name for name in _NAMES), *native.SOURCES),
+    (*(_HERE / f"{name}.py" for name in _NAMES), *native.SOURCES),
 )
 """Everything compiled: kernel.entry."""
 

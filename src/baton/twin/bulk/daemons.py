@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from baton.logic.scheduling.accelerate import jit
+from baton.twin.bulk.budgets import share_of
 from baton.twin.bulk.layout import (
     D_LOOK_FIRST,
     D_LOOK_LAST,
@@ -43,7 +44,6 @@ from baton.twin.bulk.layout import (
 from baton.twin.bulk.life import (
     ask_to_go,
     make,
-    share_of,
 )
 from baton.twin.bulk.queues import (
     enqueue_group,

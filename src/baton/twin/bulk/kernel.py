@@ -16,6 +16,8 @@ from baton.logic.scheduling.accelerate import jit
 from baton.logic.scheduling.addressed import at
 from baton.logic.scheduling.compiled import place
 from baton.logic.scheduling.place import H_EXTRA, H_MASKS, HEADER
+from baton.twin.bulk.accounts import account, count_at
+from baton.twin.bulk.budgets import count_budget
 from baton.twin.bulk.daemons import (
     look_at_spots,
     misplaced_ready,
@@ -128,10 +130,7 @@ from baton.twin.bulk.layout import (
     WAIT,
 )
 from baton.twin.bulk.life import (
-    account,
     ask_to_go,
-    count_at,
-    count_budget,
     fill_group,
     fill_seats,
     fire,

@@ -5,46 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 from baton.logic.scheduling.accelerate import jit
-from baton.logic.scheduling.native import MANY
+from baton.twin.bulk.accounts import account, count_at
+from baton.twin.bulk.budgets import budgets_join, budgets_leave, budgets_recount
 from baton.twin.bulk.layout import (
-    B_ALLOWED,
-    B_COUNTED,
-    B_DESIRED,
-    B_DIRTY,
-    B_EXPECTED,
-    B_FROM_SCALE,
-    B_HEALTHY,
-    B_KIND,
-    B_NAMESPACE,
-    B_PODS,
-    B_SCALE,
-    B_STALE,
-    B_VALUE,
-    B_WAITED,
     BECAME_READY,
     BIT_ADDED,
     BIT_READY,
     BIT_REMOVED,
     BIT_TERMINATING,
     BLOCKED,
-    BUDGET_NEWS,
-    C_ALL,
     C_LIVE,
     C_ROWS,
-    CLAIMED,
-    COUNTED,
     D_REVISION,
-    E_BUDGET,
-    E_PODS,
-    E_SCALE,
     EMPTIED,
     F_DEPTH,
     F_LONGEST,
     F_NOW,
     FRESH,
     G_ACTIVE,
-    G_BUDGET_AT,
-    G_BUDGETS,
     G_CLASS,
     G_DAEMON,
     G_DESIRED,
@@ -71,10 +49,6 @@ from baton.twin.bulk.layout import (
     GT_START,
     GT_STOP,
     LEAVING,
-    MAX_NUMBER,
-    MAX_SHARE,
-    MIN_NUMBER,
-    MIN_SHARE,
     N_CHASES,
     N_DRAINING,
     N_HEAD,
@@ -141,28 +115,19 @@ from baton.twin.bulk.layout import (
 )
 from baton.twin.bulk.queues import (
     draw,
-    enqueue_budget,
     enqueue_group,
     note,
     post,
     push_waiting,
     rounded,
 )
-from baton.twin.bulk.seats import (
-    attach,
-)
 from baton.twin.bulk.spots import (
     chase,
     daemon_changed,
 )
 from baton.twin.bulk.views import (
-    budget_times_of,
-    budgets_of,
     classes_of,
     daemons_of,
-    entries_of,
-    few_of,
-    group_budgets_of,
     group_times_of,
     groups_of,
     name_draws_of,
@@ -175,110 +140,15 @@ from baton.twin.bulk.views import (
     priorities_of,
     probe_counts_of,
     probes_of,
-    requests_of,
     rows_of,
     scalars_of,
     seats_of,
     seconds_of,
     shapes_of,
     spreads_of,
-    table_of,
     times_of,
     tracks_of,
-    used_of,
 )
-
-
-@jit
-def _budgets_join(a: Any, group: int) -> None:
-    """Budget.join for a pod that is not ready yet."""
-    at = groups_of(a)[group, G_BUDGET_AT]
-    for i in range(at, at + groups_of(a)[group, G_BUDGETS]):
-        entry = group_budgets_of(a)[i]
-        budget = entries_of(a)[entry, E_BUDGET]
-        budgets_of(a)[budget, B_PODS] += 1
-        news = budgets_of(a)[budget, B_FROM_SCALE] == 0
-        if entries_of(a)[entry, E_PODS] == 0:
-            budgets_of(a)[budget, B_SCALE] += entries_of(a)[entry, E_SCALE]
-            news = True
-        entries_of(a)[entry, E_PODS] += 1
-        if news:
-            enqueue_budget(a, budget)
-
-
-@jit
-def _budgets_leave(a: Any, pod: int, group: int) -> None:
-    """Budget.leave."""
-    flags = pods_of(a)[pod, P_FLAGS]
-    at = groups_of(a)[group, G_BUDGET_AT]
-    for i in range(at, at + groups_of(a)[group, G_BUDGETS]):
-        entry = group_budgets_of(a)[i]
-        budget = entries_of(a)[entry, E_BUDGET]
-        budgets_of(a)[budget, B_PODS] -= 1
-        news = budgets_of(a)[budget, B_FROM_SCALE] == 0 or (flags & (COUNTED | CLAIMED)) != 0
-        if flags & COUNTED:
-            budgets_of(a)[budget, B_COUNTED] -= 1
-        entries_of(a)[entry, E_PODS] -= 1
-        if entries_of(a)[entry, E_PODS] == 0:
-            budgets_of(a)[budget, B_SCALE] -= entries_of(a)[entry, E_SCALE]
-            news = True
-        if news:
-            enqueue_budget(a, budget)
-    pods_of(a)[pod, P_FLAGS] = flags & ~(COUNTED | CLAIMED)
-
-
-@jit
-def _budgets_recount(a: Any, pod: int, group: int) -> None:
-    """Budget.recount. Only a pod with one budget is ever claimed."""
-    count = groups_of(a)[group, G_BUDGETS]
-    if count == 0:
-        return
-    flags = pods_of(a)[pod, P_FLAGS]
-    popped = (flags & TERMINATING) != 0 and (flags & CLAIMED) != 0
-    if popped:
-        flags &= ~CLAIMED
-    healthy = (flags & READY) != 0 and (flags & (TERMINATING | CLAIMED)) == 0
-    counted = (flags & COUNTED) != 0
-    at = groups_of(a)[group, G_BUDGET_AT]
-    for i in range(at, at + count):
-        budget = entries_of(a)[group_budgets_of(a)[i], E_BUDGET]
-        if healthy != counted:
-            budgets_of(a)[budget, B_COUNTED] += 1 if healthy else -1
-        if popped or healthy != counted:
-            enqueue_budget(a, budget)
-    pods_of(a)[pod, P_FLAGS] = flags | COUNTED if healthy else flags & ~COUNTED
-
-
-@jit
-def share_of(value: int, total: int) -> int:
-    """A percentage of `total`, rounded up (eviction.scaled_up)."""
-    return -(-value * total // 100)
-
-
-@jit
-def count_budget(a: Any, budget: int) -> None:
-    """DisruptionController.sync for a budget whose scale is known."""
-    b = budgets_of(a)[budget]
-    kind, value, scale = b[B_KIND], b[B_VALUE], b[B_SCALE]
-    expected = desired = 0
-    if kind == MAX_NUMBER:
-        expected, desired = scale, max(0, scale - value)
-    elif kind == MAX_SHARE:
-        expected, desired = scale, max(0, scale - share_of(value, scale))
-    elif kind == MIN_NUMBER:
-        expected, desired = b[B_PODS], value
-    elif kind == MIN_SHARE:
-        expected, desired = scale, share_of(value, scale)
-    healthy = b[B_COUNTED]
-    allowed = max(0, healthy - desired) if expected > 0 else 0
-    more = allowed > b[B_ALLOWED] or healthy > b[B_HEALTHY] or desired < b[B_DESIRED] or b[B_STALE] != 0
-    b[B_EXPECTED], b[B_DESIRED], b[B_HEALTHY], b[B_ALLOWED], b[B_STALE], b[B_DIRTY] = (
-        expected, desired, healthy, allowed, 0, 1,
-    )  # fmt: skip
-    if more:
-        budget_times_of(a)[budget] = seconds_of(a)[F_NOW]
-        if b[B_WAITED] != 0 or namespaces_of(a)[b[B_NAMESPACE]] != 0:
-            note(a, BUDGET_NEWS, budget, 0)
 
 
 @jit
@@ -380,7 +250,7 @@ def make(a: Any, group: int, pin: int, seat: int) -> int:
         g[G_HEAD] = pod
     g[G_TAIL] = pod
     g[G_ACTIVE] += 1
-    _budgets_join(a, group)
+    budgets_join(a, group)
     p[P_REVISION] = daemons_of(a)[g[G_DAEMON] - 1, D_REVISION] if g[G_DAEMON] != 0 else 0
     _changed(a, pod, group, BIT_ADDED)
     s[S_WAIT_SERIAL] += 1
@@ -388,45 +258,6 @@ def make(a: Any, group: int, pin: int, seat: int) -> int:
     s[S_PENDING] += 1
     s[S_MOST_PENDING] = max(s[S_MOST_PENDING], s[S_PENDING] + s[S_OTHER_PENDING])
     return int(pod)
-
-
-@jit
-def count_at(a: Any, row: int, slot: int, by: int) -> None:
-    """Count one pod more or less in a row of the table, and whether the slot is one of those that have any."""
-    table, few = table_of(a), few_of(a)
-    table[row, slot] += by
-    if few.shape[0] == 0 or few[row, 0] <= 0:
-        return
-    listed = few[row, 0] - 1
-    if by > 0 and table[row, slot] == 1:
-        if listed + 1 == few.shape[1]:
-            few[row, 0] = MANY
-            return
-        few[row, listed + 1] = slot
-        few[row, 0] += 1
-    elif by < 0 and table[row, slot] == 0:
-        for i in range(1, listed + 1):
-            if few[row, i] == slot:
-                few[row, i] = few[row, listed]
-                few[row, 0] -= 1
-                return
-
-
-@jit
-def account(a: Any, pod: int, slot: int, by: int) -> None:
-    """ClusterState._put_on and _take_off, Index.pod_added and pod_removed."""
-    cls = pods_of(a)[pod, P_CLASS]
-    for i in range(6):
-        used_of(a)[slot, i] += by * requests_of(a)[cls, i]
-    at, live = classes_of(a)[cls, C_ROWS], classes_of(a)[cls, C_LIVE]
-    for i in range(at + live, at + live + classes_of(a)[cls, C_ALL]):
-        count_at(a, rows_of(a)[i], slot, by)
-    if pods_of(a)[pod, P_FLAGS] & TERMINATING == 0:
-        for i in range(at, at + live):
-            count_at(a, rows_of(a)[i], slot, by)
-    seat = pods_of(a)[pod, P_SEAT]
-    if seat >= 0:
-        attach(a, seat, slot, by)
 
 
 @jit
@@ -481,7 +312,7 @@ def take_out(a: Any, pod: int) -> None:
         if flags & READY:
             g[G_READY] -= 1
     _out_of_group(a, pod, group)
-    _budgets_leave(a, pod, group)
+    budgets_leave(a, pod, group)
     _changed(a, pod, group, BIT_REMOVED)
     if node >= 0:
         if nodes_of(a)[node, N_SLOT] >= 0:
@@ -522,7 +353,7 @@ def _mark(a: Any, pod: int, grace: int) -> None:
     p[P_FLAGS] |= TERMINATING
     p[P_LIMIT] = grace
     times_of(a)[pod, T_TOLD] = seconds_of(a)[F_NOW]
-    _budgets_recount(a, pod, group)
+    budgets_recount(a, pod, group)
     _changed(a, pod, group, BIT_TERMINATING)
     t = group_times_of(a)[group]
     wish = draw(a, t[GT_STOP], t[GT_STOP + 1], t[GT_STOP + 2]) + shapes_of(a)[p[P_SHAPE], 1]
@@ -563,7 +394,7 @@ def _running(a: Any, pod: int, ready: bool) -> None:
         times_of(a)[pod, T_CHANGED] = now
         group = p[P_GROUP]
         groups_of(a)[group, G_READY] += 1
-        _budgets_recount(a, pod, group)
+        budgets_recount(a, pod, group)
         _changed(a, pod, group, BIT_READY)
         _tally(a, group)
 
