@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import compileall
 import cProfile
+import importlib
 import json
 import pstats
 import resource
@@ -122,6 +123,7 @@ def warm(seed: int) -> None:
     from baton.rehearsal.generate import generate
     from baton.rehearsal.run import rehearse_once
 
+    importlib.import_module("baton.twin.bulk.bulk")  # which so small a cluster does not need
     small = generate(nodes=12, pods=120, seed=seed)
     version = small.cluster.version.split(".")
     rehearse_once(small, make_plan(small, Target(f"{version[0]}.{int(version[1]) + 1}"), Knowledge.load()), seed)

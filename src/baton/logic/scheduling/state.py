@@ -304,6 +304,8 @@ class ClusterState:
     def reclassify(self) -> None:
         """Let every label of a pod count for its class from now on: a selector mentions one that was left out."""
         before = list(self.pods.items())
+        if self.elsewhere is not None:
+            self.elsewhere.classes_dropped()
         self.classes.volatile = frozenset()
         self.classes.forget()
         for key, info in before:

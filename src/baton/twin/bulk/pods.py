@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -173,8 +173,10 @@ class BulkPod(Pod):
 class Draws:
     """The numbers that a generator's random() gives, kept ahead in an array that compiled code draws from too.
 
-    `scalars[at]` is how many of `values` are used up.
+    `scalars[at]` is how many of `values` are used up; `told` hears of another array.
     """
+
+    told: Callable[[Any], object] | None = None
 
     def __init__(self, rng: Random, scalars: Any, at: int, size: int) -> None:
         self._rng = rng  # stands before the first of `values`
@@ -203,6 +205,8 @@ class Draws:
         left = self.values[used:]
         self.values = np.concatenate((left, randoms(self._ahead, 2 * self.size - len(left))))
         self._scalars[self._at] = 0
+        if self.told is not None:
+            self.told(self.values)
 
     def random(self) -> float:
         """As Random.random."""

@@ -168,10 +168,9 @@ class Rows:
         self._domains: dict[Any, int] = {}
         self._pictured: set[int] = set()
         self._masks: dict[tuple[int, ...], int] = {}
-        self._workspace: tuple[int, ...] = ()
+        self._workspace = (0, 1, 0, 0)
         self._lines = self._longest = 1  # of all plans: domain sums at once, numbers
         self._images = len(self.state.image_nodes)
-        self._epoch = self.state.classes.epoch
         self._probes: list[tuple[float, float]] = []
         self._probe_counts: list[tuple[int, int]] = []
         self._rows_end = 0
@@ -319,6 +318,10 @@ class Rows:
             for row in rows:
                 few[row, 0] = UNKNOWN
 
+    def classes_dropped(self) -> None:
+        """Every class of pods is drawn anew."""
+        raise Beyond("the classes of pods were drawn anew")
+
     def plan_dropped(self, cls: PodClass) -> None:
         """The class's plan has to be made again."""
         number = self.class_ids.get(cls)
@@ -358,11 +361,6 @@ class Rows:
         a = self.a
         if a.table is not index.table.data or a.used is not self.state.used:
             self._share_figures()
-        draws = (self.kubelet_draws.values, self.name_draws.values, self.scheduler_draws.values)
-        if a.kubelet_draws is not draws[0] or a.name_draws is not draws[1] or a.scheduler_draws is not draws[2]:
-            self._set(kubelet_draws=draws[0], name_draws=draws[1], scheduler_draws=draws[2])
-        if self.state.classes.epoch != self._epoch:
-            raise Beyond("the classes of pods were drawn anew")
 
     def _leave(self) -> None:
         clock, counts = self.clock, self.counts
@@ -397,9 +395,9 @@ class Rows:
         rows: list[list[int]] = self.a.lists[:count].tolist()
         return rows
 
-    def _make_workspace(self) -> None:
-        """Room for what a placement writes on, whatever class it is of."""
-        width = max((len(domain.ids) for domain in self._domains), default=0) + 1
+    def _make_workspace(self, width: int = 1) -> None:
+        """Room for what a placement writes on, whatever class it is of, with domain sums so wide."""
+        width = max(width, self._workspace[1])
         size = (self._lines, width, self._longest, self.state.capacity)
         if size != self._workspace:
             self._workspace = size
@@ -433,9 +431,12 @@ class Rows:
         rows = index.rows
         rows.sync_all(self._rows_of_nodes)
         table = self._grown("domains", len(self._domains) + 1)
+        width = 1
         for domain, number in self._domains.items():
-            table[number, 0], table[number, 1] = len(domain.ids), domain.unique
-        self._make_workspace()
+            many = len(domain.ids)
+            table[number, 0], table[number, 1] = many, domain.unique
+            width = max(width, many + 1)
+        self._make_workspace(width)
         self._make_lists(0)
         order = index.order.get()
         if len(order) + 2 > len(self.fast._logs):

@@ -242,6 +242,9 @@ class Taking(Look):
         self.addresses = np.zeros(3 * ARRAYS, dtype=np.int64)
         self.address = self.addresses.__array_interface__["data"][0]
         self._set(**self.a._asdict())
+        self.kubelet_draws.told = lambda values: self._set(kubelet_draws=values)
+        self.name_draws.told = lambda values: self._set(name_draws=values)
+        self.scheduler_draws.told = lambda values: self._set(scheduler_draws=values)
         self._share_figures()
         self._add_groups(groups, budgets)
         self._add_nodes()
