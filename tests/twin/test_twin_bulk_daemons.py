@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-import random
 from typing import Any
 
 import pytest
+from bulk_lab import Hand
 
-from baton.model.cluster import Snapshot
 from baton.rehearsal.generate import generate
-from baton.rehearsal.tally import Tally
-from baton.twin.bulk.begin import Beyond, move_in_bulk
+from baton.twin.bulk.begin import Beyond
 from baton.twin.controllers.nodes import NodeSpec
-from baton.twin.kube import KubeTwin
-from baton.twin.timings import TwinSettings
-from baton.twin.twin import Twin
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="numba is not installed")
 
@@ -35,22 +30,8 @@ TOLERATIONS: tuple[list[dict[str, Any]], ...] = (
 )
 
 
-class Story:
+class Story(Hand):
     """One cluster, and a hand that changes it as chance says."""
-
-    def __init__(self, made: Snapshot, seed: int, bulk: bool) -> None:
-        self.twin = Twin.from_snapshot(made, seed, kube_settings=TwinSettings().for_rehearsal())
-        self.kube: KubeTwin = self.twin.kube(made.cluster.name)
-        self.rng = random.Random(seed)
-        self.tally = Tally(self.twin, made.cluster.name)
-        self.tally.attach()
-        move_in_bulk(self.kube, self.tally, bulk)
-        self.twin.clock.sleep(5)
-        self.kube.drain_begins(self.a_node())
-        self.new = 0
-
-    def a_node(self) -> str:
-        return self.rng.choice(sorted(n["metadata"]["name"] for n in self.kube.world.items("nodes")))
 
     def change_set(self) -> None:
         rng, world, name = self.rng, self.kube.world, self.rng.choice(NAMES)
@@ -96,11 +77,7 @@ class Story:
         self.kube.boot_node(spec)
 
     def delete_pod(self) -> None:
-        pods = sorted(
-            (o["metadata"]["namespace"], o["metadata"]["name"])
-            for o in self.kube.world.items("pods")
-            if any(r["kind"] == "DaemonSet" for r in o["metadata"].get("ownerReferences") or ())
-        )
+        pods = self.pods_of("DaemonSet")
         if pods:
             self.kube.delete("pods", *self.rng.choice(pods))
 
@@ -113,16 +90,8 @@ class Story:
     def told(self) -> dict[str, Any]:
         self.kube.refresh_status()
         world = self.kube.world
-        pods = {(o["metadata"]["namespace"], o["metadata"]["name"]): _without_why(o) for o in world.items("pods")}
         sets = {o["metadata"]["name"]: o.get("status") for o in world.items("daemonsets.apps")}
-        return {"now": self.twin.clock.now(), "pods": pods, "sets": sets}
-
-
-def _without_why(pod: dict[str, Any]) -> dict[str, Any]:
-    """The pod but for why it waits: a record that was read keeps what was said then."""
-    status = {k: v for k, v in pod["status"].items() if k != "nominatedNodeName"}
-    status["conditions"] = [c for c in status.get("conditions") or () if c["status"] == "True" or c["type"] == "Ready"]
-    return {**pod, "status": status}
+        return {"now": self.twin.clock.now(), "pods": self.pods(), "sets": sets}
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2, 3, 5, 89, 112])

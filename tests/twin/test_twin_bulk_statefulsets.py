@@ -9,17 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from bulk_lab import Hand
 from test_twin_bulk import crowded, story
 
 from baton.model.cluster import Snapshot
 from baton.rehearsal.generate import generate
-from baton.rehearsal.tally import Tally
-from baton.twin.bulk.begin import Beyond, move_in_bulk
+from baton.twin.bulk.begin import Beyond
 from baton.twin.bulk.layout import SEAT_CLASS
 from baton.twin.controllers import nodes
-from baton.twin.kube import KubeTwin
-from baton.twin.timings import TwinSettings
-from baton.twin.twin import Twin
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="numba is not installed")
 
@@ -209,30 +206,11 @@ def test_statefulsets_in_bulk_wait_and_preempt_as_others_do(seed: int, moved: li
     assert len(moved) == 1 and moved[0].statefulsets
 
 
-class Story:
+class Story(Hand):
     """One cluster, and a hand that deletes pods, drains, adds and takes away nodes as chance says."""
 
-    def __init__(self, made: Snapshot, seed: int, bulk: bool) -> None:
-        self.twin = Twin.from_snapshot(made, seed, kube_settings=TwinSettings().for_rehearsal())
-        self.kube: KubeTwin = self.twin.kube(made.cluster.name)
-        self.drains = self.twin.cloud.scaling.drains(made.cluster.name)
-        self.rng = random.Random(seed)
-        self.tally = Tally(self.twin, made.cluster.name)
-        self.tally.attach()
-        move_in_bulk(self.kube, self.tally, bulk)
-        self.twin.clock.sleep(5)
-        self.kube.drain_begins(self.a_node())
-        self.new = 0
-
-    def a_node(self) -> str:
-        return self.rng.choice(sorted(n["metadata"]["name"] for n in self.kube.world.items("nodes")))
-
     def delete_pod(self) -> None:
-        pods = sorted(
-            (o["metadata"]["namespace"], o["metadata"]["name"])
-            for o in self.kube.world.items("pods")
-            if any(r["kind"] == "StatefulSet" for r in o["metadata"].get("ownerReferences") or ())
-        )
+        pods = self.pods_of("StatefulSet")
         self.kube.delete("pods", *self.rng.choice(pods), grace=self.rng.choice([None, 0, 3]))
 
     def drain(self) -> None:
@@ -268,17 +246,9 @@ class Story:
         self.kube.statefulsets.refresh()
         self.kube.disruption.refresh()
         world = self.kube.world
-        pods = {(o["metadata"]["namespace"], o["metadata"]["name"]): _without_why(o) for o in world.items("pods")}
         kinds = ("statefulsets.apps", "poddisruptionbudgets.policy")
         statuses = {k: {o["metadata"]["name"]: o.get("status") for o in world.items(k)} for k in kinds}
-        return {"now": self.twin.clock.now(), "pods": pods, "statuses": statuses}
-
-
-def _without_why(pod: Any) -> Json:
-    """The pod but for why it waits: a record that was read keeps what was said then."""
-    status = {k: v for k, v in pod["status"].items() if k != "nominatedNodeName"}
-    status["conditions"] = [c for c in status.get("conditions") or () if c["status"] == "True" or c["type"] == "Ready"]
-    return {**pod, "status": status}
+        return {"now": self.twin.clock.now(), "pods": self.pods(), "statuses": statuses}
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3, 7, 9])

@@ -35,17 +35,24 @@ def holders_of(table: Any, few: Any, row: int) -> int:
 
 
 @jit
+def _none_in(pods: Any, block: int) -> bool:
+    """Whether a whole block of nodes holds none, as most do: it is passed over in one step."""
+    if block + _BLOCK > pods.shape[0]:
+        return False
+    some = pods[block]
+    for i in range(1, _BLOCK):
+        some |= pods[block + i]
+    return bool(some == 0)
+
+
+@jit
 def _list_holders(pods: Any, listed: Any) -> int:
     """One more than the slots that have pods, into `listed`; MANY where they are too many for it."""
     count = 0
     total = pods.shape[0]
     for block in range(0, total, _BLOCK):
-        if block + _BLOCK <= total:  # most nodes hold none: a block of them is passed over in one step
-            some = pods[block]
-            for i in range(1, _BLOCK):
-                some |= pods[block + i]
-            if some == 0:
-                continue
+        if _none_in(pods, block):
+            continue
         for slot in range(block, min(block + _BLOCK, total)):
             if pods[slot] != 0:
                 count += 1
@@ -94,12 +101,8 @@ def sum_domains(table: Any, few: Any, width: int, counter: int, domain: int, key
         sums[d] = 0
     total = pods.shape[0]
     for block in range(0, total, _BLOCK):
-        if block + _BLOCK <= total:  # most nodes hold none: a block of them is passed over in one step
-            some = pods[block]
-            for i in range(1, _BLOCK):
-                some |= pods[block + i]
-            if some == 0:
-                continue
+        if _none_in(pods, block):
+            continue
         for slot in range(block, min(block + _BLOCK, total)):
             if pods[slot] != 0:
                 d = domains[slot]

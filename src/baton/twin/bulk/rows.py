@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import (
     Callable,
     Iterable,
+    Sequence,
 )
 from struct import Struct
 from typing import (
@@ -173,6 +174,7 @@ class Rows:
         self._images = len(self.state.image_nodes)
         self._probes: list[tuple[float, float]] = []
         self._probe_counts: list[tuple[int, int]] = []
+        self._probes_at: dict[tuple[tuple[tuple[float, float], ...], ...], int] = {}
         self._rows_end = 0
         self._class_rows: dict[int, tuple[int, int]] = {}  # of each class, where its figures begin and how many fit
         self._plans_end = 0
@@ -338,18 +340,25 @@ class Rows:
         if shape.facts is None:
             shape.facts = self.kube.kubelets._facts(spec)
         facts = shape.facts
+        start = self._probes_at.get(facts.probes)
+        if start is None:
+            start = self._probes_at[facts.probes] = self._add_probes(facts.probes)
+        rows = self._grown("shapes", found + 1)
+        rows[found] = (facts.init, facts.pre_stop, shape.grace, len(facts.probes), start)
+        return found
+
+    def _add_probes(self, probes: Sequence[Sequence[tuple[float, float]]]) -> int:
+        """Where the counts of these containers' probes begin."""
         start = len(self._probe_counts)
-        for container in facts.probes:
+        for container in probes:
             self._probe_counts.append((len(self._probes), len(container)))
             self._probes += container
-        if facts.probes:
+        if probes:
             begin = self._probe_counts[start][0]
             self._grown("probes", len(self._probes) + 1)[begin : len(self._probes)] = self._probes[begin:]
             counts = self._grown("probe_counts", len(self._probe_counts) + 1)
             counts[start : len(self._probe_counts)] = self._probe_counts[start:]
-        rows = self._grown("shapes", found + 1)
-        rows[found] = (facts.init, facts.pre_stop, shape.grace, len(facts.probes), start)
-        return found
+        return start
 
     def _enter(self) -> None:
         clock, counts, index = self.clock, self.counts, self.index
