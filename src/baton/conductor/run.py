@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from baton.conductor.agreement import Agreement, agreement
 from baton.conductor.engines import Engine, Progress, StageRun
@@ -70,7 +70,8 @@ class StageRecord:
     resumed: bool = False
 
 
-class Status(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Status:
     """What the conductor is doing at this moment, for the live display."""
 
     stage: Stage | None

@@ -49,7 +49,6 @@ class TwinAws:
         self._twin = twin
         self._images = {i.id: i for i in images}
         self._template_tokens: dict[str, str] = {}
-        self._updates: dict[tuple[str | None, ...], tuple[Mapping[str, Any], Update]] = {}  # as last described
 
     def _ask(self, operation: str, **params: Any) -> dict[str, Any]:
         given = {k: v for k, v in params.items() if v is not None}
@@ -101,14 +100,10 @@ class TwinAws:
     def update(
         self, cluster: str, update_id: str, *, node_group: str | None = None, addon: str | None = None
     ) -> Update:
-        asked, updates = (cluster, update_id, node_group, addon), self._twin.cloud.updates
-        known = self._updates.get(asked)
-        if known is not None and updates.would_repeat(cluster, known[0]):
-            return known[1]
-        params = {"name": cluster, "updateId": update_id, "nodegroupName": node_group, "addonName": addon}
-        found = shapes.update_from_api(self._ask("DescribeUpdate", **params)["update"])
-        self._updates[asked] = updates.find(params)[1].api, found
-        return found
+        answer = self._ask(
+            "DescribeUpdate", name=cluster, updateId=update_id, nodegroupName=node_group, addonName=addon
+        )
+        return shapes.update_from_api(answer["update"])
 
     def updates(self, cluster: str, *, node_group: str | None = None, addon: str | None = None) -> Sequence[str]:
         return self._all("ListUpdates", "updateIds", name=cluster, nodegroupName=node_group, addonName=addon)

@@ -106,7 +106,6 @@ class _AwsRun:
         self._cluster = cluster
         self._running: dict[str, tuple[Change, str]] = {}
         self._ids: dict[str, str] = {}
-        self._going_on: Progress | None = None  # what was told last, while nothing has ended since
         for change in stage.changes:
             key = f"{change.kind}/{change.name}"
             update = engine.start(cluster, stage, change, tokens[key])
@@ -127,11 +126,8 @@ class _AwsRun:
             if update.status != "Successful":
                 return Progress("failed", describe_failure(key, update), self._ids)
             del self._running[key]
-            self._going_on = None
         if self._running:
-            if self._going_on is None:
-                self._going_on = Progress("running", "EKS updates " + ", ".join(sorted(self._running)), self._ids)
-            return self._going_on
+            return Progress("running", "EKS updates " + ", ".join(sorted(self._running)), self._ids)
         return Progress("succeeded", "", self._ids)
 
     def stop(self) -> None:

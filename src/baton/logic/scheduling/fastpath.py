@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -46,13 +46,14 @@ def nodes_to_find(nodes: int) -> int:
 class Outcome:
     """What the fast path found: a slot, or why there is none."""
 
-    __slots__ = ("feasible", "narrowed", "plan", "prefilter", "slot")
+    __slots__ = ("feasible", "narrowed", "plan", "pod", "prefilter", "slot")
 
     def __init__(self, slot: int, feasible: int = 0, prefilter: Status | None = None) -> None:
         self.slot = slot
         self.feasible = feasible
         self.prefilter = prefilter
         self.plan: Plan | None = None
+        self.pod: PodInfo | None = None
         self.narrowed: Ints | None = None
 
 
@@ -71,9 +72,6 @@ class FastPath:
         self._volume_checks: list[list[tuple[str, Bools]]] = []
         self._bound: list[BoundClaim] = []
         """Of the pod placed last, where all of its claims are bound; `_volume_checks` holds what else it asks."""
-        self._kept: Sequence[int] = ()
-        """Slots where there is no room for the pod placed last beside pods nominated there."""
-        self._placed: PodInfo | None = None
         self._room = KeptRoom(state, self)
         self._claims = volumes.BoundClaims(state)
         self._reach_rows: dict[Any, NodeRow] = {}
@@ -105,11 +103,11 @@ class FastPath:
             extra = True
         else:
             self._volume_checks, self._bound = [], []
-        self._placed, self._kept = info, self._room.closed(info) if info is not None and state.nominees else ()
-        if self._kept:
+        kept = self._room.closed(info) if info is not None and state.nominees else ()
+        if kept:
             if not extra:
                 self._extra = np.ones(state.capacity, dtype=np.bool_)
-            self._extra[self._kept] = False
+            self._extra[kept] = False
             extra = True
         search = order
         if names is not None:
@@ -129,7 +127,7 @@ class FastPath:
             self.start %= len(order)
         outcome = Outcome(placed.slot, placed.feasible)
         if placed.slot < 0:
-            outcome.plan = plan
+            outcome.plan, outcome.pod = plan, info
             outcome.narrowed = None if names is None else search
         return outcome
 
@@ -371,10 +369,6 @@ class FastPath:
 
     # reasons ---------------------------------------------------------------------------------------------------------
 
-    def kept_why(self) -> dict[int, Status]:
-        """What first objects to the pod placed last where room is kept for others."""
-        return self._room.why(self._placed) if self._placed is not None and self.state.nominees else {}
-
     def reasons(self, outcome: Outcome) -> dict[str, int]:
         """Nodes per reason, for a pod that fits nowhere: of each node, what the first plugin that objects says."""
         order = self.planner.index.order.get()
@@ -387,7 +381,10 @@ class FastPath:
         counts: dict[str, int] = {}
         if len(slots) < len(order):
             counts[LEFT_OUT.reasons[0]] = len(order) - len(slots)
-        _Reasons(self, plan, slots, counts).count()
+        found = _Reasons(self, plan, slots, counts)
+        if outcome.pod is not None and self.state.nominees:
+            found.leave_out(self._room.why(outcome.pod))
+        found.count()
         return counts
 
 
@@ -404,14 +401,17 @@ class _Reasons:
         self.open[slots] = True
         self.left: Any = slots
 
-    def count(self) -> None:
-        plan, size = self.plan, len(self.open)
-        rows = self.table[:, :size]
-        for slot, status in self.path.kept_why().items():
+    def leave_out(self, statuses: Mapping[int, Status]) -> None:
+        """Slots of which it is known what objects to them."""
+        for slot, status in statuses.items():
             if self.open[slot]:
                 for reason in status.reasons:
                     self._add(reason, 1)
                 self.open[slot] = False
+
+    def count(self) -> None:
+        plan, size = self.plan, len(self.open)
+        rows = self.table[:, :size]
         if not plan.tolerates_cordon:
             self._close(filters.UNSCHEDULABLE, rows[self.path.planner.open_row.row] <= 0)
         if plan.taints is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import (
     Iterable,
 )
@@ -100,7 +101,7 @@ from baton.twin.controllers.scheduling import (
 )
 
 
-class Look(Rows):
+class Look(Rows, ABC):
     """What others ask about bulk pods."""
 
     def pods_on(self, slot: int, others: dict[Key, PodInfo]) -> dict[Key, PodInfo]:
@@ -235,9 +236,9 @@ class Look(Rows):
             found = self._seat_shapes[seat] = self.shape_for(seat)
         return found
 
+    @abstractmethod
     def shape_for(self, seat: int) -> PodShape:
         """What the next pod of an ordinal looks like."""
-        raise NotImplementedError
 
     def labels_of(self, number: int) -> Any:
         return self.as_read(number).labels if number < len(self.read) else self.shape_of(number).labels

@@ -106,15 +106,6 @@ class Updates:
             return ("addon", params["addonName"])
         return CLUSTER
 
-    def would_repeat(self, cluster: str, api: Mapping[str, Any]) -> bool:
-        """Whether DescribeUpdate would tell `api` once more, and do nothing besides."""
-        there = self._core.clusters.get(cluster)
-        record = there.updates.get(api["id"]) if there is not None else None
-        if there is None or record is None or record.api is not api or self._core.settings.switches.auto_upgrade:
-            return False
-        what, name = record.scope
-        return what == "cluster" or name in (there.node_groups if what == "nodegroup" else there.addons)
-
     # --- operations -------------------------------------------------------------------------------------------
 
     def describe_update(self, params: Mapping[str, Any]) -> dict[str, Any]:

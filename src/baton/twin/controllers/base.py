@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from random import Random
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from baton.logic.eviction import controller_of
 from baton.twin.timefmt import parse
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Obj = dict[str, Any]
 Key = tuple[str, str]  # (namespace, name)
+_By = TypeVar("_By", str, Key)
 
 # what changed about a pod
 ADDED, REMOVED, READY, TERMINATING, BOUND, PHASE, LABELS, FINISHED = 1, 2, 4, 8, 16, 32, 64, 128
@@ -42,32 +43,41 @@ class Recorder(Protocol):
     def __call__(self, obj: Obj, type_: str, reason: str, message: str, source: str) -> None: ...
 
 
-class Group:
+class Gathered(Generic[_By]):
+    """Pods by name or by key. Of several that are kept together (record.Several) one stands for all in `alike`, till
+    somebody asks for `pods`."""
+
+    __slots__ = ("alike", "several")
+
+    def __init__(self) -> None:
+        self.alike: dict[_By, Pod] = {}
+        self.several: list[Any] = []
+
+    @property
+    def pods(self) -> dict[_By, Pod]:
+        """Each as itself."""
+        while self.several:
+            self.several[-1].part()
+        return self.alike
+
+
+class Group(Gathered[str]):
     """The pods of one controller and the counts its sync needs. `active` and `ready` leave out terminating and finished
     pods, as FilterActivePods does."""
 
-    __slots__ = ("active", "alike", "desired", "key", "kind", "name", "namespace", "ready", "rolling", "several", "uid")
+    __slots__ = ("active", "desired", "key", "kind", "name", "namespace", "ready", "rolling", "uid")
 
     def __init__(self, uid: str, kind: str, namespace: str, name: str) -> None:
+        super().__init__()
         self.uid = uid
         self.kind = kind
         self.namespace = namespace
         self.name = name
         self.key: Key = (namespace, name)
-        self.alike: dict[str, Pod] = {}
-        """The pods by name; of several that are kept together (lean.Several) one stands for all."""
-        self.several: list[Any] = []
         self.active = 0
         self.ready = 0
         self.desired = -1  # what the controller wants; -1 till it has synced
         self.rolling = False  # a roll-out is under way: every change matters
-
-    @property
-    def pods(self) -> dict[str, Pod]:
-        """The pods by name, each as itself."""
-        while self.several:
-            self.several[-1].part()
-        return self.alike
 
 
 class Pod:
@@ -277,7 +287,7 @@ class PodCache:
 
         `trait`, "budgets" or "claims", leaves out pods that have none, where that is known. `together(pods)` may be
         called instead of `fn(pod, ADDED)` for each of several pods that were read, of one template and controller,
-        which run on nodes, are not asked to go and mount no claims; where one stands for all (lean.Several), their
+        which run on nodes, are not asked to go and mount no claims; where one stands for all (record.Several), their
         keys and nodes tell them apart."""
         self._listeners.append((fn, bits, kind))
         self._chosen.clear()

@@ -21,6 +21,7 @@ from baton.twin.controllers.base import (
     REMOVED,
     Cluster,
     Controller,
+    Gathered,
     Group,
     Key,
     Obj,
@@ -38,11 +39,10 @@ _SCALED = {
 _UNSCALED = {"DaemonSet": "daemonsets.apps", "Job": "jobs.batch"}
 
 
-class Budget:
+class Budget(Gathered[Key]):
     """One PodDisruptionBudget: the counts as they are now, and the status as last published (what evictions read)."""
 
     __slots__ = (
-        "alike",
         "allowed",
         "always_allow",
         "controllers",
@@ -57,18 +57,15 @@ class Budget:
         "name",
         "obj",
         "scale",
-        "several",
         "spec",
         "stale",
     )
 
     def __init__(self, obj: Obj) -> None:
+        super().__init__()
         meta = obj["metadata"]
         self.key: Key = (meta["namespace"], meta["name"])
         self.name: str = meta["name"]
-        self.alike: dict[Key, Pod] = {}
-        """The pods it selects; of several that are kept together (lean.Several) one stands for all."""
-        self.several: list[Any] = []
         self.counted: set[Key] = set()  # healthy right now
         self.controllers: dict[str, int] = {}  # group uid -> matched pods
         self.disrupted: dict[str, float] = {}
@@ -88,13 +85,6 @@ class Budget:
         self.always_allow = self.spec.get("unhealthyPodEvictionPolicy") == "AlwaysAllow"
         self.from_scale = needs_scale(self.spec)
         self.scale = None
-
-    @property
-    def pods(self) -> dict[Key, Pod]:
-        """The pods it selects, each as itself."""
-        while self.several:
-            self.several[-1].part()
-        return self.alike
 
     @property
     def in_flight(self) -> int:

@@ -282,8 +282,8 @@ class SchedulingLoop(Controller):
                 self._nominate(waiter, "")
             return
         self.attempts += 1
-        if isinstance(pod, LeanPod | BulkPod):
-            keeper = self.cluster.lean if isinstance(pod, LeanPod) else self.cluster.bulk
+        keeper = self._keeper(pod)
+        if keeper is not None:
             info: PodInfo = keeper.info(pod)
             outcome = self.scheduler.fast.place_as(info.cls, info.pin, info, waiter.nominated, self._rng.random())
             if outcome.slot >= 0:
@@ -402,16 +402,17 @@ class SchedulingLoop(Controller):
         waiter.nominated = node
         if node:
             self._nominees[key] = waiter
-            self.state.nominate(key, self._info(waiter.pod), node)
+            keeper = self._keeper(waiter.pod)
+            info = self.state.info_of(waiter.pod.obj) if keeper is None else keeper.info(waiter.pod)
+            self.state.nominate(key, info, node)
         if self.cluster.bulk is not None:
             self.cluster.bulk.keep_room(bool(self._nominees))
 
-    def _info(self, pod: Pod) -> PodInfo:
-        if isinstance(pod, LeanPod | BulkPod):
-            keeper = self.cluster.lean if isinstance(pod, LeanPod) else self.cluster.bulk
-            info: PodInfo = keeper.info(pod)
-            return info
-        return self.state.info_of(pod.obj)
+    def _keeper(self, pod: Pod) -> Any:
+        """Who keeps the pod, None where it is an object."""
+        if isinstance(pod, LeanPod):
+            return self.cluster.lean
+        return self.cluster.bulk if isinstance(pod, BulkPod) else None
 
     def _tell(self, waiter: Waiter, message: str) -> None:
         pod = waiter.pod

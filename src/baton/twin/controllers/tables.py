@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from baton.twin.world import World
 
 
-class Tables(PodCache):
+class Tables(PodCache, ABC):
     """The tables of LeanPods. Whoever asks for a whole table finds each pod as itself."""
 
     def __init__(self, world: World) -> None:
@@ -35,9 +36,9 @@ class Tables(PodCache):
 
     # --- pods that one stands for
 
+    @abstractmethod
     def part(self, one: Several) -> None:
         """Each gets a record of its own, in its place."""
-        raise NotImplementedError
 
     def part_all(self) -> None:
         """The same for all."""
